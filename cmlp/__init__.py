@@ -1,0 +1,57 @@
+"""Multilayer perceptrons on CPUs: a NeuralNetwork over forward and backward passes compiled from typed Cython."""
+
+from cmlp._config import show_config
+from cmlp._threads import get_num_threads, set_num_threads
+from cmlp._version import __version__
+from cmlp.data import load_csv, train_test_split
+from cmlp.layer import DenseLayer
+from cmlp.network import NeuralNetwork
+from cmlp.optimizers import SGD, Adam, AdamW
+from cmlp.reference import (
+    binary_cross_entropy,
+    cross_entropy,
+    cross_entropy_deriv,
+    derivatives,
+    get_accuracy,
+    get_predictions,
+    identity,
+    mean_squared_error,
+    one_hot,
+    reLU,
+    reLU_deriv,
+    relu,
+    sigmoid,
+    sigmoid_deriv,
+    softmax,
+    tanh,
+)
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "DenseLayer",
+    "NeuralNetwork",
+    "__version__",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "cross_entropy_deriv",
+    "derivatives",
+    "get_accuracy",
+    "get_num_threads",
+    "get_predictions",
+    "identity",
+    "load_csv",
+    "mean_squared_error",
+    "one_hot",
+    "reLU",
+    "reLU_deriv",
+    "relu",
+    "set_num_threads",
+    "show_config",
+    "sigmoid",
+    "sigmoid_deriv",
+    "softmax",
+    "tanh",
+    "train_test_split",
+]

@@ -1,0 +1,37 @@
+"""Arrays as the compiled core wants them: rows of whole cache lines, beginning on one."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmlp._dispatch import core
+
+LINE_BYTES = 64
+
+Array = NDArray[Any]
+
+
+def empty(count: int, dtype: "np.dtype[Any]") -> Array:
+    """An uninitialised flat array that begins on a cache line."""
+    store = np.empty(count * dtype.itemsize + LINE_BYTES, np.uint8)
+    start = -store.ctypes.data % LINE_BYTES
+    return store[start : start + count * dtype.itemsize].view(dtype)
+
+
+def zeros(count: int, dtype: "np.dtype[Any]") -> Array:
+    """A flat array of zeros that begins on a cache line."""
+    array = empty(count, dtype)
+    array.fill(0)
+    return array
+
+
+def padded(columns: int, dtype: "np.dtype[Any]") -> int:
+    """Elements that a row of so many columns takes."""
+    return int(core.padded_columns(columns, np.empty(1, dtype)))
+
+
+def rows(count: int, columns: int, dtype: "np.dtype[Any]") -> Array:
+    """Zeros of shape (count, columns), whose rows are padded."""
+    width = padded(columns, dtype)
+    return zeros(count * width, dtype).reshape(count, width)[:, :columns]

@@ -1,0 +1,50 @@
+"""Chooses the compiled core once, by what this processor runs, and the number of threads it may use."""
+
+import os
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+try:
+    from cmlp import cpu
+except ImportError as error:
+    raise ImportError(
+        f"cmlp's compiled core is not in {Path(__file__).parent}: this is its source, not an installation of it. "
+        "Run `pip install .` in the source folder, and import cmlp from another folder "
+        "(or build in place with `python setup.py build_ext --inplace`)."
+    ) from error
+
+# Builds, best first, with the x86-64 level that each needs; the others run wherever they were built for.
+LEVELS = {"v4": 4, "v3": 3, "v2": 2, "neon": 0, "scalar": 0}
+
+
+def built() -> list[str]:
+    """Names of the instruction sets that the installed package has a core for, best first."""
+    modules = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
+    return [isa for isa in LEVELS if f"core_{isa}" in modules]
+
+
+def supported() -> list[str]:
+    """Those of the built ones that this processor runs, best first."""
+    level = cpu.x86_64_level()
+    return [isa for isa in built() if LEVELS[isa] <= level]
+
+
+def load(isa: str) -> ModuleType:
+    """The core for an instruction set; never one that the processor would die of."""
+    names = supported()
+    if not names:
+        raise ImportError(f"this processor runs none of cmlp's builds ({', '.join(built())})")
+    if isa not in names:
+        raise ImportError(f"CMLP_ISA must be one of {', '.join(names)} on this machine, got {isa!r}")
+    return import_module(f"cmlp.core_{isa}")
+
+
+def load_best() -> tuple[str, ModuleType]:
+    """The core that CMLP_ISA names, or else the best."""
+    isa = os.environ.get("CMLP_ISA") or next(iter(supported()), "")
+    return isa, load(isa)
+
+
+ISA, core = load_best()

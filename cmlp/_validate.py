@@ -1,0 +1,248 @@
+"""The only place that judges what users give: every error about shape, type or value is raised here."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cmlp import reference
+from cmlp._dispatch import core
+from cmlp._init import INITIALISERS
+
+Array = NDArray[Any]
+
+# Elements that a check looks at in one go, so that its temporaries stay small whatever the size of X.
+CHUNK = 1 << 20
+
+DTYPES = ("float32", "float64")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _one_of(value: object, name: str, names: Iterable[str]) -> str:
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{name} must be one of {_listed(names)}, got {value!r}")
+    return value
+
+
+def _name_of(value: object, name: str, table: dict[str, Callable[..., Any]]) -> str:
+    """The name of a function of the table, given as that or as the function itself."""
+    for known, function in table.items():
+        if value is function or value == known:
+            return known
+    raise ValueError(f"{name} must be one of {_listed(table)} or its function in cmlp, got {value!r}")
+
+
+def activation(value: object) -> str:
+    """The name of an activation."""
+    return _name_of(value, "activation", reference.ACTIVATIONS)
+
+
+def loss(value: object) -> str:
+    """The name of a loss."""
+    return _name_of(value, "loss", reference.LOSSES)
+
+
+def initialiser(value: object) -> str:
+    """The name of an initialiser."""
+    return _one_of(value, "init", INITIALISERS)
+
+
+def dtype(value: Any) -> "np.dtype[Any]":
+    """The type that a network computes in."""
+    try:
+        name = np.dtype(value).name
+    except TypeError:
+        name = repr(value)
+    return np.dtype(_one_of(name, "dtype", DTYPES))
+
+
+def rng(value: object) -> np.random.Generator:
+    """A generator, from None, a seed or a generator (SPEC 7)."""
+    if value is None or isinstance(value, np.random.Generator):
+        return np.random.default_rng(value)
+    return np.random.default_rng(count(value, "rng, if it is a seed,", least=0))
+
+
+def count(value: object, name: str, least: int = 1) -> int:
+    """A whole number of at least 1, or `least`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def number(value: object, name: str, least: float = 0.0, below: float = np.inf, above: bool = False) -> float:
+    """A finite number of at least `least` (more than it, if `above`) and less than `below`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    result = float(value)
+    if not least <= result < below or (above and result == least):
+        bounds = f"{'more than' if above else 'at least'} {least:g}" + (f" and less than {below:g}" if below < np.inf else "")
+        raise ValueError(f"{name} must be finite, {bounds}, got {result:g}")
+    return result
+
+
+# Fields of the optimizers: least, upper bound (excluded), whether the least is excluded as well.
+BOUNDS = {
+    "learning_rate": (0.0, np.inf, True),
+    "momentum": (0.0, 1.0, False),
+    "beta1": (0.0, 1.0, False),
+    "beta2": (0.0, 1.0, False),
+    "epsilon": (0.0, np.inf, False),
+    "weight_decay": (0.0, np.inf, False),
+}
+
+
+def optimizer(value: object, learning_rate: float | None, table: dict[str, Any]) -> Any:
+    """An optimizer, from its name or itself, with another learning rate if one is given."""
+    if isinstance(value, str):
+        value = table[_one_of(value, "optimizer", table)]()
+    if not isinstance(value, tuple(table.values())):
+        raise TypeError(f"optimizer must be one of {_listed(table)} or an instance of its class in cmlp, got {value!r}")
+    return value if learning_rate is None else replace(value, learning_rate=learning_rate)
+
+
+def validation_pair(value: object) -> tuple[Any, Any]:
+    """X and y to validate with."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"validation_data must be a pair (X, y), got {type(value).__name__}")
+    return value[0], value[1]
+
+
+def settings(rule: Any) -> None:
+    """The fields of an optimizer."""
+    for field in fields(rule):
+        if field.name in BOUNDS:
+            least, below, above = BOUNDS[field.name]
+            number(getattr(rule, field.name), field.name, least, below, above)
+    if getattr(rule, "nesterov", False) and rule.momentum == 0:
+        raise ValueError("nesterov needs a momentum of more than 0")
+
+
+def scale(value: object) -> float:
+    """What inputs are multiplied by."""
+    return number(value, "input_scale", above=True)
+
+
+def next_size(input_size: int, sizes: Sequence[int]) -> None:
+    """That a layer takes what the layer before it gives."""
+    if sizes and input_size != sizes[-1]:
+        raise ValueError(f"input_size must be {sizes[-1]}, the number of neurons of the layer before, got {input_size}")
+
+
+def has_layers(sizes: Sequence[int]) -> None:
+    """That there is a network to compute with."""
+    if not sizes:
+        raise ValueError("the network has no layers: add one with add_layer(input_size, neurons, activation)")
+
+
+def pair(loss_name: str, output: str, n_outputs: int) -> None:
+    """That the loss has a gradient after the output layer's activation."""
+    allowed = core.PAIRS[loss_name]
+    if output not in allowed:
+        valid = "; ".join(f"{name} after {' or '.join(outputs)}" for name, outputs in core.PAIRS.items())
+        raise ValueError(f"{loss_name} has no gradient after {output}. Valid pairs: {valid}")
+    if output == "softmax" and n_outputs == 1:
+        raise ValueError(
+            "softmax of a single neuron is always 1: use as many neurons as there are classes, "
+            "or one neuron with sigmoid and binary_cross_entropy"
+        )
+
+
+def _numbers(value: ArrayLike, name: str) -> Array:
+    """An array of numbers, not copied if it is one."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
+    return array
+
+
+def parameters(value: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
+    """Weights or biases to be assigned."""
+    array = _numbers(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
+
+
+def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Array:
+    """The samples as rows (m, n_inputs), a view of X (n_inputs, m); one sample may come flat."""
+    array = _numbers(X, name)
+    if array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {array.shape}")
+    if array.shape[0] != n_inputs:
+        hint = f": {name}.T, perhaps" if array.shape[1] == n_inputs else ""
+        raise ValueError(
+            f"{name} must have {n_inputs} rows, one for each feature (samples are columns), got shape {array.shape}{hint}"
+        )
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
+    return array.T
+
+
+def same_samples(m: int, other: int, name: str, other_name: str) -> None:
+    """That two arrays have as many columns."""
+    if m != other:
+        raise ValueError(f"{name} and {other_name} must have as many columns, got {m} and {other}")
+
+
+def targets(y: ArrayLike, m: int, n_outputs: int, loss_name: str, name: str = "y") -> tuple[Array | None, Array | None]:
+    """Labels (m,), or else targets (m, n_outputs), of m samples, from what the loss allows y to be."""
+    array = _numbers(y, name)
+    flat, table = ((m,), (m, 1), (1, m)), (n_outputs, m)
+    if loss_name == "mean_squared_error":
+        if array.shape != table and not (n_outputs == 1 and array.shape in flat):
+            raise ValueError(
+                f"{name} must have the outputs' shape {table}, got {array.shape}; "
+                f"targets from class labels: cmlp.one_hot({name}, {n_outputs})"
+            )
+        return None, finite(array.reshape(table).T, name)
+    if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
+        return _columns(array, loss_name, name)
+    if array.shape not in flat:
+        raise ValueError(f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}")
+    if array.dtype.kind == "f":
+        if n_outputs == 1:
+            return _columns(array.reshape(table), loss_name, name)
+        raise TypeError(f"{name} must hold integer labels, got {array.dtype}")
+    low, high, classes = int(array.min()), int(array.max()), max(n_outputs, 2)
+    if low < 0 or high >= classes:
+        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {low if low < 0 else high}")
+    return np.ascontiguousarray(array.reshape(m), dtype=np.intp), None
+
+
+def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Array | None]:
+    """Labels, if every column is one-hot; under binary cross-entropy targets in [0, 1], if not."""
+    finite(array.T, name)
+    if len(array) > 1 and bool(((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all()):
+        return array.argmax(axis=0), None
+    if loss_name == "cross_entropy":
+        raise ValueError(f"{name} of shape {array.shape} must be one-hot: a single 1 in each column, 0 elsewhere")
+    if array.min() < 0 or array.max() > 1:
+        raise ValueError(f"{name} must lie between 0 and 1 under {loss_name}, got {array.min()} to {array.max()}")
+    return None, array.T
+
+
+def finite(rows: Array, name: str, dtype: "np.dtype[Any] | None" = None, factor: float = 1.0) -> Array:
+    """That no number of a table with one sample a row is NaN or infinite, once it is a network's number if a type is given."""
+    if rows.dtype.kind != "f":
+        return rows
+    step = max(1, CHUNK // rows.shape[1])
+    for first in range(0, len(rows), step):
+        chunk = rows[first : first + step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            good = np.isfinite(chunk if dtype is None else chunk.astype(dtype) * dtype.type(factor))
+        if not good.all():
+            sample, feature = (int(i) for i in np.argwhere(~good)[0])
+            value = chunk[sample, feature]
+            kind = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value}, too large for {dtype},"
+            raise ValueError(f"{name} holds {kind} at [{feature}, {first + sample}]: every number must be finite")
+    return rows

@@ -1,0 +1,197 @@
+# The compiled core of cmlp, for one instruction set: arrays in, pointers down. The only part that knows of Python.
+#
+# Parameters are one flat array. A layer of k inputs and n outputs takes (k + 1) rows, each padded to whole cache lines: k of
+# weights, one of biases. X has one sample a row. work: room for the kernels, which allocate nothing; see work_size.
+from cython cimport floating
+from cython.parallel cimport parallel, threadid
+
+include "gemm.pyx"
+include "activation.pyx"
+include "loss.pyx"
+include "optimizer.pyx"
+include "table.pyx"
+include "dense.pyx"
+include "train.pyx"
+
+cdef enum:
+    PACKING_PAYS = 64                    # samples of a pass for which the parameters are first put in panels
+
+STATUSES = {"done": DONE, "bad_input": BAD_INPUT, "bad_loss": BAD_LOSS, "bad_step": BAD_STEP}
+
+
+def tile_shape(const floating[::1] like):
+    """Rows and columns of the register tile, and the rows of a panel that are summed in one chain."""
+    return TILE_ROWS, TILE_VECTORS * (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), K_BLOCK
+
+
+def padded_columns(Py_ssize_t n, const floating[::1] like):
+    """Elements that a row of n takes in the core's arrays."""
+    return padded(n, &like[0])
+
+
+def has_openmp():
+    """Whether the core was built to use several threads."""
+    return HAS_OPENMP == 1
+
+
+cdef class View:
+    """Keeps a two-dimensional array of numbers in place while the core reads it."""
+    cdef Py_buffer buffer
+    cdef Table table
+
+    def __cinit__(self, array):
+        cdef unsigned short one = 1
+        cdef char foreign = c'>' if (<char*> &one)[0] else c'<'
+        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        cdef const char* letter = self.buffer.format
+        self.table.swapped = letter[0] == foreign
+        if letter[1] != 0:               # a letter for the order of bytes comes first
+            letter += 1
+        self.table.kind = c'e' if letter[0] == c'e' else c'f' if letter[0] in b"fdg" else c'i' if letter[0] in b"bhilq" else c'u'
+        self.table.data, self.table.itemsize = <const char*> self.buffer.buf, self.buffer.itemsize
+        self.table.rows_apart, self.table.columns_apart = self.buffer.strides[0], self.buffer.strides[1]
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
+
+
+cdef Net net_of(const Py_ssize_t[::1] sizes, const int[::1] activations, int loss):
+    cdef Net net
+    net.layers, net.sizes, net.activations, net.loss = activations.shape[0], &sizes[0], &activations[0], loss
+    return net
+
+
+def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, const floating[:] bias, bint accumulate,
+           floating[::1] work):
+    """y := (y if accumulate else bias or 0) + a @ b.
+
+    The rows of y are `padded_columns` apart or more; one of a's strides is one element. work: `matmul_work`.
+    """
+    cdef Py_ssize_t m = y.shape[0], n = y.shape[1], k = a.shape[1], size = sizeof(floating), j, wide, width
+    cdef floating* packed = &work[0]
+    cdef floating* row
+    wide, width = padded(n, packed), panel(packed)
+    if a.shape[0] != m or b.shape[0] != k or b.shape[1] != n or (bias is not None and bias.shape[0] != n):
+        raise ValueError(f"shapes do not match: y {m, n}, a {a.shape[0], a.shape[1]}, b {b.shape[0], b.shape[1]}")
+    if k > 1 and m > 1 and size != a.strides[0] and size != a.strides[1]:
+        raise ValueError("one of a's strides must be one element")
+    if n > 1 and y.strides[1] != size or m > 1 and y.strides[0] < wide * size:
+        raise ValueError("the rows of y must be padded_columns apart")
+    if work.shape[0] < matmul_work(k, n, work):
+        raise ValueError("work is smaller than matmul_work")
+    if m == 0 or n == 0:
+        return
+    with nogil:
+        if k > 0:
+            pack(packed, k + 1, 0, &b[0, 0], b.strides[0] // size, b.strides[1] // size, k, n)
+        for j from 0 <= j < wide by width:
+            row = packed + j * (k + 1) + k * min(wide - j, width)
+            memset(row, 0, min(wide - j, width) * size)
+        if bias is not None:
+            pack(packed, k + 1, k, &bias[0], 0, bias.strides[0] // size, 1, n)
+        product(&y[0, 0], width, y.strides[0] // size, &a[0, 0] if k > 0 else packed,
+                1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
+                packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, packed + (k + 1) * wide)
+
+
+def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):
+    """Elements of work for `matmul`."""
+    return (k + 1) * padded(n, &like[0]) + copy_size(&like[0])
+
+
+def activate_rows(floating[:, ::1] y, int activation):
+    """y := f(y), one sample a row."""
+    if y.shape[0] > 0 and y.shape[1] > 0:
+        with nogil:
+            activate(&y[0, 0], y.shape[0], y.shape[1], y.shape[1], activation)
+
+
+def work_size(const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_t samples, int threads, bint training,
+              const floating[::1] like):
+    """Elements of work for a pass over any number of samples, or for steps of at most this many."""
+    cdef Net net = net_of(sizes, activations, 0)
+    cdef const floating* p = &like[0]
+    cdef Py_ssize_t count = parameter_count(&net, p)
+    if training:
+        count += turned_count(&net, p) + (1 + most_shards(&net, samples, p)) * count
+    return count + threads * space_count(&net, samples, p)
+
+
+def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] sizes, const int[::1] activations, int loss,
+        x, double scale, int threads, floating[:, ::1] outputs=None, Py_ssize_t[::1] classes=None,
+        const Py_ssize_t[::1] labels=None, targets=None):
+    """One pass forward: outputs := those of the last layer; or classes := the index of the largest; or the loss.
+
+    Returns the sum of the samples' losses, how many classes are right, and whether the first layer's z is finite throughout.
+    """
+    cdef View inputs = View(x), wanted = View(x if targets is None else targets)
+    cdef Job job
+    cdef Py_ssize_t m = inputs.buffer.shape[0]
+    cdef const floating* w = &params[0]
+    cdef floating* none = NULL
+    cdef Tally sum
+    job.net, job.x, job.targets, job.scale, job.order = net_of(sizes, activations, loss), inputs.table, wanted.table, scale, NULL
+    job.labels = NULL
+    if labels is not None:
+        job.labels = &labels[0]
+    job.outputs, job.ld_outputs = NULL if outputs is None else &outputs[0, 0], 0 if outputs is None else outputs.shape[1]
+    job.classes = NULL if classes is None else &classes[0]
+    job.wanted = OUTPUTS if outputs is not None else CLASSES if classes is not None else LOSS
+    job.packed = m >= PACKING_PAYS
+    cdef Plan p = plan(&job.net, m, w)
+    cdef Py_ssize_t count = parameter_count(&job.net, w)
+    job.space, job.space_size = &work[count], space_count(&job.net, m, w)
+    threads = min(threads, p.shards)
+    with nogil:
+        if job.packed:
+            pack_layers(&job.net, &work[0], w)
+            w = &work[0]
+        if threads == 1:
+            shard_pass(&job, &p, w, w, none, 0, m, 0, 1)
+        else:
+            with parallel(num_threads=threads):
+                shard_pass(&job, &p, w, w, none, 0, m, threadid(), team_size())
+        sum = total(&job, &p)
+    return sum.loss, sum.correct, bool(sum.finite)
+
+
+def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, const Py_ssize_t[::1] sizes,
+          const int[::1] activations, int loss, x, double scale, int threads, Py_ssize_t batch, rule, Py_ssize_t taken,
+          const Py_ssize_t[::1] labels=None, targets=None, const Py_ssize_t[::1] order=None):
+    """params := those after one step for each batch of samples, in order.
+
+    rule: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov. taken: steps that the moments have
+    seen. Ends before a step whose loss is not finite, with the parameters from before the step that led there.
+    Returns the sum of the samples' losses, how many classes were right, the steps taken and a status.
+    """
+    cdef View inputs = View(x), wanted = View(x if targets is None else targets)
+    cdef Job job
+    cdef Run steps
+    cdef Py_ssize_t m = inputs.buffer.shape[0]
+    cdef const floating* like = &params[0]
+    job.net, job.x, job.targets, job.scale = net_of(sizes, activations, loss), inputs.table, wanted.table, scale
+    job.labels = job.order = NULL
+    if labels is not None:
+        job.labels = &labels[0]
+    if order is not None:
+        job.order = &order[0]
+    job.wanted, job.packed = GRADIENT, True
+    cdef Py_ssize_t count = parameter_count(&job.net, like), shards = most_shards(&job.net, min(batch, m), like)
+    (steps.rule.kind, steps.rule.learning_rate, steps.rule.momentum, steps.rule.beta2, steps.rule.epsilon,
+     steps.rule.weight_decay, steps.rule.nesterov) = rule
+    steps.samples, steps.batch, steps.taken = m, batch, taken
+    steps.current, steps.other, steps.gradients = &work[0], &work[count], &work[2 * count]
+    steps.turned = &work[(2 + shards) * count]
+    steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
+    job.space = <floating*> steps.turned + turned_count(&job.net, like)
+    job.space_size = space_count(&job.net, min(batch, m), like)
+    threads = min(threads, MAX_THREADS)
+    with nogil:
+        pack_layers(&job.net, <floating*> steps.current, like)
+        if threads == 1:
+            train_thread(&job, &steps, 0, like)
+        else:
+            with parallel(num_threads=threads):
+                train_thread(&job, &steps, threadid(), like)
+        unpack_layers(&job.net, &params[0], <floating*> steps.current)
+    return steps.sum.loss, steps.sum.correct, steps.steps, steps.ended

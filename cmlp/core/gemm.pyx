@@ -1,0 +1,190 @@
+# The product that everything else is made of: y := c + a @ b, over tiles of y that stay in registers.
+#
+# m rows, n columns, k the summed index.   a (m, k)   b (k, n)   y, c (m, n)   n counts the padding: see `padded`.
+#
+# a is read where it lies: element (i, p) at a[i * rows_apart + p * columns_apart], one of them 1. So a transposed left side
+# is the same loop. b and y are read in panels of PANEL_BYTES: panel j starts at j * step, its rows are ld apart; ld = 0 means
+# one after the other. A row-major matrix has step = one panel's width and ld = its row; a packed one has step = rows * width
+# and ld = 0, so that K_BLOCK rows of a panel are one run of memory. A matrix of one panel is both.
+#
+# Order: blocks of k, blocks of rows, panels, tiles: a panel's block stays in the L1 cache while rows of a pass over it.
+#
+# Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each K_BLOCK of k
+# one chain of multiply-adds from 0 in the order of k, and these chains added to c in order. Hence the same bits in any batch.
+from libc.string cimport memcpy, memset
+
+cdef extern from "vec.h" nogil:
+    ctypedef float vf                    # to Cython a float; really one register of floats. Cython writes a + b * c, which
+    ctypedef double vd                   # the C compiler reads as operations on whole registers
+    enum: TILE_ROWS                      # TILE_ROWS * TILE_VECTORS + TILE_VECTORS + 1 registers are in use
+
+cdef enum:
+    TILE_VECTORS = 2                     # registers across a tile
+    LINE_BYTES = 64                      # a cache line: what rows of our own arrays are padded to
+    PANEL_BYTES = 128                    # a whole number of tiles for every instruction set
+    PANEL_FLOATS = 32
+    K_BLOCK = 256                        # rows of a panel that stay in the L1 cache: 32 KiB
+    ROW_BLOCK = 84                       # rows of a that are used on one panel after another: whole tiles of 6 and of 14
+    ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache
+
+cdef enum start:                         # what c is
+    FROM_ZERO
+    FROM_BIAS                            # row k of b, for every row of y
+    FROM_Y                               # y itself: the product is added to it
+
+ctypedef fused vec:
+    vf
+    vd
+
+
+cdef inline Py_ssize_t line(const floating* like) noexcept nogil:
+    """Elements in a cache line"""
+    return LINE_BYTES // sizeof(floating)
+
+
+cdef inline Py_ssize_t panel(const floating* like) noexcept nogil:
+    """Columns of a panel"""
+    return PANEL_BYTES // sizeof(floating)
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t n, const floating* like) noexcept nogil:
+    """n columns rounded up to whole cache lines"""
+    return (n + line(like) - 1) // line(like) * line(like)
+
+
+cdef inline void registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
+                           const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                           const vec* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
+    """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined"""
+    cdef vec acc[TILE_ROWS][TILE_VECTORS]
+    cdef Py_ssize_t p
+    cdef int i, j
+    memset(acc, 0, sizeof(acc))
+    for p in range(k):
+        for i in range(rows):
+            for j in range(vectors):
+                acc[i][j] = acc[i][j] + b[j] * a[i * rows_apart]
+        a += columns_apart
+        b = <const vec*> (<const floating*> b + ldb)
+    for i in range(rows):
+        for j in range(vectors):
+            (<vec*> (y + i * ldy))[j] = (<const vec*> (c + i * ldc))[j] + acc[i][j]
+
+
+cdef inline void tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
+                      const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                      const floating* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
+    """`registers` for the dtype at hand"""
+    if floating is float:
+        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, rows, vectors)
+    else:
+        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, rows, vectors)
+
+
+cdef inline void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
+                       const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                       const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, int vectors) noexcept nogil:
+    """y := c + a @ b for any m rows, and columns for `vectors` registers"""
+    cdef Py_ssize_t i = 0
+    while m - i >= TILE_ROWS:
+        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, TILE_ROWS, vectors)
+        i += TILE_ROWS
+    if TILE_ROWS > 8 and m - i >= 8:
+        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, 8, vectors)
+        i += 8
+    if m - i >= 4:
+        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, 4, vectors)
+        i += 4
+    if m - i >= 2:
+        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, 2, vectors)
+        i += 2
+    if m - i >= 1:
+        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, 1, vectors)
+
+
+cdef inline Py_ssize_t copy_size(const floating* like) noexcept nogil:
+    """Elements that `product` needs to copy a block of a into"""
+    return ROW_BLOCK * (K_BLOCK + line(like))
+
+
+cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source,
+                            Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to := source, row by row"""
+    cdef Py_ssize_t i
+    for i in range(rows):
+        memcpy(to + i * ld_to, source + i * ld_source, columns * sizeof(floating))
+
+
+cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
+                  const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                  const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
+                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, floating* copy) noexcept nogil:
+    """y := c + a @ b"""
+    cdef floating zero[PANEL_FLOATS]
+    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating)
+    cdef Py_ssize_t width = panel(y), apart = rows_apart if columns_apart == 1 else columns_apart
+    # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
+    cdef bint copies = n > 2 * width or (apart * <Py_ssize_t> sizeof(floating)) % ALIAS_BYTES == 0
+    cdef Py_ssize_t p, i, j, v, rows, depth, columns, yld, bld, ra, ca, cld
+    cdef const floating* block
+    cdef const floating* bj
+    cdef const floating* cj
+    cdef floating* yj
+    memset(zero, 0, sizeof(zero))
+    for p from 0 <= p < max(k, 1) by K_BLOCK:
+        depth = min(k - p, K_BLOCK)
+        for i from 0 <= i < m by ROW_BLOCK:
+            rows = min(m - i, ROW_BLOCK)
+            block, ra, ca = a + i * rows_apart + p * columns_apart, rows_apart, columns_apart
+            if copies:
+                if columns_apart == 1:
+                    ra = K_BLOCK + line(y)
+                    copy_block(copy, ra, block, rows_apart, rows, depth)
+                else:
+                    ca = ROW_BLOCK
+                    copy_block(copy, ca, block, columns_apart, depth, rows)
+                block = copy
+            for j from 0 <= j < n by width:
+                columns = min(n - j, width)
+                yld, bld = ldy or columns, ldb or columns
+                yj = y + j // width * y_step + i * yld
+                bj = b + j // width * b_step
+                if p > 0 or c == FROM_Y:
+                    cj, cld = yj, yld
+                else:
+                    cj, cld = bj + k * bld if c == FROM_BIAS else zero, 0
+                bj += p * bld
+                for v from 0 <= v < columns by TILE_VECTORS * lanes:
+                    if columns - v > lanes:
+                        strip(yj + v, yld, cj + v, cld, block, ra, ca, bj + v, bld, rows, depth, TILE_VECTORS)
+                    else:
+                        strip(yj + v, yld, cj + v, cld, block, ra, ca, bj + v, bld, rows, depth, 1)
+
+
+cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floating* source,
+               Py_ssize_t rows_apart, Py_ssize_t columns_apart, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """Rows first .. first + rows of `to`, packed panels of to_rows rows, := source; the padding := 0"""
+    cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to)
+    cdef Py_ssize_t i, j, q, wide, filled
+    cdef const floating* row
+    cdef floating* out
+    for j from 0 <= j < all_columns by width:
+        wide, filled = min(all_columns - j, width), min(columns - j, width)
+        out = to + j * to_rows + first * wide
+        for i in range(rows):
+            row = source + i * rows_apart + j * columns_apart
+            if columns_apart == 1:
+                memcpy(out, row, filled * sizeof(floating))
+            else:
+                for q in range(filled):
+                    out[q] = row[q * columns_apart]
+            memset(out + filled, 0, (wide - filled) * sizeof(floating))
+            out += wide
+
+
+cdef void unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to, row-major, := source, packed panels of `rows` rows"""
+    cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to)
+    cdef Py_ssize_t j
+    for j from 0 <= j < all_columns by width:
+        copy_block(to + j, ld, source + j * rows, min(all_columns - j, width), rows, min(columns - j, width))

@@ -1,0 +1,132 @@
+# Rows out of what the user holds: any type of number, any strides, a block at a time, converted on the way.
+#
+# A table has one sample a row, m rows of n columns.   order: which rows, in the order of their use; NULL: first, first + 1, ...
+from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_GetBuffer, Py_buffer)
+from libc.math cimport INFINITY, NAN, ldexp
+from libc.stdlib cimport labs
+
+cdef enum:
+    ROWS_AT_ONCE = 16                    # of a table whose columns are runs of memory: a cache line of floats
+
+ctypedef unsigned short ushort
+ctypedef fused number:
+    signed char
+    unsigned char
+    short
+    ushort
+    int
+    unsigned int
+    long long
+    unsigned long long
+    float
+    double
+    long double
+
+cdef struct Table:
+    const char* data
+    Py_ssize_t rows_apart                # in bytes, as columns_apart; any sign
+    Py_ssize_t columns_apart
+    Py_ssize_t itemsize
+    char kind                            # i signed, u unsigned, e half, f floating
+    bint swapped                         # a number's bytes stand in the other order than this machine's
+
+
+cdef inline double half(ushort bits) noexcept nogil:
+    """The number that an IEEE 754 binary16 stands for"""
+    cdef int exponent = bits >> 10 & 31
+    cdef double fraction = bits & 1023, value
+    if exponent == 31:
+        value = INFINITY if fraction == 0 else NAN
+    elif exponent == 0:
+        value = ldexp(fraction, -24)
+    else:
+        value = ldexp(fraction + 1024, exponent - 25)
+    return -value if bits >> 15 else value
+
+
+cdef inline number element(const char* at, bint swapped, number like) noexcept nogil:
+    """The number at any address"""
+    cdef number value
+    cdef char* to = <char*> &value
+    cdef size_t i
+    if swapped:
+        for i in range(sizeof(number)):
+            to[i] = at[sizeof(number) - 1 - i]
+    else:
+        memcpy(to, at, sizeof(number))
+    return value
+
+
+cdef inline void convert(floating* to, Py_ssize_t to_apart, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
+                         floating scale, bint swapped, bint halves, number like) noexcept nogil:
+    """to := scale * size numbers; elements and bytes apart"""
+    cdef Py_ssize_t i
+    cdef number value
+    for i in range(size):
+        value = element(at + i * at_apart, swapped, like)
+        if number is ushort:
+            to[i * to_apart] = scale * <floating> (half(value) if halves else value)
+        else:
+            to[i * to_apart] = scale * <floating> value
+
+
+cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
+                  Py_ssize_t m, Py_ssize_t n, floating scale, number like) noexcept nogil:
+    """to := scale * m rows of numbers of one type"""
+    cdef Py_ssize_t i, j, rows
+    cdef Py_ssize_t down = table.rows_apart, across = table.columns_apart
+    cdef bint plain = across == sizeof(number) and not table.swapped, halves = table.kind == c'e'
+    cdef const char* at
+    if order == NULL and labs(down) < labs(across):
+        for i from 0 <= i < m by ROWS_AT_ONCE:
+            rows = min(m - i, ROWS_AT_ONCE)
+            for j in range(n):
+                convert(to + i * ld + j, ld, table.data + (first + i) * down + j * across, down, rows, scale,
+                        table.swapped, halves, like)
+        return
+    for i in range(m):
+        at = table.data + (first + i if order == NULL else order[first + i]) * down
+        if plain:                        # said apart, so that the compiler knows the step
+            convert(to + i * ld, 1, at, sizeof(number), n, scale, False, halves, like)
+        else:
+            convert(to + i * ld, 1, at, across, n, scale, table.swapped, halves, like)
+
+
+cdef void read_rows(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
+                    Py_ssize_t m, Py_ssize_t n, double scale) noexcept nogil:
+    """to := scale * m rows of the table"""
+    cdef floating s = scale
+    if table.kind == c'u':
+        if table.itemsize == 1:
+            read_as(to, ld, table, order, first, m, n, s, <unsigned char> 0)
+        elif table.itemsize == 2:
+            read_as(to, ld, table, order, first, m, n, s, <ushort> 0)
+        elif table.itemsize == 4:
+            read_as(to, ld, table, order, first, m, n, s, <unsigned int> 0)
+        else:
+            read_as(to, ld, table, order, first, m, n, s, <unsigned long long> 0)
+    elif table.kind == c'i':
+        if table.itemsize == 1:
+            read_as(to, ld, table, order, first, m, n, s, <signed char> 0)
+        elif table.itemsize == 2:
+            read_as(to, ld, table, order, first, m, n, s, <short> 0)
+        elif table.itemsize == 4:
+            read_as(to, ld, table, order, first, m, n, s, <int> 0)
+        else:
+            read_as(to, ld, table, order, first, m, n, s, <long long> 0)
+    elif table.itemsize == 2:
+        read_as(to, ld, table, order, first, m, n, s, <ushort> 0)
+    elif table.itemsize == 4:
+        read_as(to, ld, table, order, first, m, n, s, <float> 0)
+    elif table.itemsize == 8:
+        read_as(to, ld, table, order, first, m, n, s, <double> 0)
+    else:
+        read_as(to, ld, table, order, first, m, n, s, <long double> 0)
+
+
+cdef inline bint in_place(const Table* table, const Py_ssize_t* order, double scale, const floating* like) noexcept nogil:
+    """Whether the rows can be used where they lie, as numbers of the network's own type"""
+    cdef Py_ssize_t size = sizeof(floating)
+    return (table.kind == c'f' and table.itemsize == size and not table.swapped and scale == 1 and order == NULL
+            and table.columns_apart == size and table.rows_apart % size == 0 and <size_t> table.data % size == 0)

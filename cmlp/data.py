@@ -1,0 +1,295 @@
+"""Tables of numbers: read one from a CSV file, and set samples aside for a test.
+
+Samples are the columns of X, as in the whole package; in the file, and in the memory behind X, they are rows.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import operator
+import reprlib
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Features = NDArray[np.uint8] | NDArray[np.float32]
+Labels = NDArray[np.int64] | NDArray[np.float32]
+
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_BLOCK = 1 << 23  # bytes of text parsed at a time: at most 32 MB of float64, whatever the size of the file
+_LARGEST = float(np.finfo(np.float32).max)
+_EXACT = 2.0**53  # whole numbers below are exact in float64
+
+
+def load_csv(
+    path: str | PathLike[str], label: str | int | None = "label"
+) -> tuple[Features, Labels | None, list[str]]:
+    """Read samples, and their labels, from a comma-separated file of numbers.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, one sample per row; ``.gz``, ``.bz2`` and ``.xz`` are decompressed. Its first row is a
+        header if any of its cells is text. Blank lines are passed over.
+    label : str, int or None, default="label"
+        The column of the labels: its name, or its position counted from 0 (from -1 backwards). None reads
+        every column as a feature: a file without labels, to predict on.
+
+    Returns
+    -------
+    X : ndarray of shape (n_features, n_samples), uint8 or float32
+        An array of uint8 if every feature is a whole number from 0 to 255, else of float32. It is the
+        transpose of a row-major table: ``X.T`` is C-contiguous.
+    y : ndarray of shape (n_samples,), int64 or float32, or None
+        The labels: int64 if all are whole numbers, else float32; None if `label` is None.
+    names : list of str
+        The n_features names of the features in the header; "0", "1", ... if the file has none.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a table of finite numbers, is empty, or has no such column. The message is one line
+        that names the file, the line in it (counting from 1) and the column.
+    TypeError
+        If `label` is not a str, an int or None.
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If pandas is not installed.
+
+    Examples
+    --------
+    >>> X, y, names = load_csv("data/images.csv.gz")  # doctest: +SKIP
+    >>> X.shape, y.shape, names[:2]  # doctest: +SKIP
+    ((784, 42000), (42000,), ['pixel0', 'pixel1'])
+    """
+    samples: list[NDArray[Any]] = []
+    labels: list[NDArray[np.float64]] = []
+    with _opened(Path(path)) as file:
+        columns, line = _first_row(file)
+        header = not all(map(_is_number, filter(None, columns)))
+        position = _label_position(label, columns, header)
+        if not header:
+            columns, line = [str(i) for i in range(len(columns))], 0
+            file.seek(0)
+        while block := file.read(_BLOCK) + file.readline():
+            if not block.isspace():
+                try:
+                    values, target = _parse(block, len(columns), position)
+                except (ValueError, OverflowError) as error:
+                    places = [repr(name) if header else f"{name} (from 0)" for name in columns]
+                    raise ValueError(_fault(block, line, places) or f"after line {line}: {error}") from error
+                samples.append(values)
+                labels.append(target)
+            line += block.count(b"\n")
+        if not samples:
+            raise ValueError("there is a header but no row below it")
+    X: Features = np.concatenate(samples).T  # one block of float32 makes all of them float32
+    names = [name for i, name in enumerate(columns) if i != position] if header else columns[: len(X)]
+    return X, None if position is None else _labels(np.concatenate(labels)), names
+
+
+def train_test_split(
+    X: ArrayLike, y: ArrayLike, test_size: float = 1000, rng: int | np.random.Generator | None = None
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Shuffle the samples and set the last of them aside for a test.
+
+    Parameters
+    ----------
+    X : array_like of shape (n_features, n_samples)
+        The samples, one per column; any dtype, which is kept.
+    y : array_like of shape (n_samples,) or (n_outputs, n_samples)
+        Their labels or targets; any dtype, which is kept.
+    test_size : int or float, default=1000
+        How many samples to set aside: an int is their number, a float in (0, 1) their fraction, rounded to
+        the nearest number of samples.
+    rng : int, numpy.random.Generator or None, default=None
+        Where the order comes from, see :func:`numpy.random.default_rng`. The same int gives the same split.
+
+    Returns
+    -------
+    X_train, X_test : ndarray of shape (n_features, n_train) and (n_features, n_test)
+        Copies, of which ``.T`` is C-contiguous: the numbers of a sample stand side by side.
+    y_train, y_test : ndarray of shape (..., n_train) and (..., n_test)
+        The labels of the same samples, in the same order.
+
+    Raises
+    ------
+    ValueError
+        If X and y have other shapes than these or differ in their number of samples, or if `test_size` does
+        not leave at least one sample on each side.
+    TypeError
+        If `test_size` is not a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X_train, X_test, y_train, y_test = train_test_split(np.eye(3), [0, 1, 2], test_size=1, rng=0)
+    >>> y_train, y_test
+    (array([2, 0]), array([1]))
+    """
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim != 2:
+        raise ValueError(f"X must have shape (n_features, n_samples), got {X.shape}")
+    m = X.shape[1]
+    if y.ndim not in (1, 2) or y.shape[-1] != m:
+        raise ValueError(f"y must have shape ({m},) or (n_outputs, {m}) to match X {X.shape}, got {y.shape}")
+    n_test = _test_count(test_size, m)
+    order = np.random.default_rng(rng).permutation(m)
+    train, test = order[:-n_test], order[-n_test:]
+    return X.T[train].T, X.T[test].T, y.T[train].T, y.T[test].T
+
+
+def _test_count(test_size: float, m: int) -> int:
+    """Return how many of m samples to set aside."""
+    if isinstance(test_size, float | np.floating):
+        if not 0 < test_size < 1:
+            raise ValueError(f"test_size must be an int or a fraction between 0 and 1, got {test_size!r}")
+        count = round(float(test_size) * m)
+    else:
+        count = operator.index(test_size)
+    if not 1 <= count < m:
+        raise ValueError(f"test_size must set aside some of {m} samples, not all: {test_size} makes {count}")
+    return count
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Yield the decompressed bytes; what is wrong with them leaves as a ValueError that names the path."""
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a CSV file, got a directory")
+    try:
+        with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # the system's own, such as a missing file, names the path already
+        raise ValueError(f"{path}: not a whole {path.suffix} file ({error})") from error
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _first_row(file: IO[bytes]) -> tuple[list[str], int]:
+    """Return the first row that is not blank, and the number of lines read so far."""
+    reader = csv.reader(_decode(line, number) for number, line in enumerate(file))
+    for cells in reader:
+        if not _is_blank(cells):
+            return [cell.strip() for cell in cells], reader.line_num
+    raise ValueError("the file is empty")
+
+
+def _label_position(label: str | int | None, columns: list[str], header: bool) -> int | None:
+    """Return the position, from 0, of the label's column; None without one."""
+    if label is None:
+        return None
+    if len(columns) == 1:
+        raise ValueError("the only column cannot be the label; label=None reads it as a feature")
+    if isinstance(label, str):
+        if not header:
+            raise ValueError(f"no header names a column {label!r}: give a position such as 0, or None")
+        if columns.count(label) != 1:
+            found = "two columns" if label in columns else "no column"
+            raise ValueError(f"{found} {label!r} in {reprlib.repr(columns)}; label=None if there is none")
+        return columns.index(label)
+    if isinstance(label, bool) or not hasattr(label, "__index__"):
+        raise TypeError(f"label must be a column's name or position, or None, got {label!r}")
+    position, width = operator.index(label), len(columns)
+    if not -width <= position < width:
+        raise ValueError(f"label must be a position from {-width} to {width - 1}, got {label}")
+    return position % width
+
+
+def _parse(block: bytes, width: int, position: int | None) -> tuple[Features, NDArray[np.float64]]:
+    """Return the block's features, row-major, and its labels (the first column if there are none)."""
+    try:
+        from pandas import read_csv  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ImportError('load_csv needs pandas: pip install "cmlp[cli]"') from error
+
+    # In pandas 2 a uint8 of 256 wraps to 0: read float64. Unfiltered, what is missing fails and is not NaN.
+    frame = read_csv(io.BytesIO(block), header=None, dtype=np.float64, na_filter=False)
+    # pandas 2 drops the surplus of a long row: each comma must stand between two of the numbers.
+    if frame.shape[1] != width or block.count(b",") != len(frame) * (width - 1):
+        raise ValueError(f"expected {width} cells in every row")
+    # A column of nothing but true and false, in any case, would be read as 1 and 0.
+    if any(letter in block for letter in (b"a", b"A", b"r", b"R")):
+        raise ValueError("expected numbers in every cell")
+    values = frame.to_numpy()
+    with np.errstate(invalid="ignore"):  # a cast that fails shows in the comparison
+        pixels = values.astype(np.uint8, order="C")
+    whole = (pixels == values).all(axis=0)
+    if not whole.all() and not (np.abs(values) <= _LARGEST).all():
+        raise ValueError("expected finite numbers that float32 can hold")
+    if position is not None:
+        whole[position] = True  # whatever the labels are
+    features = pixels if whole.all() else values.astype(np.float32, order="C")
+    if position is not None:
+        features = np.delete(features, position, axis=1)
+    return features, values[:, position or 0].copy()
+
+
+def _labels(values: NDArray[np.float64]) -> Labels:
+    """Return integers if all values are whole: class indices, most often."""
+    whole = (values == np.trunc(values)) & (np.abs(values) < _EXACT)
+    return values.astype(np.int64) if whole.all() else values.astype(np.float32)
+
+
+def _fault(block: bytes, line: int, columns: list[str]) -> str | None:
+    """Say what in the block, which `line` lines precede, keeps it from being a table of numbers.
+
+    This second look is slow and taken only when the fast one has failed.
+    """
+    reader = csv.reader(io.StringIO(_decode(block, line), newline=""))
+    number, width = line + 1, len(columns)
+    for cells in reader:
+        got = 0 if _is_blank(cells) else len(cells)
+        for column, cell in zip(columns, cells[:got], strict=False):
+            if why := _objection(cell):
+                return f"line {number}, column {column}: {why}"
+        if got not in (0, width):
+            place = f"column {columns[got]}" if got < width else f"after column {columns[-1]}"
+            return f"line {number}, {place}: expected {width} cells, got {got}"
+        number = line + reader.line_num + 1
+    return None
+
+
+def _objection(cell: str) -> str | None:
+    """Say why the cell is not a finite number, if it is not."""
+    if not cell.strip():
+        return "the cell is empty"
+    if not _is_number(cell):
+        return f"expected a number, got {reprlib.repr(cell)}"
+    if not abs(float(cell)) <= _LARGEST:
+        return f"expected a finite number that float32 can hold, got {reprlib.repr(cell)}"
+    return None
+
+
+def _is_blank(cells: list[str]) -> bool:
+    """Return whether pandas would pass over the row; an empty cell in quotes is a cell."""
+    return not cells or (len(cells) == 1 and cells[0].isspace())
+
+
+def _is_number(cell: str) -> bool:
+    """Return whether pandas would read the cell as a number: Python's float knows a few more spellings."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell.isascii() and "_" not in cell
+
+
+def _decode(text: bytes, line: int) -> str:
+    """Return the text, which `line` lines precede, without a byte order mark."""
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line += text.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line}: not UTF-8 text") from error

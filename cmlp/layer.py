@@ -1,0 +1,212 @@
+"""One dense layer: its parameters and, for those who take steps by hand, its forward and backward pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cmlp import _arrays, _init, _validate, reference
+from cmlp._dispatch import core
+
+Array = NDArray[Any]
+
+
+class DenseLayer:
+    """
+    A layer whose every neuron sees all inputs: ``a = f(weights @ x + biases)``.
+
+    `NeuralNetwork.add_layer` makes layers; one made by itself serves for steps by hand, as in the notebook.
+
+    Parameters
+    ----------
+    input_size : int
+        Inputs of the layer.
+    nr_neurons : int
+        Neurons, which is outputs.
+    activation : str or callable
+        A name ("identity", "relu", "sigmoid", "tanh", "softmax") or the function of that name in cmlp.
+    is_first : bool, default False
+        Whether the layer's input is the data, whose gradient nobody needs.
+    init : str, optional
+        "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", or "uniform": U(-0.5, 0.5) for weights and biases.
+        By default "he_uniform" for ReLU and "glorot_uniform" for the others. Biases begin at 0 except under "uniform".
+    dtype : {"float32", "float64"}, default "float32"
+        Type of the parameters and of what the layer computes.
+    rng : None, int or numpy.random.Generator, optional
+        Where the first weights are drawn from.
+    input_activation : str or callable, default "relu"
+        The activation of the layer before, whose derivative `backprop` multiplies by.
+
+    Attributes
+    ----------
+    input_size, neurons : int
+        Sizes.
+    activation, input_activation : str
+        Names.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size, a name or the type is not one of the above.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        nr_neurons: int,
+        activation: str | Callable[..., Any],
+        is_first: bool = False,
+        *,
+        init: str | None = None,
+        dtype: Any = "float32",
+        rng: int | np.random.Generator | None = None,
+        input_activation: str | Callable[..., Any] = "relu",
+    ) -> None:
+        self.input_size = _validate.count(input_size, "input_size")
+        self.neurons = _validate.count(nr_neurons, "nr_neurons")
+        self.activation = _validate.activation(activation)
+        self.input_activation = _validate.activation(input_activation)
+        self.is_first = bool(is_first)
+        self._dtype = _validate.dtype(dtype)
+        name = _init.default(self.activation) if init is None else _validate.initialiser(init)
+        weights, biases = _init.INITIALISERS[name](self.neurons, self.input_size, _validate.rng(rng))
+        self._move(_arrays.zeros(self._room(), self._dtype))
+        self.weights, self.biases = weights, biases
+
+    def _room(self) -> int:
+        """Elements that the layer takes in an array of parameters."""
+        return (self.input_size + 1) * _arrays.padded(self.neurons, self._dtype)
+
+    def _move(self, room: Array) -> None:
+        """Keep the parameters in `room`, where they already are or will be assigned."""
+        # Rows of inputs, and a last row of biases, all padded: what the core calls w.
+        self._rows = room.reshape(self.input_size + 1, -1)[:, : self.neurons]
+
+    @property
+    def weights(self) -> Array:
+        """
+        Weights of the layer.
+
+        Returns
+        -------
+        ndarray of shape (neurons, input_size), the network's dtype
+            A view: what is written into it is what the layer computes with. Assignable as a whole as well.
+        """
+        return self._rows[:-1].T
+
+    @weights.setter
+    def weights(self, value: ArrayLike) -> None:
+        self.weights[...] = _validate.parameters(value, (self.neurons, self.input_size), "weights")
+
+    @property
+    def biases(self) -> Array:
+        """
+        Biases of the layer.
+
+        Returns
+        -------
+        ndarray of shape (neurons, 1), the network's dtype
+            A view, as `weights`.
+        """
+        return self._rows[-1:].T
+
+    @biases.setter
+    def biases(self, value: ArrayLike) -> None:
+        self.biases[...] = _validate.parameters(value, (self.neurons, 1), "biases")
+
+    def _product(self, a: Array, b: Array, bias: Array | None = None) -> Array:
+        """Return ``a @ b + bias``, one sample a row, by the core's product."""
+        a, b = (np.asarray(factor, self._dtype) for factor in (a, b))
+        if self._dtype.itemsize not in a.strides:
+            a = np.ascontiguousarray(a)
+        y = _arrays.rows(len(a), b.shape[1], self._dtype)
+        like = np.empty(1, self._dtype)
+        work = _arrays.empty(core.matmul_work(len(b), b.shape[1], like), self._dtype)
+        core.matmul(y, a, b, bias, False, work)
+        return y
+
+    def forward_pass(self, input: ArrayLike) -> tuple[Array, Array]:
+        """
+        Return what the neurons sum up, and what they make of it.
+
+        Parameters
+        ----------
+        input : array_like of shape (input_size, m), any number type
+            One sample a column.
+
+        Returns
+        -------
+        z : ndarray of shape (neurons, m), the layer's dtype
+            ``weights @ input + biases``.
+        a : ndarray of shape (neurons, m), the layer's dtype
+            ``f(z)``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the input has another shape or holds no numbers.
+        """
+        z = self._product(_validate.inputs(input, self.input_size, "input"), self._rows[:-1], self._rows[-1])
+        a = np.ascontiguousarray(z)
+        core.activate_rows(a, core.ACTIVATIONS[self.activation])
+        return z.T, a.T
+
+    def backprop(
+        self, dz: ArrayLike, z_value: ArrayLike, activation: ArrayLike, batch_size: int, learning_rate: float
+    ) -> Array | None:
+        """
+        Take a step of gradient descent, and hand the gradient on to the layer before.
+
+        The gradient that is handed on is taken with the weights from before the step, and with the derivative of the
+        activation of the layer before: ``weights.T @ dz * f'(z_value)``.
+
+        Parameters
+        ----------
+        dz : array_like of shape (neurons, m)
+            Gradient of each sample's loss by this layer's z.
+        z_value : array_like of shape (input_size, m)
+            The z of the layer before; not looked at in the first layer.
+        activation : array_like of shape (input_size, m)
+            What this layer was given.
+        batch_size : int
+            Samples that the gradients are averaged over.
+        learning_rate : float
+            Size of the step.
+
+        Returns
+        -------
+        ndarray of shape (input_size, m), the layer's dtype, or None
+            Gradient of each sample's loss by the z of the layer before; None in the first layer.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an array has another shape or a number is out of range.
+        """
+        gradient = _validate.inputs(dz, self.neurons, "dz")
+        given = _validate.inputs(activation, self.input_size, "activation")
+        _validate.same_samples(len(gradient), len(given), "dz", "activation")
+        rate = _validate.number(learning_rate, "learning_rate") / _validate.count(batch_size, "batch_size")
+        before = None
+        if not self.is_first:
+            z = _validate.inputs(z_value, self.input_size, "z_value")
+            _validate.same_samples(len(gradient), len(z), "dz", "z_value")
+            handed_on = self._product(gradient, self._rows[:-1].T)
+            before = reference.activation_backward(self.input_activation, z.T, handed_on.T)
+        self.weights -= self._dtype.type(rate) * self._product(given.T, gradient).T
+        self.biases -= self._dtype.type(rate) * gradient.sum(axis=0, dtype=self._dtype)[:, np.newaxis]
+        return before
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The array behind the views belongs to the network; what a copy needs is the numbers.
+        return {**self.__dict__, "_rows": np.ascontiguousarray(self._rows)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        rows = self._rows
+        self._move(_arrays.zeros(self._room(), self._dtype))
+        self._rows[...] = rows
+
+    def __repr__(self) -> str:
+        return f"DenseLayer({self.input_size}, {self.neurons}, {self.activation!r})"

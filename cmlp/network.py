@@ -1,0 +1,479 @@
+"""The network: it owns its layers and their parameters, and hands whole passes over the data to the compiled core."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cmlp import _arrays, _progress, _threads, _validate, model_file
+from cmlp._dispatch import core
+from cmlp.layer import DenseLayer
+from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer, Rule
+from cmlp.reference import cross_entropy
+
+Array = NDArray[Any]
+
+
+class NeuralNetwork:
+    """
+    A multilayer perceptron: dense layers, one after the other, and a loss to train them with.
+
+    Samples are columns: X has shape (features, m). It may hold numbers of any type, lie in memory in any way, and be
+    read-only; the passes convert it a block at a time, so it is never copied as a whole.
+
+    Parameters
+    ----------
+    loss : str or callable, default cmlp.cross_entropy
+        "cross_entropy", for classes, after softmax; "binary_cross_entropy", for yes or no, after sigmoid;
+        "mean_squared_error", for regression, after any activation; or the function of that name in cmlp.
+    dtype : {"float32", "float64"}, default "float32"
+        Type of the parameters and of all that is computed, whatever the data's.
+    rng : None, int or numpy.random.Generator, optional
+        Where first weights and the order of samples are drawn from. The same seed gives the same bits, for any number
+        of threads.
+    input_scale : float, default 1.0
+        What every number of X is multiplied by on the way in: 1/255 for pixels kept as bytes.
+
+    Attributes
+    ----------
+    loss : str
+        Name of the loss.
+    dtype : numpy.dtype
+        Type of the parameters.
+    rng : numpy.random.Generator
+        The generator.
+    input_scale : float
+        The factor.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is not one of the above.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cmlp import NeuralNetwork, reLU, softmax
+    >>> nn = NeuralNetwork(rng=0)
+    >>> nn.add_layer(2, 8, reLU)
+    >>> nn.add_layer(8, 2, softmax)
+    >>> X = np.random.default_rng(0).normal(size=(2, 500))
+    >>> y = (X[0] > X[1]).astype(int)
+    >>> history = nn.fit(X, y, epochs=20, batch_size=10)
+    >>> nn.evaluate(X, y)["accuracy"] > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        loss: str | Callable[..., Any] = cross_entropy,
+        dtype: Any = "float32",
+        rng: int | np.random.Generator | None = None,
+        input_scale: float = 1.0,
+    ) -> None:
+        self.loss = _validate.loss(loss)
+        self.dtype = _validate.dtype(dtype)
+        self.rng = _validate.rng(rng)
+        self.input_scale = _validate.scale(input_scale)
+        self._layers: list[DenseLayer] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        """Lay the layers' parameters one after the other into a single array, and describe it to the core."""
+        self._training = threading.Lock()
+        self._work = _arrays.empty(0, self.dtype)
+        self._sizes = np.array([*(layer.input_size for layer in self._layers[:1]), *self._neurons()], np.intp)
+        self._activations = np.array([core.ACTIVATIONS[layer.activation] for layer in self._layers], np.intc)
+        self._params = _arrays.zeros(sum(layer._room() for layer in self._layers), self.dtype)
+        end = 0
+        for layer in self._layers:
+            begin, end = end, end + layer._room()
+            weights, biases = layer.weights, layer.biases
+            layer._move(self._params[begin:end])
+            layer.weights, layer.biases = weights, biases
+
+    def _neurons(self) -> list[int]:
+        return [layer.neurons for layer in self._layers]
+
+    @property
+    def layers(self) -> tuple[DenseLayer, ...]:
+        """
+        The layers, from the data on.
+
+        Returns
+        -------
+        tuple of DenseLayer
+            Their weights and biases can be read, written into and assigned.
+        """
+        return tuple(self._layers)
+
+    def add_layer(
+        self, input_size: int, nr_neurons: int, activation: str | Callable[..., Any], init: str | None = None
+    ) -> None:
+        """
+        Add a layer behind those there are.
+
+        Parameters
+        ----------
+        input_size : int
+            Inputs: the features of X, or the neurons of the layer before.
+        nr_neurons : int
+            Neurons; in the last layer the number of classes, or of values to predict.
+        activation : str or callable
+            "identity", "relu", "sigmoid", "tanh" or "softmax", or the function of that name in cmlp.
+        init : str, optional
+            How the weights are drawn: "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", or "uniform", the
+            notebook's U(-0.5, 0.5) for weights and biases. By default "he_uniform" for ReLU, else "glorot_uniform".
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `input_size` is not the number of neurons of the layer before, or an argument is not one of the above.
+        """
+        before = self._layers[-1].activation if self._layers else "identity"
+        layer = DenseLayer(
+            input_size,
+            nr_neurons,
+            activation,
+            is_first=not self._layers,
+            init=init,
+            dtype=self.dtype,
+            rng=self.rng,
+            input_activation=before,
+        )
+        _validate.next_size(layer.input_size, self._neurons())
+        self._layers.append(layer)
+        self._reset()
+
+    def _work_for(self, samples: int, threads: int, training: bool) -> int:
+        """Elements that the core needs to work in."""
+        like = self._params
+        return int(core.work_size(self._sizes, self._activations, samples, threads, training, like))
+
+    def _data(self, X: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array | None, Array | None]:
+        """X with samples as rows, and labels or targets."""
+        _validate.has_layers(self._layers)
+        rows = _validate.inputs(X, self._layers[0].input_size)
+        if y is None:
+            return rows, None, None
+        _validate.pair(self.loss, self._layers[-1].activation, self._layers[-1].neurons)
+        return rows, *_validate.targets(y, len(rows), self._layers[-1].neurons, self.loss)
+
+    def _pass(self, rows: Array, **wanted: Array | None) -> tuple[float, int]:
+        """One pass forward; returns the sum of the losses and the number of right classes."""
+        threads = _threads.threads_for(len(rows) * self._params.size)
+        work = _arrays.empty(self._work_for(len(rows), threads, False), self.dtype)
+        loss, correct, finite = core.run(
+            work,
+            self._params,
+            self._sizes,
+            self._activations,
+            core.LOSSES[self.loss],
+            rows,
+            self.input_scale,
+            threads,
+            **wanted,
+        )
+        if not finite:
+            _validate.finite(rows, "X", self.dtype, self.input_scale)
+        return loss, correct
+
+    def forward(self, X: ArrayLike) -> Array:
+        """
+        Return what the last layer makes of the samples.
+
+        Parameters
+        ----------
+        X : array_like of shape (features, m), any number type
+            One sample a column; a single sample may have shape (features,).
+
+        Returns
+        -------
+        ndarray of shape (n_outputs, m), the network's dtype
+            Probabilities after softmax and sigmoid.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X has another number of features, is empty, or holds NaN, infinity or no numbers.
+        """
+        rows, _, _ = self._data(X)
+        outputs = np.empty((len(rows), self._layers[-1].neurons), self.dtype)
+        self._pass(rows, outputs=outputs)
+        return outputs.T
+
+    def predict(self, X: ArrayLike) -> Array:
+        """
+        Return the class of each sample, or under mean squared error the outputs.
+
+        Parameters
+        ----------
+        X : array_like of shape (features, m), any number type
+            One sample a column; a single sample may have shape (features,).
+
+        Returns
+        -------
+        ndarray of shape (m,), intp; or ndarray of shape (n_outputs, m), the network's dtype
+            Index of the largest output; with a single output, whether it is above 0.5. For regression, the outputs.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X has another number of features, is empty, or holds NaN, infinity or no numbers.
+        """
+        if self.loss == "mean_squared_error":
+            return self.forward(X)
+        rows, _, _ = self._data(X)
+        classes = np.empty(len(rows), np.intp)
+        self._pass(rows, classes=classes)
+        return classes
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
+        """
+        Return how good the predictions are.
+
+        Parameters
+        ----------
+        X : array_like of shape (features, m), any number type
+            One sample a column.
+        y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
+            Labels, one-hot columns, or targets.
+
+        Returns
+        -------
+        dict of str to float
+            "loss", the mean over the samples (in nats, under a cross-entropy); with labels also "accuracy", the fraction
+            of right predictions.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or y do not fit the network, or hold NaN, infinity or no numbers.
+        """
+        rows, labels, targets = self._data(X, y)
+        loss, correct = self._pass(rows, labels=labels, targets=targets)
+        return {"loss": loss / len(rows), **({} if labels is None else {"accuracy": correct / len(rows)})}
+
+    def train(self, X: ArrayLike, y: ArrayLike, learning_rate: float) -> float:
+        """
+        Take one step of gradient descent on all samples together.
+
+        Parameters
+        ----------
+        X : array_like of shape (features, m), any number type
+            One sample a column.
+        y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
+            Labels of any integer type, one-hot columns, or targets.
+        learning_rate : float
+            Size of the step, in units of the gradient of the mean loss.
+
+        Returns
+        -------
+        float
+            Mean loss before the step.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or y do not fit the network, or hold NaN, infinity or no numbers; nothing has changed then.
+        FloatingPointError
+            If the loss or a parameter is not finite any more; the parameters are those from before the step.
+        RuntimeError
+            If another thread is training this network.
+        """
+        rule = SGD(learning_rate).rule()
+        rows, labels, targets = self._data(X, y)
+        none = np.empty((1, 1), self.dtype)
+        loss, _, _ = self._steps(rows, labels, targets, None, len(rows), rule, none, 0)
+        return loss
+
+    def _steps(
+        self,
+        rows: Array,
+        labels: Array | None,
+        targets: Array | None,
+        order: Array | None,
+        batch: int,
+        rule: Rule,
+        moments: Array,
+        taken: int,
+    ) -> tuple[float, float, int]:
+        """A step for each mini-batch; returns the mean loss, the accuracy and the number of steps."""
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError("this network is being trained by another thread: train one network from one thread at a time")
+        try:
+            threads = _threads.threads_for(min(batch, len(rows)) * self._params.size)
+            size = self._work_for(min(batch, len(rows)), threads, True)
+            if self._work.size < size:
+                self._work = _arrays.empty(size, self.dtype)
+            loss, correct, steps, status = core.train(
+                self._work,
+                self._params,
+                moments,
+                self._sizes,
+                self._activations,
+                core.LOSSES[self.loss],
+                rows,
+                self.input_scale,
+                threads,
+                batch,
+                rule,
+                taken,
+                labels,
+                targets,
+                order,
+            )
+        finally:
+            self._training.release()
+        if status != core.STATUSES["done"]:
+            _validate.finite(rows, "X", self.dtype, self.input_scale)
+            raise FloatingPointError(
+                f"step {taken + steps + 1} makes the loss or a parameter overflow {self.dtype}; "
+                "the parameters are those from before it: take a smaller learning rate, or scale the inputs"
+            )
+        return loss / len(rows), correct / len(rows), steps
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        epochs: int = 10,
+        batch_size: int = 128,
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float | None = None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        shuffle: bool = True,
+        verbose: int = 0,
+    ) -> dict[str, list[float]]:
+        """
+        Train on mini-batches.
+
+        Parameters
+        ----------
+        X : array_like of shape (features, m), any number type
+            One sample a column. Training reads it fastest where a sample's numbers lie side by side, as in the transpose
+            of a C-ordered table with one sample a row.
+        y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
+            Labels of any integer type, one-hot columns, or targets.
+        epochs : int, default 10
+            Passes over all samples.
+        batch_size : int, default 128
+            Samples of a step; the last one of an epoch may have fewer.
+        optimizer : str or optimizer, default "adam"
+            "sgd", "adam", "adamw", or an instance of `SGD`, `Adam` or `AdamW`.
+        learning_rate : float, optional
+            Instead of the optimizer's.
+        validation_data : tuple of X and y, optional
+            Evaluated after every epoch.
+        shuffle : bool, default True
+            Draw a new order of the samples for every epoch.
+        verbose : int, default 0
+            1 shows a progress bar on a terminal (with tqdm installed), and prints a line an epoch elsewhere.
+
+        Returns
+        -------
+        dict of str to list of float
+            One number an epoch: "loss" and "accuracy", means over the epoch's batches, each taken before its step;
+            "val_loss" and "val_accuracy"; "seconds" for training. Accuracies only with labels, "val_..." only with
+            validation data.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit, or holds NaN, infinity or no numbers; nothing has changed then.
+        FloatingPointError
+            If the loss or a parameter is not finite any more; the parameters are those from before the step that made
+            it so.
+        RuntimeError
+            If another thread is training this network.
+        """
+        epochs, batch_size = _validate.count(epochs, "epochs"), _validate.count(batch_size, "batch_size")
+        rule = _validate.optimizer(optimizer, learning_rate, OPTIMIZERS).rule()
+        rows, labels, targets = self._data(X, y)
+        _validate.finite(rows, "X", self.dtype, self.input_scale)
+        if validation_data is not None:
+            X_val, y_val = _validate.validation_pair(validation_data)
+            _validate.finite(self._data(X_val, y_val)[0], "X of validation_data", self.dtype, self.input_scale)
+        moments = _arrays.zeros(2 * self._params.size, self.dtype).reshape(2, -1)
+        history: dict[str, list[float]] = {}
+        taken = 0
+        for _ in _progress.epochs(epochs, verbose, history):
+            start = time.perf_counter()
+            order = self.rng.permutation(len(rows)).astype(np.intp, copy=False) if shuffle else None
+            loss, accuracy, steps = self._steps(rows, labels, targets, order, batch_size, rule, moments, taken)
+            taken += steps
+            seconds = time.perf_counter() - start
+            figures = {"loss": loss, **({} if labels is None else {"accuracy": accuracy})}
+            if validation_data is not None:
+                figures.update((f"val_{name}", value) for name, value in self.evaluate(X_val, y_val).items())
+            for name, value in (*figures.items(), ("seconds", seconds)):
+                history.setdefault(name, []).append(value)
+        return history
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write the network to a .safetensors file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; written beside it first and renamed when it is complete.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; a file that was there before is left as it was.
+        ImportError
+            If the safetensors library is not installed.
+        """
+        model_file.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """
+        Read a network that `save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        NeuralNetwork
+            With the same layers, bit for bit.
+
+        Raises
+        ------
+        OSError, ValueError
+            If there is no such file, or it does not hold a network of cmlp.
+        ImportError
+            If the safetensors library is not installed.
+        """
+        return model_file.load(cls, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Of the rest some cannot be copied (the lock), and some follows from these.
+        return {name: self.__dict__[name] for name in ("loss", "dtype", "rng", "input_scale", "_layers")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    def __repr__(self) -> str:
+        rows = [("layer", "shape", "activation", "parameters")]
+        for number, layer in enumerate(self._layers):
+            shape = f"{layer.input_size} -> {layer.neurons}"
+            rows.append((str(number), shape, layer.activation, f"{layer.weights.size + layer.biases.size:,}"))
+        total = sum(layer.weights.size + layer.biases.size for layer in self._layers)
+        rows.append(("total", "", "", f"{total:,}"))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [
+            "  ".join((*(cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)), row[3].rjust(widths[3])))
+            for row in rows
+        ]
+        return "\n".join((f"NeuralNetwork(loss={self.loss!r}, dtype={self.dtype.name!r})", *lines))

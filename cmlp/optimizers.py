@@ -1,0 +1,140 @@
+"""The rules that `fit` follows down the gradient: their settings. The steps are taken in the compiled core."""
+
+from dataclasses import dataclass
+
+from cmlp import _validate
+from cmlp._dispatch import core
+
+# As the core takes them: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov.
+Rule = tuple[int, float, float, float, float, float, bool]
+
+
+@dataclass(frozen=True)
+class SGD:
+    """
+    Stochastic gradient descent, with momentum if wanted.
+
+    ``v = momentum * v + g`` and ``p = p - learning_rate * v``, where g is the gradient of the mean loss of a mini-batch;
+    with Nesterov's momentum, ``p = p - learning_rate * (g + momentum * v)``.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.01
+        Size of a step, in units of the gradient; more than 0.
+    momentum : float, default 0.0
+        Share of the last step's direction that is kept, in [0, 1).
+    nesterov : bool, default False
+        Look ahead by the momentum before taking the step [1]_.
+    weight_decay : float, default 0.0
+        Adds ``weight_decay * p`` to the gradient of every parameter, biases too.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+
+    References
+    ----------
+    .. [1] Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", 2013.
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _validate.settings(self)
+
+    def rule(self) -> Rule:
+        """
+        Return the settings as the compiled core takes them.
+
+        Returns
+        -------
+        tuple
+            Kind, learning rate, momentum, two zeros, weight decay and whether to look ahead.
+        """
+        return core.OPTIMIZERS["sgd"], self.learning_rate, self.momentum, 0.0, 0.0, self.weight_decay, self.nesterov
+
+
+@dataclass(frozen=True)
+class Adam:
+    """
+    Adam: steps scaled by running means of the gradient and of its square.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+        Size of a step, in units of the parameters; more than 0.
+    beta1 : float, default 0.9
+        Decay of the mean of the gradient, in [0, 1).
+    beta2 : float, default 0.999
+        Decay of the mean of its square, in [0, 1).
+    epsilon : float, default 1e-08
+        Added to the root of that mean.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+
+    References
+    ----------
+    .. [1] Kingma, Ba, "Adam: A method for stochastic optimization", 2015, Algorithm 1.
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _validate.settings(self)
+
+    def rule(self) -> Rule:
+        """
+        Return the settings as the compiled core takes them.
+
+        Returns
+        -------
+        tuple
+            Kind, learning rate, beta1, beta2, epsilon, weight decay and False.
+        """
+        decay = getattr(self, "weight_decay", 0.0)
+        return core.OPTIMIZERS["adam"], self.learning_rate, self.beta1, self.beta2, self.epsilon, decay, False
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """
+    Adam with weight decay apart from the gradient.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.001
+        Size of a step, in units of the parameters; more than 0.
+    beta1 : float, default 0.9
+        Decay of the mean of the gradient, in [0, 1).
+    beta2 : float, default 0.999
+        Decay of the mean of its square, in [0, 1).
+    epsilon : float, default 1e-08
+        Added to the root of that mean.
+    weight_decay : float, default 0.01
+        Before each step every parameter, biases too, is multiplied by ``1 - learning_rate * weight_decay``.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+
+    References
+    ----------
+    .. [1] Loshchilov, Hutter, "Decoupled weight decay regularization", 2019, Algorithm 2.
+    """
+
+    weight_decay: float = 0.01
+
+
+Optimizer = SGD | Adam
+OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}

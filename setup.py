@@ -1,0 +1,84 @@
+"""Builds the compiled core once for each instruction set. Everything else about the package is in pyproject.toml."""
+
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MACHINE = platform.machine().lower()
+MSVC = sys.platform == "win32"
+
+# Name: compiler flags. TILE_ROWS x 2 accumulators, 2 registers of a panel's row and one broadcast fill the registers.
+if MSVC:
+    ISAS = {"scalar": []}
+elif MACHINE in ("x86_64", "amd64"):
+    ISAS = {
+        "v2": ["-march=x86-64-v2", "-DVECTOR_BYTES=16", "-DTILE_ROWS=6"],  # 15 of 16 registers
+        "v3": ["-march=x86-64-v3", "-DVECTOR_BYTES=32", "-DTILE_ROWS=6"],  # 15 of 16
+        "v4": ["-march=x86-64-v4", "-DVECTOR_BYTES=64", "-DTILE_ROWS=14"],  # 31 of 32
+    }
+elif MACHINE in ("arm64", "aarch64"):
+    ISAS = {"neon": ["-DVECTOR_BYTES=16", "-DTILE_ROWS=14"]}  # 31 of 32
+else:
+    ISAS = {"scalar": []}
+
+FLAGS = ["/O2"] if MSVC else [
+    "-O3",
+    "-g0",
+    "-ffp-contract=fast",  # a * b + c is one rounding where the processor has it
+    "-fno-math-errno",  # sqrt is an instruction, not a call
+    "-fno-trapping-math",  # both sides of a choice may be computed, so that it can be vectorised
+    "-Wno-psabi",
+]
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "freethreading_compatible": True,
+}
+
+
+def module(name, source, flags):
+    """An extension of cmlp; flags are set on what cythonize returns, since one Extension's leak into the next."""
+    extension = Extension(f"cmlp.{name}", [source], include_dirs=["cmlp/core"])
+    (built,) = cythonize([extension], build_dir=f"build/{name}", compiler_directives=DIRECTIVES)
+    built.extra_compile_args = FLAGS + flags
+    return built
+
+
+class BuildWithThreads(build_ext):
+    """Adds OpenMP if a program that needs it can be built; without it the core runs on one thread."""
+
+    def build_extensions(self):
+        compile_flags, link_flags = self.openmp()
+        for extension in self.extensions:
+            extension.extra_compile_args = extension.extra_compile_args + compile_flags
+            extension.extra_link_args = extension.extra_link_args + link_flags
+        super().build_extensions()
+
+    def openmp(self):
+        flag = "/openmp" if MSVC else "-fopenmp"
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+            try:
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=[flag])
+                self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=[] if MSVC else [flag])
+            except Exception as error:  # whatever the compiler raises, it has no OpenMP
+                print(f"building without OpenMP: {error}")
+                return [], []
+        return [flag], [] if MSVC else [flag]
+
+
+baseline = ["-march=x86-64"] if "v2" in ISAS else []
+setup(
+    ext_modules=[module("cpu", "cmlp/core/cpu.pyx", baseline)]
+    + [module(f"core_{isa}", "cmlp/core/core.pyx", flags) for isa, flags in ISAS.items()],
+    cmdclass={"build_ext": BuildWithThreads},
+)

@@ -1,0 +1,432 @@
+"""Reading CSV files, good and bad, and splitting samples."""
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import re
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmlp import data
+from cmlp.data import load_csv, train_test_split
+
+IMAGES = Path(__file__).parent.parent / "data" / "images.csv.gz"
+COMPRESS = {".csv": bytes, ".csv.gz": gzip.compress, ".csv.bz2": bz2.compress, ".csv.xz": lzma.compress}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes text or bytes to a file and returns its path."""
+
+    def write(content, name="table.csv"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.fixture(params=[1, 1 << 23], ids=["a row per block", "one block"])
+def block(request, monkeypatch):
+    """Read a file a row at a time, and all at once."""
+    monkeypatch.setattr(data, "_BLOCK", request.param)
+
+
+def check(loaded, X, y, names):
+    """The law of every good file: values, dtypes (those of X and y), names and memory order."""
+    for got, expected in zip(loaded[:2], (X, y), strict=True):
+        if expected is None:
+            assert got is None
+        else:
+            np.testing.assert_array_equal(got, expected, strict=True)
+    assert loaded[0].T.flags.c_contiguous
+    assert loaded[2] == names
+
+
+PIXELS = np.array([[0, 20], [255, 40]], np.uint8)
+LABELS = np.array([7, 300])
+TABLES = {  # text, label, names; all hold PIXELS and LABELS
+    "label first": ("label,a,b\n7,0,255\n300,20,40\n", "label", ["a", "b"]),
+    "label last": ("a,b,label\n0,255,7\n20,40,300\n", "label", ["a", "b"]),
+    "label between": ("a,label,b\n0,7,255\n20,300,40\n", "label", ["a", "b"]),
+    "other name": ("a,b,digit\n0,255,7\n20,40,300\n", "digit", ["a", "b"]),
+    "by position": ("a,b,digit\n0,255,7\n20,40,300\n", 2, ["a", "b"]),
+    "from the end": ("a,b,digit\n0,255,7\n20,40,300\n", -1, ["a", "b"]),
+    "numpy position": ("a,b,digit\n0,255,7\n20,40,300\n", np.int64(2), ["a", "b"]),
+    "numbers for names": ("label,0,1\n7,0,255\n300,20,40\n", "label", ["0", "1"]),
+    "no header": ("7,0,255\n300,20,40\n", 0, ["0", "1"]),
+    "no header, from the end": ("0,255,7\n20,40,300\n", -1, ["0", "1"]),
+    "index name empty": (",a,b\n7,0,255\n300,20,40\n", 0, ["a", "b"]),
+    "quotes": ('"label","a","b, c"\n"7",0,"255"\n300,20,40\n', "label", ["a", "b, c"]),
+    "quotes, no header": ('"7","0","255"\n"300","20","40"\n', 0, ["0", "1"]),
+    "two lines in a name": ('label,"a\nb",c\n7,0,255\n300,20,40\n', "label", ["a\nb", "c"]),
+    "spaces": ("label , a,b\n7, 0 ,255\n300,20,40 \n", "label", ["a", "b"]),
+    "blank lines": ("\n  \nlabel,a,b\n\n7,0,255\n   \n300,20,40\n\n\n", "label", ["a", "b"]),
+    "blank lines, no header": ("\n7,0,255\n\n300,20,40\n\n", 0, ["0", "1"]),
+    "no last newline": ("label,a,b\n7,0,255\n300,20,40", "label", ["a", "b"]),
+    "Windows": ("label,a,b\r\n7,0,255\r\n300,20,40\r\n", "label", ["a", "b"]),
+    "byte order mark": ("\ufefflabel,a,b\n7,0,255\n300,20,40\n", "label", ["a", "b"]),
+    "byte order mark, no header": ("\ufeff7,0,255\n300,20,40\n", 0, ["0", "1"]),
+    "spellings": ("label,a,b\n7.0,-0.0,+255\n3e2,2e1,040.\n", "label", ["a", "b"]),
+    "accents": ("étiquette,ä,b\n7,0,255\n300,20,40\n", "étiquette", ["ä", "b"]),
+}
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize(("text", "label", "names"), TABLES.values(), ids=TABLES)
+def test_tables(write, text, label, names):
+    check(load_csv(write(text), label), PIXELS, LABELS, names)
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("header", ["label,a,b\n", ""])
+def test_compressions(write, suffix, header):
+    path = write(COMPRESS[suffix](f"{header}7,0,255\n300,20,40\n".encode()), "table" + suffix)
+    names = ["a", "b"] if header else ["0", "1"]
+    check(load_csv(str(path), "label" if header else 0), PIXELS, LABELS, names)
+
+
+def test_suffix_in_capitals(write):
+    path = write(gzip.compress(b"label,a,b\n7,0,255\n300,20,40\n"), "TABLE.CSV.GZ")
+    check(load_csv(path), PIXELS, LABELS, ["a", "b"])
+
+
+@pytest.mark.parametrize(("header", "names"), [("a,b\n", ["a", "b"]), ("", ["0", "1"])])
+def test_no_label(write, header, names):
+    check(load_csv(write(header + "0,255\n20,40\n"), label=None), PIXELS, None, names)
+
+
+def test_one_column(write):
+    check(load_csv(write("1\n\n2\n"), label=None), np.array([[1, 2]], np.uint8), None, ["0"])
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("cell", ["256", "-1", "0.5", "-0.25", "65536", "1e30", "18446744073709551617"])
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_one_value_makes_all_float(write, cell, row):
+    rows = ["255", "1", "2"]
+    rows[row] = cell
+    X, y, _ = load_csv(write("label,a\n" + "".join(f"3,{value}\n" for value in rows)))
+    np.testing.assert_array_equal(X, np.array([rows], float).astype(np.float32), strict=True)
+    assert y.dtype == np.int64
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize(
+    ("cells", "dtype"),
+    [
+        *[("0 9", "int64"), ("-1 1", "int64"), ("5.0 1e3", "int64"), ("9007199254740991 0", "int64")],
+        *[("0.5 1", "float32"), ("1 -0.1", "float32"), ("1e30 0", "float32")],
+    ],
+)
+def test_label_dtype(write, cells, dtype):
+    X, y, _ = load_csv(write("y,a\n" + "".join(f"{cell},7\n" for cell in cells.split())), "y")
+    np.testing.assert_array_equal(y, np.array(cells.split(), float).astype(dtype), strict=True)
+    assert X.dtype == np.uint8
+
+
+HUGE = "1" * 60
+FAULTS = {  # content, what the message must hold besides the file's name; label="label"
+    "short row": ("label,a,b\n1,2,3\n4,5\n", ["line 3,", "'b'", "expected 3", "got 2"]),
+    "short last row": ("label,a,b\n1,2,3\n4,5", ["line 3,", "'b'", "expected 3", "got 2"]),
+    "short first row": ("label,a,b\n1\n4,5,6\n", ["line 2,", "'a'", "expected 3", "got 1"]),
+    "all rows short": ("label,a,b\n1,2\n4,5\n", ["line 2,", "'b'", "expected 3", "got 2"]),
+    "long row": ("label,a,b\n1,2,3\n4,5,6,7\n1,2,3\n", ["line 3,", "after", "'b'", "expected 3", "got 4"]),
+    "long first row": ("label,a,b\n1,2,3,4\n5,6,7\n", ["line 2,", "after", "'b'", "expected 3", "got 4"]),
+    "all rows long": ("label,a,b\n1,2,3,4\n5,6,7,8\n", ["line 2,", "after", "'b'", "expected 3", "got 4"]),
+    "comma at the end": ("label,a,b\n1,2,3\n4,5,6,\n", ["line 3,", "after", "'b'", "expected 3", "got 4"]),
+    "long and short": ("label,a,b\n1,2,3,4\n5,6\n", ["line 2,", "expected 3", "got 4"]),
+    "text": ("label,a,b\n1,2,3\n4,five,6\n", ["line 3,", "'a'", "'five'"]),
+    "text after blank lines": ("\nlabel,a,b\n\n1,2,3\n \n4,five,6\n", ["line 6,", "'a'", "'five'"]),
+    "text after a long name": ('label,"a\nb",c\n1,2,3\n4,five,6\n', ["line 4,", r"'a\nb'", "'five'"]),
+    "thousands": ('label,a,b\n1,2,"3,000"\n', ["line 2,", "'b'", "'3,000'"]),
+    "hexadecimal": ("label,a,b\n1,0x10,3\n", ["line 2,", "'a'", "'0x10'"]),
+    "Python's number": ("label,a,b\n1,1_0,3\n", ["line 2,", "'a'", "'1_0'"]),
+    "Arabic digit": ("label,a,b\n1,\u0665,3\n", ["line 2,", "'a'", "\u0665"]),
+    "true": ("label,a,b\n1,True,3\n", ["line 2,", "'a'", "'True'"]),
+    "TRUE": ("label,a,b\n1,2,TRUE\n3,4,TRUE\n", ["line 2,", "'b'", "'TRUE'"]),
+    "false": ("label,a,b\n1,false,3\n", ["line 2,", "'a'", "'false'"]),
+    "FALSE": ("label,a,b\nFALSE,2,3\n", ["line 2,", "'label'", "'FALSE'"]),
+    "open quote": ('label,a,b\n1,"2,3\n4,5,6\n', ["line 2,", "'a'"]),
+    "empty cell": ("label,a,b\n1,2,\n4,5,6\n", ["line 2,", "'b'", "empty"]),
+    "empty cells": ("label,a,b\n1,2,3\n,,\n", ["line 3,", "'label'", "empty"]),
+    "NaN": ("label,a,b\n1,2,3\n4,nan,6\n", ["line 3,", "'a'", "'nan'"]),
+    "missing": ("label,a,b\n1,NA,3\n", ["line 2,", "'a'", "'NA'"]),
+    "infinity": ("label,a,b\n1,2,3\n4,5,inf\n", ["line 3,", "'b'", "finite", "'inf'"]),
+    "minus infinity": ("label,a,b\n1,2,-inf\n", ["line 2,", "'b'", "finite", "'-inf'"]),
+    "too large": ("label,a,b\n1,2,1e39\n", ["line 2,", "'b'", "float32", "'1e39'"]),
+    "far too large": ("label,a,b\n1,2,1e400\n", ["line 2,", "'b'", "float32", "'1e400'"]),
+    "too large, of many digits": (f"label,a,b\n1,2,{HUGE}\n", ["line 2,", "'b'", "float32"]),
+    "label is text": ("label,a,b\n1,2,3\ncat,5,6\n", ["line 3,", "'label'", "'cat'"]),
+    "label is empty": ("label,a,b\n,2,3\n", ["line 2,", "'label'", "empty"]),
+    "label is infinite": ("label,a,b\ninf,2,3\n", ["line 2,", "'label'", "finite"]),
+    "label is too large": ("label,a,b\n1e39,2,3\n", ["line 2,", "'label'", "float32"]),
+    "no such column": ("digit,a,b\n1,2,3\n", ["'label'", "'digit', 'a', 'b'", "label=None"]),
+    "twice": ("label,a,label\n1,2,3\n", ["two", "'label'"]),
+    "no header": ("1,2,3\n4,5,6\n", ["header", "'label'", "position"]),
+    "one column": ("label\n1\n", ["only column", "label=None"]),
+    "empty file": ("", ["empty"]),
+    "blank file": ("\n \n\n", ["empty"]),
+    "header only": ("label,a,b\n", ["header", "no row"]),
+    "header and blank lines": ("label,a,b\n\n \n", ["header", "no row"]),
+    "Latin-1 header": ("label,é,b\n1,2,3\n".encode("latin-1"), ["line 1:", "UTF-8"]),
+    "Latin-1 cell": ("label,a,b\n1,2,3\n4,é,6\n".encode("latin-1"), ["line 3:", "UTF-8"]),
+    "UTF-16": ("label,a,b\n1,2,3\n".encode("utf-16"), ["line 1:", "UTF-8"]),
+    "picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", ["line 1:", "UTF-8"]),
+}
+
+
+def check_message(error, path, parts):
+    """The law of every error: one line that begins with the file's name and holds the parts."""
+    message = str(error)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + 200
+    assert [part for part in parts if part not in message] == [], message
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize(("content", "parts"), FAULTS.values(), ids=FAULTS)
+def test_faults(write, content, parts):
+    path = write(content)
+    with pytest.raises(ValueError, match=re.escape(path.name)) as caught:
+        load_csv(path)
+    check_message(caught.value, path, parts)
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("1,2,3\n4,five,6\n", ["line 2,", "column 1 (from 0)", "'five'"]),
+        ("1,2,3\n4,5\n", ["line 2,", "column 2 (from 0)", "got 2"]),
+        ("1,2,3\n4,5,6,7\n", ["line 2,", "after column 2 (from 0)", "got 4"]),
+        (",,\n4,5,6\n", ["line 1,", "column 0 (from 0)", "empty"]),
+        ("1,,3\n4,5,6\n", ["line 1,", "column 1 (from 0)", "empty"]),
+        ("nan,2,3\n4,5,6\n", ["line 1,", "column 0 (from 0)", "'nan'"]),
+    ],
+)
+def test_faults_without_header(write, text, parts):
+    path = write(text)
+    with pytest.raises(ValueError, match="line") as caught:
+        load_csv(path, label=0)
+    check_message(caught.value, path, parts)
+
+
+def test_faults_in_one_column(write):
+    path = write('1\n\n""\n2\n')
+    with pytest.raises(ValueError, match=r"line 3, column 0 .*empty"):
+        load_csv(path, label=None)
+
+
+def test_quote_open_to_the_end(write):
+    path = write('label,a\n1,"2')
+    with pytest.raises(ValueError, match=r"after line 1: .*EOF") as caught:
+        load_csv(path)
+    check_message(caught.value, path, [])
+
+
+def test_fault_deep_in_a_file(write):
+    rows = [f"{i % 10},{i % 256},{i % 7}" for i in range(20_000)]
+    rows[17_654] = "1,2,x"
+    with pytest.raises(ValueError, match=r"deep\.csv: line 17656, column 'b': expected a number, got 'x'$"):
+        load_csv(write("label,a,b\n" + "\n".join(rows), "deep.csv"))
+
+
+def test_message_stays_short(write):
+    path = write("digit," + ",".join(f"pixel{i}" for i in range(784)) + "\n" + "1," * 784 + "1\n")
+    with pytest.raises(ValueError, match="no column 'label'") as caught:
+        load_csv(path)
+    check_message(caught.value, path, ["'digit', 'pixel0'", "..."])
+    path = write("label,a\n1," + "x" * 5000 + "\n")
+    with pytest.raises(ValueError, match="'a'") as caught:
+        load_csv(path)
+    check_message(caught.value, path, ["line 2,", "xxx...xxx"])
+
+
+@pytest.mark.parametrize("label", [3, -4, 99])
+@pytest.mark.parametrize("header", ["label,a,b\n", ""])
+def test_position_out_of_range(write, label, header):
+    path = write(header + "1,2,3\n")
+    with pytest.raises(ValueError, match="from -3 to 2") as caught:
+        load_csv(path, label)
+    check_message(caught.value, path, [f"got {label}"])
+
+
+@pytest.mark.parametrize("label", [1.0, True, False, ["label"], b"label"])
+def test_label_of_another_type(write, label):
+    with pytest.raises(TypeError, match="name or position"):
+        load_csv(write("label,a,b\n1,2,3\n"), label)
+
+
+WHOLE = b"label,a\n" + b"1,2\n" * 20_000
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in COMPRESS if suffix != ".csv"])
+@pytest.mark.parametrize("damage", ["none", "half", "tail", "middle"])
+def test_damaged_compression(write, suffix, damage):
+    packed = WHOLE if damage == "none" else COMPRESS[suffix](WHOLE)
+    if damage in ("half", "tail"):
+        packed = packed[: len(packed) // 2] if damage == "half" else packed[:-6]
+    if damage == "middle":
+        packed = packed[: len(packed) // 2] + b"????" + packed[len(packed) // 2 + 4 :]
+    path = write(packed, "table" + suffix)
+    with pytest.raises(ValueError, match="not a whole") as caught:
+        load_csv(path)
+    check_message(caught.value, path, [Path(suffix).suffix])
+
+
+def test_missing_file(tmp_path):
+    path = tmp_path / "nowhere.csv"
+    with pytest.raises(FileNotFoundError, match=re.escape("nowhere.csv")):
+        load_csv(path)
+
+
+@pytest.mark.parametrize("name", ["folder", "folder.csv.gz"])
+def test_directory(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match="directory") as caught:
+        load_csv(tmp_path / name)
+    check_message(caught.value, tmp_path / name, [])
+
+
+def test_without_pandas(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=re.escape('pip install "cmlp[cli]"')):
+        load_csv(write("label,a\n1,2\n"))
+
+
+def test_images():
+    readme = (IMAGES.parent / "README.md").read_text(encoding="utf-8")
+    content = IMAGES.read_bytes()
+    assert f"`{hashlib.sha256(content).hexdigest()}`" in readme
+    assert f"{len(content):,} bytes" in readme
+    X, y, names = load_csv(IMAGES)
+    assert (X.shape, X.dtype, X.T.flags.c_contiguous) == ((784, 42000), np.uint8, True)
+    assert (X.min(), X.max(), y.dtype) == (0, 255, np.int64)
+    assert "| images | " + " | ".join(map(str, np.bincount(y))) + " |" in readme
+    assert names == [f"pixel{i}" for i in range(784)]
+
+
+# ---- train_test_split: sample i is the column (i, i + m, ...), and its label is i
+
+
+def numbered(n, m, dtype="int64", order="F"):
+    return np.array(np.arange(n * m).reshape(n, m), dtype, order=order), np.arange(m)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "bool"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_split_permutes(dtype, order):
+    X, y = numbered(3, 50, order=order)
+    X = X.astype(dtype)
+    before = X.copy()
+    X.flags.writeable = y.flags.writeable = False
+    X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=12, rng=1)
+    assert (X_train.shape, X_test.shape, y_train.shape, y_test.shape) == ((3, 38), (3, 12), (38,), (12,))
+    drawn = np.concatenate([y_train, y_test])
+    assert sorted(drawn) == list(range(50))
+    assert (drawn != np.arange(50)).any()
+    np.testing.assert_array_equal(np.hstack([X_train, X_test]), before[:, drawn], strict=True)
+    np.testing.assert_array_equal(X, before)
+    assert X_train.T.flags.c_contiguous
+    assert X_test.T.flags.c_contiguous
+    assert not np.shares_memory(X_train, X)
+
+
+def test_split_of_targets():
+    X, labels = numbered(2, 20)
+    one_hot = np.eye(20, dtype=np.float32)
+    _, _, y_train, y_test = train_test_split(X, labels, test_size=5, rng=3)
+    _, _, Y_train, Y_test = train_test_split(X, one_hot, test_size=5, rng=3)
+    np.testing.assert_array_equal(Y_train, one_hot[:, y_train], strict=True)
+    np.testing.assert_array_equal(Y_test, one_hot[:, y_test], strict=True)
+
+
+def test_split_takes_the_last_of_the_order():
+    X, y = numbered(2, 30)
+    order = np.random.default_rng(5).permutation(30)
+    _, _, y_train, y_test = train_test_split(X, y, test_size=4, rng=5)
+    np.testing.assert_array_equal(y_train, order[:-4])
+    np.testing.assert_array_equal(y_test, order[-4:])
+
+
+def test_split_of_the_notebook():
+    X, y = numbered(1, 1500)
+    _, X_test, _, y_test = train_test_split(X, y)
+    assert X_test.shape == (1, 1000)
+    assert (X_test[0] == y_test).all()
+
+
+def test_split_seeds():
+    X, y = numbered(2, 100)
+    first, again, other = (train_test_split(X, y, 10, rng)[3] for rng in (7, np.random.default_rng(7), 8))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    rng = np.random.default_rng(7)
+    one, two = (train_test_split(X, y, 10, rng)[3] for _ in range(2))
+    assert (one != two).any()
+    assert any((train_test_split(X, y, 50)[3] != train_test_split(X, y, 50)[3]).any() for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("test_size", "count"),
+    [
+        *[(1, 1), (9, 9), (np.int32(3), 3), (0.1, 1), (0.3, 3), (0.25, 2), (np.float32(0.5), 5)],
+        *[(size, None) for size in (0, -1, 10, 11, 0.0, 0.04, 0.96, 1.0, 1.5, -0.5, np.nan, np.inf)],
+    ],
+)
+def test_split_sizes(test_size, count):
+    X, y = numbered(2, 10)
+    if count is None:
+        with pytest.raises(ValueError, match="test_size must"):
+            train_test_split(X, y, test_size, rng=0)
+    else:
+        X_train, X_test, y_train, y_test = train_test_split(X, y, test_size, rng=0)
+        assert (X_test.shape, y_test.shape) == ((2, count), (count,))
+        assert (X_train.shape, y_train.shape) == ((2, 10 - count), (10 - count,))
+
+
+def test_split_size_of_another_type():
+    with pytest.raises(TypeError):
+        train_test_split(*numbered(2, 10), test_size="half")
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "y_shape", "message"),
+    [
+        ((10,), (10,), r"X must .* got \(10,\)"),
+        ((2, 5, 10), (10,), r"X must .* got \(2, 5, 10\)"),
+        ((2, 10), (9,), r"y must .*\(10,\).* got \(9,\)"),
+        ((2, 10), (10, 2), r"y must .*\(n_outputs, 10\).* got \(10, 2\)"),
+        ((2, 10), (), r"y must .* got \(\)"),
+        ((2, 10), (1, 1, 10), r"y must .* got \(1, 1, 10\)"),
+    ],
+)
+def test_split_shapes(x_shape, y_shape, message):
+    with pytest.raises(ValueError, match=message):
+        train_test_split(np.zeros(x_shape), np.zeros(y_shape), test_size=3)
+
+
+def test_split_takes_lists():
+    X_train, X_test, y_train, y_test = train_test_split([[1, 2, 3]], ["a", "b", "c"], test_size=1, rng=0)
+    pairs = zip(np.hstack([X_train, X_test])[0], np.hstack([y_train, y_test]), strict=True)
+    assert sorted(pairs) == [(1, "a"), (2, "b"), (3, "c")]
+
+
+def test_split_copies_once():
+    X, y = numbered(784, 10_000, "uint8")
+    X = np.asarray(X.T, order="C").T
+    tracemalloc.start()
+    try:
+        split = train_test_split(X, y, rng=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(part.nbytes for part in split) == X.nbytes + y.nbytes
+    assert peak < 1.1 * (X.nbytes + y.nbytes)

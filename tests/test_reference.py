@@ -1,0 +1,413 @@
+"""The reference against what does not depend on it: finite differences, values by hand, and laws."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from cmlp import reference
+
+M = 3  # samples in the batches of the gradient tests
+STEP = 1e-3  # of the central differences; the truncation error is of order STEP**4
+KINK = 0.05  # no relu's input is closer to 0 than this, so that no difference reaches across its kink
+
+# The functions that have a derivative by z alone.
+ELEMENTWISE = [f for f in reference.ACTIVATIONS.values() if f is not reference.softmax]
+PAIRS = [(loss, activation) for loss, allowed in reference.PAIRS.items() for activation in allowed]
+# Hidden layers of every kind under every pair; without hidden layers their kind makes no difference.
+NETWORKS = [(*pair, "identity", 1) for pair in PAIRS] + [
+    (*pair, hidden, depth) for pair in PAIRS for hidden in reference.ACTIVATIONS for depth in (2, 3, 4)
+]
+
+
+def random_network(rng, loss, activations, sizes):
+    weights = [rng.normal(size=(n, k)) for k, n in itertools.pairwise(sizes)]
+    biases = [rng.normal(size=(n, 1)) for n in sizes[1:]]
+    return reference.Network(weights, biases, activations, loss)
+
+
+def random_targets(rng, loss, shape):
+    """Return targets that are as general as the loss allows, not only zeros and ones."""
+    Y = rng.uniform(0.1, 1, shape)
+    return Y / Y.sum(axis=0) if loss == "cross_entropy" else Y
+
+
+def network_and_batch(loss, output, hidden, depth):
+    """Return a tiny network and a batch that move no relu across its kink and leave no gradient at 0."""
+    activations = [hidden] * (depth - 1) + [output]
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        network = random_network(rng, loss, activations, [2] + [3] * depth)
+        X, Y = rng.normal(size=(2, M)), random_targets(rng, loss, (3, M))
+        inputs = [Z for Z, f in zip(network.forward(X)[0], activations, strict=True) if f == "relu"]
+        gradients = itertools.chain(*network.gradients(X, Y))
+        if all(np.abs(Z).min() > KINK for Z in inputs) and all(np.abs(g).max() > 1e-3 for g in gradients):
+            return network, X, Y
+    raise AssertionError("no seed gives such a network")
+
+
+def central_difference(f):
+    """Return f'(0) to the fourth order."""
+    return (8 * (f(STEP) - f(-STEP)) - (f(2 * STEP) - f(-2 * STEP))) / (12 * STEP)
+
+
+def numeric_gradient(network, parameters, X, Y):
+    gradient = np.empty_like(parameters)
+    for index, value in np.ndenumerate(parameters):
+
+        def moved(step, index=index, value=value):
+            parameters[index] = value + step
+            return network.loss_value(X, Y)
+
+        gradient[index] = central_difference(moved)
+        parameters[index] = value
+    return gradient
+
+
+# ---- Gradients ----
+
+
+@pytest.mark.parametrize(("loss", "output", "hidden", "depth"), NETWORKS)
+def test_gradients_are_the_slopes_of_the_loss(loss, output, hidden, depth):
+    network, X, Y = network_and_batch(loss, output, hidden, depth)
+    gradients = network.gradients(X, Y)
+    assert len(gradients) == depth
+    for layer, (dW, db) in enumerate(gradients):
+        for gradient, parameters in ((dW, network.weights[layer]), (db, network.biases[layer])):
+            numeric = numeric_gradient(network, parameters, X, Y)
+            np.testing.assert_allclose(gradient, numeric, rtol=0, atol=1e-7 * np.abs(numeric).max())
+
+
+@pytest.mark.parametrize("f", ELEMENTWISE)
+def test_derivatives_are_the_slopes_of_the_activations(f):
+    Z = np.linspace(-4, 4, 40)  # 0 is not among them
+    slopes = central_difference(lambda step: f(Z + step))
+    np.testing.assert_allclose(reference.derivatives[f](Z), slopes, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("loss", "activation"), PAIRS)
+def test_the_loss_from_z_is_the_loss_of_the_activation(loss, activation):
+    rng = np.random.default_rng(0)
+    Z, Y = rng.normal(size=(4, 5)), random_targets(rng, loss, (4, 5))
+    A = reference.ACTIVATIONS[activation](Z)
+    value = reference.loss_value(loss, activation, Z, Y)
+    assert value == pytest.approx(reference.LOSSES[loss](A, Y), rel=1e-12)
+
+
+def test_the_derivative_of_cross_entropy_is_that_after_a_softmax():
+    rng = np.random.default_rng(0)
+    Z, Y = rng.normal(size=(4, 5)), random_targets(rng, "cross_entropy", (4, 5))
+    dZ = reference.derivatives[reference.cross_entropy](reference.softmax(Z), Y)
+    np.testing.assert_array_equal(dZ, reference.output_gradient("cross_entropy", "softmax", Z, Y))
+
+
+def test_the_notebooks_functions_are_a_network_of_two_layers():
+    rng = np.random.default_rng(7)
+    W1, b1, W2, b2 = reference.init_params(rng, n_inputs=5, n_hidden=6, n_classes=4)
+    X, labels = rng.random((5, 8)), np.array([0, 1, 2, 1, 0, 2, 2, 1])  # never the class 3
+    network = reference.Network([W1, W2], [b1, b2], ["relu", "softmax"], "cross_entropy")
+    Z1, A1, Z2, A2 = reference.forward_prop(W1, b1, W2, b2, X)
+    gradients = reference.backward_prop(Z1, A1, Z2, A2, W1, W2, X, labels)
+    Y = reference.one_hot(labels, 4)
+    for ours, theirs in zip(gradients, itertools.chain(*network.gradients(X, Y)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(network.predict(X), reference.get_predictions(A2))
+    network.train(X, Y, 0.5)
+    updated = reference.update_params(W1, b1, W2, b2, *gradients, 0.5)
+    trained = itertools.chain(*zip(network.weights, network.biases, strict=True))
+    for ours, theirs in zip(updated, trained, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+# ---- Values ----
+
+
+@pytest.mark.parametrize(
+    ("f", "Z", "expected"),
+    [
+        (reference.identity, [-2, 3], [-2, 3]),
+        (reference.relu, [-2, 0, 3], [0, 0, 3]),
+        (reference.relu_deriv, [-2, 0, 3, np.nan], [0, 0, 1, 0]),
+        (reference.sigmoid, [0, np.log(3), -np.log(3)], [1 / 2, 3 / 4, 1 / 4]),
+        (reference.tanh, [0, np.log(2)], [0, 3 / 5]),
+        (reference.softmax, [[0, 7], [np.log(3), 7]], [[1 / 4, 1 / 2], [3 / 4, 1 / 2]]),
+        # far out, where a plain exp would overflow
+        (reference.relu, [-1e4, 1e4], [0, 1e4]),
+        (reference.sigmoid, [-1e4, 1e4], [0, 1]),
+        (reference.sigmoid, [-300], [np.exp(-300)]),
+        (reference.sigmoid_deriv, [-1e4, 1e4], [0, 0]),
+        (reference.tanh, [-1e4, 1e4], [-1, 1]),
+        (reference.tanh_deriv, [-1e4, 1e4], [0, 0]),
+        (reference.softmax, [[-1e4, 1e4], [1e4, 1e4]], [[0, 1 / 2], [1, 1 / 2]]),
+    ],
+)
+def test_activations_by_hand(f, Z, expected):
+    np.testing.assert_allclose(f(np.array(Z)), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("loss", "A", "Y", "expected"),
+    [
+        ("cross_entropy", [[0.5, 0.8], [0.5, 0.2]], [[1, 0], [0, 1]], (np.log(2) + np.log(5)) / 2),
+        ("cross_entropy", [[0.5], [0.5]], [[0.3], [0.7]], np.log(2)),
+        ("cross_entropy", [[0.0, 1.0], [1.0, 0.0]], [[0, 1], [1, 0]], 0),
+        ("cross_entropy", [[0.0], [1.0]], [[1], [0]], np.inf),
+        ("cross_entropy", [[np.nan], [1.0]], [[0], [1]], np.nan),
+        ("binary_cross_entropy", [[0.5, 0.8], [0.9, 0.2]], [[1, 0], [1, 1]], np.log(2 * 5 / 0.9 * 5) / 4),
+        ("binary_cross_entropy", [[0.0, 1.0]], [[0, 1]], 0),
+        ("binary_cross_entropy", [[1.0]], [[0]], np.inf),
+        ("mean_squared_error", [[1.0, 2.0], [3.0, 4.0]], [[1, 0], [0, 5]], (0 + 4 + 9 + 1) / 4),
+    ],
+)
+def test_losses_by_hand(loss, A, Y, expected):
+    assert reference.LOSSES[loss](np.array(A), np.array(Y)) == pytest.approx(expected, rel=1e-15, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation", "Z", "Y", "value", "gradient"),
+    [
+        ("cross_entropy", "softmax", [[1e4], [-1e4]], [[0], [1]], 2e4, [[1], [-1]]),
+        ("cross_entropy", "softmax", [[1e4], [-1e4]], [[1], [0]], 0, [[0], [0]]),
+        ("binary_cross_entropy", "sigmoid", [[1e4], [-1e4]], [[0], [1]], 1e4, [[0.5], [-0.5]]),
+        ("binary_cross_entropy", "sigmoid", [[1e4], [-1e4]], [[1], [0]], 0, [[0], [0]]),
+        ("mean_squared_error", "identity", [[1e4], [-1e4]], [[0], [0]], 1e8, [[1e4], [-1e4]]),
+        ("mean_squared_error", "relu", [[1e4], [-1e4]], [[0], [1]], (1e8 + 1) / 2, [[1e4], [0]]),
+        ("mean_squared_error", "sigmoid", [[1e4], [-1e4]], [[0], [1]], 1, [[0], [0]]),
+        ("mean_squared_error", "tanh", [[1e4], [-1e4]], [[0], [1]], 2.5, [[0], [0]]),
+        ("mean_squared_error", "softmax", [[1e4], [-1e4]], [[0], [1]], 1, [[0], [0]]),
+    ],
+)
+def test_output_layers_by_hand_far_out(loss, activation, Z, Y, value, gradient):
+    Z, Y = np.array(Z), np.array(Y)
+    assert reference.loss_value(loss, activation, Z, Y) == value
+    np.testing.assert_array_equal(reference.output_gradient(loss, activation, Z, Y), gradient)
+
+
+@pytest.mark.parametrize("f", [*ELEMENTWISE, *map(reference.derivatives.get, ELEMENTWISE), reference.softmax])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_functions_of_z_keep_the_dtype(f, dtype):
+    result = f(np.arange(-3, 3, dtype=dtype).reshape(3, 2))
+    assert result.dtype == (dtype if dtype != np.int64 else np.float64)
+    assert result.shape == (3, 2)
+
+
+@pytest.mark.parametrize(("loss", "activation"), PAIRS)
+def test_nan_in_one_sample_reaches_the_loss_and_that_samples_gradient(loss, activation):
+    Z, Y = np.zeros((3, 2)), reference.one_hot([1, 2], 3)
+    Z[1, 0] = np.nan
+    A = reference.ACTIVATIONS[activation](Z)
+    dZ = reference.output_gradient(loss, activation, Z, Y)
+    for array in (A, dZ):
+        assert np.isnan(array[1, 0])
+        assert not np.isnan(array[:, 1]).any()
+    assert np.isnan(reference.LOSSES[loss](A, Y))
+    assert np.isnan(reference.loss_value(loss, activation, Z, Y))
+
+
+# ---- Labels ----
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_classes", "expected"),
+    [
+        ([2, 0], 3, [[0, 1], [0, 0], [1, 0]]),
+        ([1, 0], 3, [[0, 1], [1, 0], [0, 0]]),
+        ([1, 0], None, [[0, 1], [1, 0]]),  # the flaw of the default: the class 2 is not in the batch
+    ],
+)
+def test_one_hot_by_hand(labels, n_classes, expected):
+    hot = reference.one_hot(np.array(labels), n_classes)
+    assert hot.dtype == np.float64
+    np.testing.assert_array_equal(hot, expected)
+    np.testing.assert_array_equal(reference.get_predictions(hot), labels)
+
+
+def test_accuracy_is_the_share_of_equal_labels():
+    predictions = reference.get_predictions(np.array([[0.1, 0.9, 0.2, 0.4], [0.9, 0.1, 0.8, 0.6]]))
+    np.testing.assert_array_equal(predictions, [1, 0, 1, 1])
+    assert reference.get_accuracy(predictions, np.array([1, 0, 1, 0])) == 0.75
+
+
+# ---- Optimizers ----
+
+CONSTANT = [2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "gradients", "expected"),
+    [
+        ("sgd", {}, CONSTANT, [0.8, 0.6, 0.4]),
+        ("sgd", {"momentum": 0.5}, CONSTANT, [0.8, 0.5, 0.15]),  # velocities 2, 3, 3.5
+        ("sgd", {"momentum": 0.5, "nesterov": True}, CONSTANT, [0.7, 0.35, -0.025]),  # steps 3, 3.5, 3.75
+        ("sgd", {"weight_decay": 0.5}, CONSTANT, [0.75, 0.5125, 0.286875]),  # gradients 2 + p / 2
+        ("sgd", {"weight_decay": 0.5, "momentum": 0.5}, [2.0, 2.0], [0.75, 0.3875]),  # velocities 2.5, 3.625
+        # a constant gradient has the mean g and the mean square g^2: the step is the rate times g's sign
+        ("adam", {}, CONSTANT, [0.9, 0.8, 0.7]),
+        ("adam", {}, [-0.5], [1.1]),
+        ("adam", {"epsilon": 2.0}, CONSTANT, [0.95, 0.9, 0.85]),
+        # moments 1 and 1, over 1/2 and 1/4; then 1 and 1, over 3/4 and 7/16
+        ("adam", {"beta1": 0.5, "beta2": 0.75}, [2.0, 1.0], [0.9, 0.9 - 0.1 * np.sqrt(7) / 3]),
+        ("adamw", {"weight_decay": 0.0}, CONSTANT, [0.9, 0.8, 0.7]),
+        ("adamw", {"weight_decay": 0.5}, CONSTANT, [0.85, 0.7075, 0.572125]),  # 0.95 p - 0.1
+        ("adamw", {}, [2.0], [0.899]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_optimizers_by_hand(name, options, gradients, expected, dtype):
+    p, state = np.array([1, -1], dtype), {}  # the second parameter mirrors the first, as its gradients do
+    for t, (g, value) in enumerate(zip(gradients, expected, strict=True), start=1):
+        old, gradient = p.copy(), np.array([g, -g], dtype)
+        old.flags.writeable = gradient.flags.writeable = False
+        p = reference.OPTIMIZERS[name](old, gradient, state, t, learning_rate=0.1, **options)
+        assert p.dtype == dtype
+        np.testing.assert_allclose(p, [value, -value], rtol=1e-5 if dtype == np.float32 else 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sgd", {"learning_rate": 0.2, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+        ("adam", {"learning_rate": 0.05}),
+        ("adamw", {"learning_rate": 0.05, "weight_decay": 0.1}),
+    ],
+)
+def test_a_networks_steps_are_those_of_one_long_vector(name, options):
+    """Every array of parameters has its own state, and the vector of them all moves as one array would."""
+    rng = np.random.default_rng(3)
+    twin = random_network(rng, "cross_entropy", ["tanh", "softmax"], [3, 4, 2])
+    network = reference.Network(twin.weights, twin.biases, twin.activations, twin.loss)
+    batches = [(rng.normal(size=(3, 5)), reference.one_hot(rng.integers(2, size=5), 2)) for _ in range(6)]
+
+    def flat(arrays):
+        return np.concatenate([array.ravel() for pair in arrays for array in pair])
+
+    p, state, losses = flat(zip(twin.weights, twin.biases, strict=True)), {}, []
+    for t, (X, Y) in enumerate(batches, start=1):
+        losses.append(twin.loss_value(X, Y))
+        p = reference.OPTIMIZERS[name](p, flat(twin.gradients(X, Y)), state, t, **options)
+        pieces = iter(np.split(p, np.cumsum([12, 4, 8])))
+        for layer in range(2):
+            twin.weights[layer] = next(pieces).reshape(twin.weights[layer].shape)
+            twin.biases[layer] = next(pieces).reshape(twin.biases[layer].shape)
+    assert network.optimize(batches, name, **options) == pytest.approx(losses, rel=1e-12)
+    np.testing.assert_allclose(flat(zip(network.weights, network.biases, strict=True)), p, rtol=1e-10)
+
+
+def test_every_optimizer_has_been_tested_above():
+    tested = {
+        name
+        for test in (test_optimizers_by_hand, test_a_networks_steps_are_those_of_one_long_vector)
+        for mark in test.pytestmark
+        if "name" in mark.args[0]
+        for name, *_ in mark.args[1]
+    }
+    assert tested == set(reference.OPTIMIZERS)
+
+
+# ---- Training ----
+
+
+def clusters(n_classes=3, per_class=20):
+    """Return data whose classes lie apart: (n_classes + 1, m) and (m,)."""
+    labels = np.repeat(np.arange(n_classes), per_class)
+    noise = np.random.default_rng(5).normal(scale=0.2, size=(n_classes + 1, labels.size))
+    return reference.one_hot(labels, n_classes + 1) + noise, labels
+
+
+def test_grad_descent_prints_as_the_notebook_does_and_learns(capsys):
+    X, labels = clusters()
+    parameters = reference.grad_descent(X, labels, 0.5, 201, rng=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == [f"Epoch:  {i}" for i in range(0, 201, 10)]
+    accuracies = [float(line) for line in lines[1::2]]
+    before = reference.forward_prop(*reference.init_params(1, n_inputs=4), X)[-1]
+    assert accuracies[0] == reference.get_accuracy(reference.get_predictions(before), labels) < 0.7
+    assert accuracies[-1] > 0.95
+    assert [p.shape for p in parameters] == [(20, 4), (20, 1), (10, 20), (10, 1)]
+
+
+def test_grad_descent_makes_room_for_more_than_ten_classes(capsys):
+    parameters = reference.grad_descent(np.ones((2, 3)), np.array([0, 5, 11]), 0.1, 1, rng=0)
+    assert capsys.readouterr().out.startswith("Epoch:  0\n")
+    assert parameters[-1].shape == (12, 1)
+
+
+def test_init_params_draws_from_minus_to_plus_one_half():
+    parameters = reference.init_params(0)
+    assert [p.shape for p in parameters] == [(20, 784), (20, 1), (10, 20), (10, 1)]
+    W1 = parameters[0]
+    assert W1.min() == pytest.approx(-0.5, abs=1e-3)
+    assert W1.max() == pytest.approx(0.5, abs=1e-3)
+    assert W1.mean() == pytest.approx(0, abs=0.01)
+    np.testing.assert_array_equal(reference.init_params(np.random.default_rng(0))[0], W1)
+
+
+@pytest.mark.parametrize(("loss", "activation"), PAIRS)
+def test_training_lowers_every_loss(loss, activation):
+    X, labels = clusters()
+    Y = reference.one_hot(labels, 3)
+    network = random_network(np.random.default_rng(6), loss, ["tanh", activation], [4, 5, 3])
+    start = network.loss_value(X, Y)
+    losses = [network.train(X, Y, 0.5) for _ in range(100)]
+    assert losses[0] == start
+    assert network.loss_value(X, Y) < losses[-1] < 0.6 * start
+    predictions = network.predict(X)
+    if loss == "cross_entropy":
+        assert reference.get_accuracy(predictions, labels) > 0.95
+    else:
+        np.testing.assert_array_equal(predictions, network.forward(X)[1][-1])
+
+
+def test_a_network_owns_its_parameters():
+    W, b = np.ones((2, 2)), np.ones((2, 1))
+    network = reference.Network([W], [b], ["identity"], "mean_squared_error")
+    assert not np.shares_memory(network.weights[0], W)
+    assert not np.shares_memory(network.biases[0], b)
+
+
+# ---- Refusals ----
+
+ONE, TWO = np.ones((1, 1)), np.ones((2, 1))
+
+
+def network(weights, biases, activations, loss="cross_entropy"):
+    return reference.Network(weights, biases, activations, loss)
+
+
+@pytest.mark.parametrize(
+    ("f", "arguments", "message"),
+    [
+        (reference.activation_backward, ("gelu", ONE, ONE), "'gelu'.*identity, relu, sigmoid, tanh, softmax"),
+        (reference.loss_value, ("hinge", "tanh", ONE, ONE), "'hinge'.*cross_entropy, binary_cross_entropy"),
+        (reference.loss_value, ("binary_cross_entropy", "softmax", ONE, ONE), "needs sigmoid.*'softmax'"),
+        (reference.loss_value, ("mean_squared_error", "gelu", ONE, ONE), "identity or relu or .*'gelu'"),
+        (reference.loss_value, ("cross_entropy", "softmax", TWO, ONE), r"\(2, 1\), got \(1, 1\)"),
+        (reference.output_gradient, ("cross_entropy", "sigmoid", ONE, ONE), "needs softmax.*'sigmoid'"),
+        (reference.output_gradient, ("mean_squared_error", "tanh", TWO, ONE), r"\(2, 1\), got \(1, 1\)"),
+        (reference.cross_entropy_deriv, (TWO, ONE), r"\(2, 1\), got \(1, 1\)"),
+        *((loss, (TWO, ONE), r"\(2, 1\), got \(1, 1\)") for loss in reference.LOSSES.values()),
+        *((reference.one_hot, ([0, label], 3), "from 0 to 2") for label in (3, -1, 0.5)),
+        (reference.get_accuracy, ([1, 2], [[1], [2]]), r"\(2,\) and \(2, 1\)"),
+        (network, ([], [], []), "must be a layer"),
+        (network, ([ONE], [ONE, ONE], ["softmax"]), "each layer needs"),
+        (network, ([ONE], [ONE], ["tanh"]), "needs softmax"),
+        (network, ([ONE, ONE], [ONE, ONE], ["gelu", "softmax"]), "'gelu'"),
+        (network, ([TWO], [ONE], ["softmax"]), r"got \(2, 1\) and \(1, 1\)"),
+        (network, ([TWO, TWO], [TWO, TWO], ["tanh", "softmax"]), r"\(n, 2\)"),
+        (network, ([ONE], [[1.0]], ["softmax"]), r"and \(1,\)"),
+        (network([ONE], [ONE], ["softmax"]).optimize, ([(ONE, ONE)], "lion"), "'lion'.*sgd, adam, adamw"),
+    ],
+)
+def test_refusals_say_what_was_expected(f, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        f(*arguments)
+
+
+def test_the_tables_name_what_the_module_names():
+    for table in (reference.ACTIVATIONS, reference.LOSSES, reference.OPTIMIZERS):
+        for name, function in table.items():
+            assert getattr(reference, name) is function
+    assert set(reference.PAIRS) == set(reference.LOSSES)
+    assert set(reference.derivatives) == {*ELEMENTWISE, reference.cross_entropy}
+    assert reference.reLU is reference.relu
+    assert reference.reLU_deriv is reference.relu_deriv
