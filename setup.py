@@ -26,14 +26,18 @@ elif MACHINE in ("arm64", "aarch64"):
 else:
     ISAS = {"scalar": []}
 
-FLAGS = ["/O2"] if MSVC else [
-    "-O3",
-    "-g0",
-    "-ffp-contract=fast",  # a * b + c is one rounding where the processor has it
-    "-fno-math-errno",  # sqrt is an instruction, not a call
-    "-fno-trapping-math",  # both sides of a choice may be computed, so that it can be vectorised
-    "-Wno-psabi",
-]
+FLAGS = (
+    ["/O2"]
+    if MSVC
+    else [
+        "-O3",
+        "-g0",
+        "-ffp-contract=fast",  # a * b + c is one rounding where the processor has it
+        "-fno-math-errno",  # sqrt is an instruction, not a call
+        "-fno-trapping-math",  # both sides of a choice may be computed, so that it can be vectorised
+        "-Wno-psabi",
+    ]
+)
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -64,16 +68,17 @@ class BuildWithThreads(build_ext):
 
     def openmp(self):
         flag = "/openmp" if MSVC else "-fopenmp"
+        link_flags = [] if MSVC else [flag]
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
             source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
             try:
                 objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=[flag])
-                self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=[] if MSVC else [flag])
+                self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=link_flags)
             except Exception as error:  # whatever the compiler raises, it has no OpenMP
                 print(f"building without OpenMP: {error}")
                 return [], []
-        return [flag], [] if MSVC else [flag]
+        return [flag], link_flags
 
 
 baseline = ["-march=x86-64"] if "v2" in ISAS else []

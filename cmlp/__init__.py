@@ -3,28 +3,32 @@
 from cmlp._config import show_config
 from cmlp._threads import get_num_threads, set_num_threads
 from cmlp._version import __version__
+from cmlp.activations import (
+    identity,
+    reLU,
+    relu,
+    reLU_deriv,
+    relu_deriv,
+    sigmoid,
+    sigmoid_deriv,
+    softmax,
+    tanh,
+    tanh_deriv,
+)
 from cmlp.data import load_csv, train_test_split
 from cmlp.layer import DenseLayer
-from cmlp.network import NeuralNetwork
-from cmlp.optimizers import SGD, Adam, AdamW
-from cmlp.reference import (
+from cmlp.losses import (
     binary_cross_entropy,
     cross_entropy,
     cross_entropy_deriv,
     derivatives,
     get_accuracy,
     get_predictions,
-    identity,
     mean_squared_error,
     one_hot,
-    reLU,
-    reLU_deriv,
-    relu,
-    sigmoid,
-    sigmoid_deriv,
-    softmax,
-    tanh,
 )
+from cmlp.network import NeuralNetwork
+from cmlp.optimizers import SGD, Adam, AdamW
 
 __all__ = [
     "SGD",
@@ -47,11 +51,13 @@ __all__ = [
     "reLU",
     "reLU_deriv",
     "relu",
+    "relu_deriv",
     "set_num_threads",
     "show_config",
     "sigmoid",
     "sigmoid_deriv",
     "softmax",
     "tanh",
+    "tanh_deriv",
     "train_test_split",
 ]

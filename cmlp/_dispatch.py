@@ -5,6 +5,7 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 try:
     from cmlp import cpu
@@ -41,10 +42,9 @@ def load(isa: str) -> ModuleType:
     return import_module(f"cmlp.core_{isa}")
 
 
-def load_best() -> tuple[str, ModuleType]:
-    """The core that CMLP_ISA names, or else the best."""
-    isa = os.environ.get("CMLP_ISA") or next(iter(supported()), "")
-    return isa, load(isa)
-
-
-ISA, core = load_best()
+# The build in use: the one that CMLP_ISA names, or else the best.
+ISA = os.environ.get("CMLP_ISA") or next(iter(supported()), "")
+if TYPE_CHECKING:
+    from cmlp.core import core as core
+else:
+    core = load(ISA)

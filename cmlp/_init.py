@@ -24,8 +24,9 @@ def _notebook(neurons: int, inputs: int, rng: Generator) -> tuple[Array, Array]:
     return rng.uniform(-0.5, 0.5, (neurons, inputs)), rng.uniform(-0.5, 0.5, (neurons, 1))
 
 
-# Name: (neurons, inputs, rng) -> weights (neurons, inputs), biases (neurons, 1). The variances keep a signal's size from
-# layer to layer: He et al. 2015, eq. 10, after ReLU; Glorot & Bengio 2010, eq. 12 and 16, after functions like tanh.
+# Name: (neurons, inputs, rng) -> weights (neurons, inputs), biases (neurons, 1).
+# The variances keep a signal's size from layer to layer: He et al. 2015, eq. 10, after ReLU; Glorot & Bengio 2010,
+# eq. 12 and 16, after functions like tanh.
 INITIALISERS: dict[str, Callable[[int, int, Generator], tuple[Array, Array]]] = {
     "he_normal": lambda n, k, rng: _normal(2 / k, n, k, rng),
     "he_uniform": lambda n, k, rng: _uniform(2 / k, n, k, rng),

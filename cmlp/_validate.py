@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import reference
 from cmlp._dispatch import core
 from cmlp._init import INITIALISERS
+from cmlp.activations import ACTIVATIONS
+from cmlp.losses import LOSSES
 
 Array = NDArray[Any]
 
@@ -39,12 +40,12 @@ def _name_of(value: object, name: str, table: dict[str, Callable[..., Any]]) -> 
 
 def activation(value: object) -> str:
     """The name of an activation."""
-    return _name_of(value, "activation", reference.ACTIVATIONS)
+    return _name_of(value, "activation", ACTIVATIONS)
 
 
 def loss(value: object) -> str:
     """The name of a loss."""
-    return _name_of(value, "loss", reference.LOSSES)
+    return _name_of(value, "loss", LOSSES)
 
 
 def initialiser(value: object) -> str:
@@ -83,8 +84,10 @@ def number(value: object, name: str, least: float = 0.0, below: float = np.inf, 
         raise TypeError(f"{name} must be a number, got {value!r}")
     result = float(value)
     if not least <= result < below or (above and result == least):
-        bounds = f"{'more than' if above else 'at least'} {least:g}" + (f" and less than {below:g}" if below < np.inf else "")
-        raise ValueError(f"{name} must be finite, {bounds}, got {result:g}")
+        most = f" and less than {below:g}" if below < np.inf else ""
+        raise ValueError(
+            f"{name} must be finite, {'more than' if above else 'at least'} {least:g}{most}, got {result:g}"
+        )
     return result
 
 
@@ -99,13 +102,14 @@ BOUNDS = {
 }
 
 
-def optimizer(value: object, learning_rate: float | None, table: dict[str, Any]) -> Any:
+def optimizer(value: Any, learning_rate: float | None, table: dict[str, Any]) -> Any:
     """An optimizer, from its name or itself, with another learning rate if one is given."""
     if isinstance(value, str):
         value = table[_one_of(value, "optimizer", table)]()
     if not isinstance(value, tuple(table.values())):
         raise TypeError(f"optimizer must be one of {_listed(table)} or an instance of its class in cmlp, got {value!r}")
-    return value if learning_rate is None else replace(value, learning_rate=learning_rate)
+    rule: Any = value
+    return rule if learning_rate is None else replace(rule, learning_rate=learning_rate)
 
 
 def validation_pair(value: object) -> tuple[Any, Any]:
@@ -136,9 +140,9 @@ def next_size(input_size: int, sizes: Sequence[int]) -> None:
         raise ValueError(f"input_size must be {sizes[-1]}, the number of neurons of the layer before, got {input_size}")
 
 
-def has_layers(sizes: Sequence[int]) -> None:
+def has_layers(layers: Sequence[object]) -> None:
     """That there is a network to compute with."""
-    if not sizes:
+    if not layers:
         raise ValueError("the network has no layers: add one with add_layer(input_size, neurons, activation)")
 
 
@@ -181,7 +185,8 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Array:
     if array.shape[0] != n_inputs:
         hint = f": {name}.T, perhaps" if array.shape[1] == n_inputs else ""
         raise ValueError(
-            f"{name} must have {n_inputs} rows, one for each feature (samples are columns), got shape {array.shape}{hint}"
+            f"{name} must have {n_inputs} rows, one for each feature (samples are columns), "
+            f"got shape {array.shape}{hint}"
         )
     if array.shape[1] == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
@@ -208,7 +213,9 @@ def targets(y: ArrayLike, m: int, n_outputs: int, loss_name: str, name: str = "y
     if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
         return _columns(array, loss_name, name)
     if array.shape not in flat:
-        raise ValueError(f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}")
+        raise ValueError(
+            f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}"
+        )
     if array.dtype.kind == "f":
         if n_outputs == 1:
             return _columns(array.reshape(table), loss_name, name)
@@ -232,7 +239,7 @@ def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Arr
 
 
 def finite(rows: Array, name: str, dtype: "np.dtype[Any] | None" = None, factor: float = 1.0) -> Array:
-    """That no number of a table with one sample a row is NaN or infinite, once it is a network's number if a type is given."""
+    """That no number of a table with one sample a row is NaN or infinite, nor becomes so in a network's type."""
     if rows.dtype.kind != "f":
         return rows
     step = max(1, CHUNK // rows.shape[1])

@@ -29,9 +29,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _EXACT = 2.0**53  # whole numbers below are exact in float64
 
 
-def load_csv(
-    path: str | PathLike[str], label: str | int | None = "label"
-) -> tuple[Features, Labels | None, list[str]]:
+def load_csv(path: str | PathLike[str], label: str | int | None = "label") -> tuple[Features, Labels | None, list[str]]:
     """Read samples, and their labels, from a comma-separated file of numbers.
 
     Parameters
@@ -210,7 +208,7 @@ def _label_position(label: str | int | None, columns: list[str], header: bool) -
 def _parse(block: bytes, width: int, position: int | None) -> tuple[Features, NDArray[np.float64]]:
     """Return the block's features, row-major, and its labels (the first column if there are none)."""
     try:
-        from pandas import read_csv  # type: ignore[import-untyped]
+        from pandas import read_csv
     except ImportError as error:
         raise ImportError('load_csv needs pandas: pip install "cmlp[cli]"') from error
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _init, _validate, reference
+from cmlp import _arrays, _init, _validate
 from cmlp._dispatch import core
+from cmlp.activations import activation_backward
 
 Array = NDArray[Any]
 
@@ -193,7 +194,7 @@ class DenseLayer:
             z = _validate.inputs(z_value, self.input_size, "z_value")
             _validate.same_samples(len(gradient), len(z), "dz", "z_value")
             handed_on = self._product(gradient, self._rows[:-1].T)
-            before = reference.activation_backward(self.input_activation, z.T, handed_on.T)
+            before = activation_backward(self.input_activation, z.T, handed_on.T)
         self.weights -= self._dtype.type(rate) * self._product(given.T, gradient).T
         self.biases -= self._dtype.type(rate) * gradient.sum(axis=0, dtype=self._dtype)[:, np.newaxis]
         return before

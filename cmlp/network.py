@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from cmlp import _arrays, _progress, _threads, _validate, model_file
 from cmlp._dispatch import core
 from cmlp.layer import DenseLayer
+from cmlp.losses import cross_entropy
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer, Rule
-from cmlp.reference import cross_entropy
 
 Array = NDArray[Any]
 
@@ -246,8 +247,8 @@ class NeuralNetwork:
         Returns
         -------
         dict of str to float
-            "loss", the mean over the samples (in nats, under a cross-entropy); with labels also "accuracy", the fraction
-            of right predictions.
+            "loss", the mean over the samples (in nats, under a cross-entropy); with labels also "accuracy", the
+            fraction of right predictions.
 
         Raises
         ------
@@ -304,7 +305,7 @@ class NeuralNetwork:
     ) -> tuple[float, float, int]:
         """A step for each mini-batch; returns the mean loss, the accuracy and the number of steps."""
         if not self._training.acquire(blocking=False):
-            raise RuntimeError("this network is being trained by another thread: train one network from one thread at a time")
+            raise RuntimeError("another thread is training this network: train one network from one thread at a time")
         try:
             threads = _threads.threads_for(min(batch, len(rows)) * self._params.size)
             size = self._work_for(min(batch, len(rows)), threads, True)
@@ -355,8 +356,8 @@ class NeuralNetwork:
         Parameters
         ----------
         X : array_like of shape (features, m), any number type
-            One sample a column. Training reads it fastest where a sample's numbers lie side by side, as in the transpose
-            of a C-ordered table with one sample a row.
+            One sample a column. It is read fastest where a sample's numbers lie side by side, as in the transpose of a
+            C-ordered table with one sample a row.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
             Labels of any integer type, one-hot columns, or targets.
         epochs : int, default 10
@@ -471,9 +472,7 @@ class NeuralNetwork:
             rows.append((str(number), shape, layer.activation, f"{layer.weights.size + layer.biases.size:,}"))
         total = sum(layer.weights.size + layer.biases.size for layer in self._layers)
         rows.append(("total", "", "", f"{total:,}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = [
-            "  ".join((*(cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)), row[3].rjust(widths[3])))
-            for row in rows
-        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        aligned = "{:<{}}  {:<{}}  {:<{}}  {:>{}}"
+        lines = [aligned.format(*chain.from_iterable(zip(row, widths, strict=True))) for row in rows]
         return "\n".join((f"NeuralNetwork(loss={self.loss!r}, dtype={self.dtype.name!r})", *lines))

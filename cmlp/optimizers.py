@@ -14,8 +14,8 @@ class SGD:
     """
     Stochastic gradient descent, with momentum if wanted.
 
-    ``v = momentum * v + g`` and ``p = p - learning_rate * v``, where g is the gradient of the mean loss of a mini-batch;
-    with Nesterov's momentum, ``p = p - learning_rate * (g + momentum * v)``.
+    ``v = momentum * v + g`` and ``p = p - learning_rate * v``, where g is the gradient of a mini-batch's mean
+    loss; with Nesterov's momentum, ``p = p - learning_rate * (g + momentum * v)``.
 
     Parameters
     ----------

@@ -27,425 +27,86 @@ parameters move. Each output of a softmax depends on all its inputs, so there th
 Jacobian in place of f': dz = a * (da - sum(a * da)), the sum being over the outputs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[Any]
-Function = Callable[..., Array]
+from cmlp.activations import (
+    ACTIVATIONS,
+    Array,
+    Function,
+    activation_backward,
+    identity,
+    identity_deriv,
+    look_up,
+    reLU,
+    relu,
+    reLU_deriv,
+    relu_deriv,
+    sigmoid,
+    sigmoid_deriv,
+    softmax,
+    tanh,
+    tanh_deriv,
+)
+from cmlp.losses import (
+    LOSSES,
+    PAIRS,
+    binary_cross_entropy,
+    check_pair,
+    cross_entropy,
+    cross_entropy_deriv,
+    derivatives,
+    get_accuracy,
+    get_predictions,
+    loss_value,
+    mean_squared_error,
+    one_hot,
+    output_gradient,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "Network",
+    "OPTIMIZERS",
+    "PAIRS",
+    "activation_backward",
+    "adam",
+    "adamw",
+    "backward_prop",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "cross_entropy_deriv",
+    "derivatives",
+    "forward_prop",
+    "get_accuracy",
+    "get_predictions",
+    "grad_descent",
+    "identity",
+    "identity_deriv",
+    "init_params",
+    "loss_value",
+    "mean_squared_error",
+    "one_hot",
+    "output_gradient",
+    "reLU",
+    "reLU_deriv",
+    "relu",
+    "relu_deriv",
+    "sgd",
+    "sigmoid",
+    "sigmoid_deriv",
+    "softmax",
+    "tanh",
+    "tanh_deriv",
+    "update_params",
+]
+
 State = dict[str, Any]
 Seed = np.random.Generator | int | None
-T = TypeVar("T")
-
-
-def _look_up(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Return ``table[name]``, or say which names there are."""
-    if name not in table:
-        raise ValueError(f"unknown {kind} {name!r}, expected one of: {', '.join(table)}")
-    return table[name]
-
-
-def _floating(values: ArrayLike) -> Array:
-    """Return the values as a floating-point array: float32 stays float32, integers become float64."""
-    array = np.asarray(values)
-    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
-
-
-def _targets(A: Array, Y: ArrayLike) -> Array:
-    """Return Y in A's dtype. Its shape has to be A's: broadcasting would give a number that means nothing."""
-    targets = np.asarray(Y, dtype=A.dtype)
-    if targets.shape != A.shape:
-        raise ValueError(f"Y must have the outputs' shape {A.shape}, got {targets.shape}: see one_hot")
-    return targets
-
-
-# ---- Activations and their derivatives ----
-
-
-def identity(Z: ArrayLike) -> Array:
-    """Return z.
-
-    Parameters
-    ----------
-    Z : ndarray of any shape, float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        The same values.
-    """
-    return _floating(Z)
-
-
-def identity_deriv(Z: ArrayLike) -> Array:
-    """Return the derivative of z, which is 1.
-
-    Parameters
-    ----------
-    Z : ndarray of any shape, float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        Ones.
-    """
-    return np.ones_like(_floating(Z))
-
-
-def relu(Z: ArrayLike) -> Array:
-    """Return max(z, 0).
-
-    Parameters
-    ----------
-    Z : ndarray of any shape, float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        Values of at least 0; NaN stays NaN.
-    """
-    return np.asarray(np.maximum(_floating(Z), 0))
-
-
-def relu_deriv(Z: ArrayLike) -> Array:
-    """Return 1 where z > 0 and 0 elsewhere, at the kink and at NaN too.
-
-    Parameters
-    ----------
-    Z : ndarray of any shape, float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        Zeros and ones.
-    """
-    Z = _floating(Z)
-    return np.asarray(Z > 0, dtype=Z.dtype)
-
-
-def sigmoid(Z: ArrayLike) -> Array:
-    """Return 1 / (1 + exp(-z)).
-
-    Above and below are multiplied by exp(min(z, 0)), so that no exponential has a positive argument.
-
-    Parameters
-    ----------
-    Z : ndarray of any shape, float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        Values in [0, 1].
-    """
-    Z = _floating(Z)
-    return np.asarray(np.exp(np.minimum(Z, 0)) / (1 + np.exp(-np.abs(Z))))
-
-
-def sigmoid_deriv(Z: ArrayLike) -> Array:
-    """Return a (1 - a), where a = sigmoid(z).
-
-    Parameters
-    ----------
-    Z : ndarray of any shape, float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        Values in [0, 1/4].
-    """
-    A = sigmoid(Z)
-    return np.asarray(A * (1 - A))
-
-
-def tanh(Z: ArrayLike) -> Array:
-    """Return the hyperbolic tangent of z.
-
-    Parameters
-    ----------
-    Z : ndarray of any shape, float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        Values in [-1, 1].
-    """
-    return np.asarray(np.tanh(_floating(Z)))
-
-
-def tanh_deriv(Z: ArrayLike) -> Array:
-    """Return 1 - a^2, where a = tanh(z).
-
-    Parameters
-    ----------
-    Z : ndarray of any shape, float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        Values in [0, 1].
-    """
-    return np.asarray(1 - tanh(Z) ** 2)
-
-
-def softmax(Z: ArrayLike) -> Array:
-    """Return exp(z_i) / sum_j exp(z_j) over axis 0.
-
-    The largest z of each sample is subtracted first, which changes nothing but the range of the exponentials.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (n, m), float32 or float64
-        Values before the activation.
-
-    Returns
-    -------
-    ndarray like Z
-        Probabilities: each column sums to 1.
-    """
-    Z = _floating(Z)
-    exponentials = np.exp(Z - np.max(Z, axis=0, keepdims=True))
-    return np.asarray(exponentials / np.sum(exponentials, axis=0, keepdims=True))
-
-
-reLU, reLU_deriv = relu, relu_deriv  # the notebook's names
-
-ACTIVATIONS: dict[str, Function] = {
-    "identity": identity,
-    "relu": relu,
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "softmax": softmax,
-}
-
-
-def activation_backward(activation: str, Z: ArrayLike, dA: ArrayLike) -> Array:
-    """Return dz, given the derivative of the loss by a = f(z).
-
-    Parameters
-    ----------
-    activation : str
-        A name of ACTIVATIONS.
-    Z, dA : ndarray of shape (n, m), float32 or float64
-        Values before the activation, and the derivative of each sample's loss by those after it.
-
-    Returns
-    -------
-    ndarray of shape (n, m), float32 or float64
-        Derivative of each sample's loss by Z.
-
-    Raises
-    ------
-    ValueError
-        If there is no such activation.
-    """
-    f = _look_up("activation", activation, ACTIVATIONS)
-    dA = _floating(dA)
-    if f is softmax:
-        A = softmax(Z)
-        return np.asarray(A * (dA - np.sum(A * dA, axis=0, keepdims=True)))
-    return dA * derivatives[f](Z)
-
-
-# ---- Losses ----
-
-
-def _y_log_a(Y: Array, A: Array) -> Array:
-    """Return y log a, with 0 log 0 = 0; y log 0 is minus infinity for any other y."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(Y * np.log(np.where((Y == 0) & (A == 0), 1, A)))
-
-
-def cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
-    """Return the mean over the samples of -sum_j y_j log a_j.
-
-    Parameters
-    ----------
-    A, Y : ndarray of shape (n, m), float32 or float64
-        Probabilities, and targets that sum to 1 in each column.
-
-    Returns
-    -------
-    float
-        Nats per sample.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    A = np.asarray(A, dtype=np.float64)
-    return float(-np.mean(np.sum(_y_log_a(_targets(A, Y), A), axis=0)))
-
-
-def cross_entropy_deriv(A: ArrayLike, Y: ArrayLike) -> Array:
-    """Return a - y, the dz of a softmax and cross-entropy together.
-
-    Parameters
-    ----------
-    A, Y : ndarray of shape (n, m), float32 or float64
-        Probabilities that a softmax gave, and targets that sum to 1 in each column.
-
-    Returns
-    -------
-    ndarray of shape (n, m), float32 or float64
-        Derivative of each sample's loss by the softmax's input.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    A = _floating(A)
-    return A - _targets(A, Y)
-
-
-def binary_cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
-    """Return the mean over samples and outputs of -(y log a + (1 - y) log(1 - a)).
-
-    Parameters
-    ----------
-    A, Y : ndarray of shape (n, m), float32 or float64
-        Probabilities, each on its own, and targets in [0, 1].
-
-    Returns
-    -------
-    float
-        Nats per output.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    A = np.asarray(A, dtype=np.float64)
-    Y = _targets(A, Y)
-    return float(-np.mean(_y_log_a(Y, A) + _y_log_a(1 - Y, 1 - A)))
-
-
-def mean_squared_error(A: ArrayLike, Y: ArrayLike) -> float:
-    """Return the mean over samples and outputs of (a - y)^2.
-
-    Parameters
-    ----------
-    A, Y : ndarray of shape (n, m), float32 or float64
-        Outputs and targets.
-
-    Returns
-    -------
-    float
-        The square of the targets' unit.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    A = np.asarray(A, dtype=np.float64)
-    return float(np.mean((A - _targets(A, Y)) ** 2))
-
-
-LOSSES: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
-    "cross_entropy": cross_entropy,
-    "binary_cross_entropy": binary_cross_entropy,
-    "mean_squared_error": mean_squared_error,
-}
-
-# The output activations whose dz is known for each loss.
-PAIRS: dict[str, tuple[str, ...]] = {
-    "cross_entropy": ("softmax",),
-    "binary_cross_entropy": ("sigmoid",),
-    "mean_squared_error": tuple(ACTIVATIONS),
-}
-
-# The notebook's table; a loss stands in it with the dz that it has after a softmax.
-derivatives: dict[Callable[..., Any], Function] = {
-    identity: identity_deriv,
-    relu: relu_deriv,
-    sigmoid: sigmoid_deriv,
-    tanh: tanh_deriv,
-    cross_entropy: cross_entropy_deriv,
-}
-
-
-def _check_pair(loss: str, activation: str) -> None:
-    """Refuse a loss that has no derivative here after this output activation."""
-    allowed = _look_up("loss", loss, PAIRS)
-    if activation not in allowed:
-        raise ValueError(f"{loss} needs {' or '.join(allowed)} as the output activation, got {activation!r}")
-
-
-def loss_value(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike) -> float:
-    """Return the mean loss from the last layer's z, without a logarithm of a rounded probability.
-
-    The logarithm of the softmax is z_j - log sum_i exp(z_i); binary cross-entropy of the sigmoid comes to
-    max(z, 0) - z y + log(1 + exp(-abs(z))).
-
-    Parameters
-    ----------
-    loss, activation : str
-        A name of PAIRS, and one of the output activations there.
-    Z, Y : ndarray of shape (n, m), float32 or float64
-        The last layer's values before its activation, and the targets.
-
-    Returns
-    -------
-    float
-        The value of ``LOSSES[loss]`` at a = f(z).
-
-    Raises
-    ------
-    ValueError
-        If the loss and the activation are not a pair, or the shapes differ.
-    """
-    _check_pair(loss, activation)
-    Z = np.asarray(Z, dtype=np.float64)
-    Y = _targets(Z, Y)
-    if loss == "cross_entropy":
-        Z = Z - np.max(Z, axis=0, keepdims=True)
-        return float(np.mean(np.sum(Y * (np.log(np.sum(np.exp(Z), axis=0)) - Z), axis=0)))
-    if loss == "binary_cross_entropy":
-        return float(np.mean(np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))))
-    return LOSSES[loss](ACTIVATIONS[activation](Z), Y)
-
-
-def output_gradient(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike) -> Array:
-    """Return dz of the last layer.
-
-    Parameters
-    ----------
-    loss, activation : str
-        A name of PAIRS, and one of the output activations there.
-    Z, Y : ndarray of shape (n, m), float32 or float64
-        The last layer's values before its activation, and the targets.
-
-    Returns
-    -------
-    ndarray like Z
-        Derivative of each sample's loss by Z, not yet divided by m.
-
-    Raises
-    ------
-    ValueError
-        If the loss and the activation are not a pair, or the shapes differ.
-    """
-    _check_pair(loss, activation)
-    A = ACTIVATIONS[activation](Z)
-    error = A - _targets(A, Y)
-    if loss == "cross_entropy":
-        return error
-    if loss == "binary_cross_entropy":
-        return error / len(A)
-    return activation_backward(activation, Z, 2 * error / len(A))
 
 
 # ---- Optimizers: the new value of one array of parameters ----
@@ -575,77 +236,6 @@ def adamw(
 
 
 OPTIMIZERS: dict[str, Function] = {"sgd": sgd, "adam": adam, "adamw": adamw}
-
-
-# ---- Labels ----
-
-
-def one_hot(Y: ArrayLike, n_classes: int | None = None) -> Array:
-    """Return one column per label, 1 in the label's row and 0 elsewhere.
-
-    Parameters
-    ----------
-    Y : ndarray of shape (m,), integers
-        Labels, counted from 0.
-    n_classes : int, optional
-        Number of rows. The default is the notebook's, the largest label plus 1: too few for a batch without
-        the top class, so training has to give the number.
-
-    Returns
-    -------
-    ndarray of shape (n_classes, m), float64
-        The targets.
-
-    Raises
-    ------
-    ValueError
-        If a label is no integer from 0 to n_classes - 1.
-    """
-    n = int(np.max(Y)) + 1 if n_classes is None else n_classes
-    hot = np.arange(n)[:, np.newaxis] == np.asarray(Y)
-    if not np.all(np.any(hot, axis=0)):
-        raise ValueError(f"labels must be integers from 0 to {n - 1} for {n} classes, got {np.unique(Y)}")
-    return np.asarray(hot, dtype=np.float64)
-
-
-def get_predictions(A: ArrayLike) -> Array:
-    """Return the row of each column's largest value.
-
-    Parameters
-    ----------
-    A : ndarray of shape (n, m), float32 or float64
-        Outputs of a network.
-
-    Returns
-    -------
-    ndarray of shape (m,), integers
-        Labels, counted from 0.
-    """
-    return np.asarray(np.argmax(A, axis=0))
-
-
-def get_accuracy(predictions: ArrayLike, Y: ArrayLike) -> float:
-    """Return the share of predictions that are right.
-
-    Parameters
-    ----------
-    predictions, Y : ndarray of shape (m,), integers
-        Predicted labels and true ones.
-
-    Returns
-    -------
-    float
-        A fraction from 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    predictions, Y = np.asarray(predictions), np.asarray(Y)
-    if predictions.shape != Y.shape:
-        raise ValueError(f"predictions and labels must have one shape, got {predictions.shape} and {Y.shape}")
-    return float(np.mean(predictions == Y))
 
 
 # ---- The notebook's network of one hidden layer, as functions ----
@@ -822,11 +412,11 @@ class Network:
             raise ValueError("each layer needs weights, biases and an activation, and there must be a layer")
         k = self.weights[0].shape[-1]
         for W, b, activation in zip(self.weights, self.biases, self.activations, strict=True):
-            _look_up("activation", activation, ACTIVATIONS)
+            look_up("activation", activation, ACTIVATIONS)
             if W.shape != (len(b), k) or b.shape != (len(b), 1):
                 raise ValueError(f"expected weights (n, {k}) and biases (n, 1), got {W.shape} and {b.shape}")
             k = len(b)
-        _check_pair(loss, self.activations[-1])
+        check_pair(loss, self.activations[-1])
 
     def forward(self, X: ArrayLike) -> tuple[list[Array], list[Array]]:
         """Pass the data through all layers.
@@ -931,7 +521,7 @@ class Network:
         ValueError
             If there is no such optimizer.
         """
-        update = _look_up("optimizer", optimizer, OPTIMIZERS)
+        update = look_up("optimizer", optimizer, OPTIMIZERS)
         loss = self.loss_value(X, Y)
         for layer, gradients in enumerate(self.gradients(X, Y)):
             for name, parameters, g in zip("Wb", (self.weights, self.biases), gradients, strict=True):
@@ -939,9 +529,7 @@ class Network:
                 parameters[layer] = update(parameters[layer], g, state, t, **options)
         return loss
 
-    def optimize(
-        self, batches: Iterable[tuple[ArrayLike, ArrayLike]], optimizer: str, **options: float
-    ) -> list[float]:
+    def optimize(self, batches: Iterable[tuple[ArrayLike, ArrayLike]], optimizer: str, **options: float) -> list[float]:
         """Take one step per batch with a fresh optimizer.
 
         Parameters

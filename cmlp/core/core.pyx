@@ -2,6 +2,7 @@
 #
 # Parameters are one flat array. A layer of k inputs and n outputs takes (k + 1) rows, each padded to whole cache lines: k of
 # weights, one of biases. X has one sample a row. work: room for the kernels, which allocate nothing; see work_size.
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from cython cimport floating
 from cython.parallel cimport parallel, threadid
 

@@ -57,10 +57,10 @@ cdef inline void registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ss
                            const vec* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
     """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined"""
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
-    cdef Py_ssize_t p
+    cdef Py_ssize_t _p
     cdef int i, j
     memset(acc, 0, sizeof(acc))
-    for p in range(k):
+    for _p in range(k):
         for i in range(rows):
             for j in range(vectors):
                 acc[i][j] = acc[i][j] + b[j] * a[i * rows_apart]

@@ -1,8 +1,6 @@
 # Rows out of what the user holds: any type of number, any strides, a block at a time, converted on the way.
 #
 # A table has one sample a row, m rows of n columns.   order: which rows, in the order of their use; NULL: first, first + 1, ...
-from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release,
-                             PyObject_GetBuffer, Py_buffer)
 from libc.math cimport INFINITY, NAN, ldexp
 from libc.stdlib cimport labs
 

@@ -1,0 +1,182 @@
+"""The share of the processor's peak that cmlp's product reaches on one thread, for every build that this CPU runs.
+
+    python benchmarks/gemm.py [--rounds 11] [--json FILE]
+
+The peak is measured in the same rounds, by a loop of multiply-adds that never leaves the registers (peak.pyx). The
+product's time is that of the whole call: putting its right side in panels counts. All figures are medians.
+"""
+
+import argparse
+import ast
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Distribution, Extension
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for a core that was built in place
+import cmlp
+from cmlp import _arrays, _dispatch
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPES = ((1024, 1024, 1024), (128, 784, 512))  # samples m, inputs k, outputs n
+DTYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+FORWARD, BACKWARD, GRADIENT = FORMS = ("x @ w + b", "dz @ w.T", "dw + x.T @ dz")
+CHAIN_REPEATS = 500_000
+ROUND_SECONDS = 0.03  # of each measurement in a round, at least
+
+
+def build_settings():
+    """Return the names that setup.py assigns, without what it does: its flags are the ones to measure with."""
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign, ast.If))]
+    names = {}
+    exec(compile(tree, "setup.py", "exec"), names)
+    return names
+
+
+def build_peaks(isas, folder):
+    """Return peak.pyx compiled for each instruction set."""
+    settings = build_settings()
+    extensions = []
+    for isa in isas:
+        source = Extension(f"peak_{isa}", [str(ROOT / "benchmarks/peak.pyx")], include_dirs=[str(ROOT / "cmlp/core")])
+        (extension,) = cythonize(
+            [source], build_dir=f"{folder}/{isa}", compiler_directives=settings["DIRECTIVES"], quiet=True
+        )
+        extension.extra_compile_args = settings["FLAGS"] + settings["ISAS"][isa]
+        extensions.append(extension)
+    command = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
+    command.build_lib = command.build_temp = folder
+    command.ensure_finalized()
+    command.run()
+    peaks = {}
+    for isa, extension in zip(isas, extensions, strict=True):
+        spec = spec_from_file_location(extension.name, command.get_ext_fullpath(extension.name))
+        peaks[isa] = module_from_spec(spec)
+        spec.loader.exec_module(peaks[isa])
+    return peaks
+
+
+class Measurement:
+    """Something to call, the operations that it does, and how long it took in each round."""
+
+    def __init__(self, call, operations, **labels):
+        self.call, self.operations, self.labels = call, operations, labels
+        self.seconds = []
+        call()
+        self.times = 1 + int(ROUND_SECONDS / self.once(1))
+
+    def once(self, times):
+        start = time.perf_counter()
+        for _ in range(times):
+            self.call()
+        return (time.perf_counter() - start) / times
+
+    def gflops(self, statistic=statistics.median):
+        return self.operations / statistic(self.seconds) / 1e9
+
+
+def peak_measurement(peak, dtype):
+    chains = peak.multiply_add[DTYPES[dtype]]
+    end, operations = chains(0.5, 0.5, CHAIN_REPEATS)
+    assert end == 1
+    return Measurement(lambda: chains(0.5, 0.5, CHAIN_REPEATS), operations)
+
+
+def product_measurement(core, isa, dtype, form, shape):
+    rng = np.random.default_rng(0)
+    m, k, n = shape
+
+    def random(rows, columns):
+        array = _arrays.rows(rows, columns, dtype)
+        array[:] = rng.normal(size=(rows, columns))
+        return array
+
+    x, w, dz, bias = random(m, k), random(k, n), random(m, n), random(1, n)[0]
+    a, b = {FORWARD: (x, w), BACKWARD: (dz, w.T), GRADIENT: (x.T, dz)}[form]
+    y = _arrays.rows(a.shape[0], b.shape[1], dtype)
+    work = _arrays.empty(core.matmul_work(len(b), b.shape[1], np.empty(1, dtype)), dtype)
+
+    def call():
+        core.matmul(y, a, b, bias if form == FORWARD else None, form == GRADIENT, work)
+
+    call()
+    exact = np.matmul(a, b, dtype=np.float64) + (bias if form == FORWARD else 0)
+    assert np.abs(y - exact).max() < np.finfo(dtype).eps * len(b) ** 2
+    return Measurement(call, 2 * m * k * n, isa=isa, dtype=dtype.name, product=form, m=m, k=k, n=n)
+
+
+def cpu_name():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=11, help="measurements of which the median is taken")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
+    arguments = parser.parse_args()
+
+    isas = _dispatch.supported()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps what has been imported
+        peaks = build_peaks(isas, folder)
+    groups = [
+        (
+            peak_measurement(peaks[isa], dtype),
+            [product_measurement(_dispatch.load(isa), isa, dtype, form, shape) for shape in SHAPES for form in FORMS],
+        )
+        for isa in isas
+        for dtype in DTYPES
+    ]
+    for _ in range(arguments.rounds):
+        for peak, products in groups:
+            for measurement in (peak, *products):
+                measurement.seconds.append(measurement.once(measurement.times))
+
+    machine = {
+        "cpu": cpu_name(),
+        "processors": os.cpu_count(),
+        "threads": 1,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "cmlp": cmlp.__version__,
+        "rounds": arguments.rounds,
+    }
+    results = [
+        product.labels
+        | {
+            "gflops": round(product.gflops(), 2),
+            "gflops_best": round(product.gflops(min), 2),
+            "peak": round(peak.gflops(), 2),
+            "peak_best": round(peak.gflops(min), 2),
+            "share": round(product.gflops() / peak.gflops(), 4),
+        }
+        for peak, products in groups
+        for product in products
+    ]
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    print(f"{'build':<7}{'dtype':<9}{'product':<15}{'m x k x n':>18}{'GFLOP/s':>10}{'peak':>8}{'share':>8}")
+    for row in results:
+        shape = f"{row['m']} x {row['k']} x {row['n']}"
+        print(
+            f"{row['isa']:<7}{row['dtype']:<9}{row['product']:<15}{shape:>18}"
+            f"{row['gflops']:>10.1f}{row['peak']:>8.1f}{row['share']:>8.0%}"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+from cmlp.core.core import *

@@ -1,0 +1,58 @@
+"""What the tests of the compiled core run over: every build of it that this processor can run, and both dtypes."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from cmlp import _dispatch
+
+FUSED = ("v4", "v3", "neon")  # builds whose multiply-add rounds once
+
+
+def pytest_report_header():
+    built, supported = _dispatch.built(), _dispatch.supported()
+    missing = [isa for isa in built if isa not in supported]
+    return f"cmlp: built {', '.join(built)}; run here {', '.join(supported)}; skipped {', '.join(missing) or 'none'}"
+
+
+@pytest.fixture(params=_dispatch.built())
+def isa(request):
+    """The name of an instruction set that there is a core for."""
+    if request.param not in _dispatch.supported():
+        pytest.skip(f"core_{request.param} is built, but this CPU lacks its instructions")
+    return request.param
+
+
+@pytest.fixture
+def core(isa):
+    """The core for it."""
+    return _dispatch.load(isa)
+
+
+@pytest.fixture
+def fused_cores():
+    """The cores that have to give the same bits, two at least."""
+    names = [isa for isa in _dispatch.supported() if isa in FUSED]
+    if len(names) < 2:
+        pytest.skip(f"needs two of the builds {', '.join(FUSED)}, this CPU runs {', '.join(names) or 'none'}")
+    return [_dispatch.load(isa) for isa in names]
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def use_core(core, monkeypatch):
+    """Let the whole package compute with this core, for the length of a test."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("cmlp.") and hasattr(module, "core") and name != "cmlp.core":
+            monkeypatch.setattr(module, "core", core)
+    return core

@@ -1,0 +1,122 @@
+"""The activations, in place on rows, against those of cmlp.reference, which take columns."""
+
+import numpy as np
+import pytest
+
+from cmlp import _dispatch, reference
+
+# At and beyond the ends of what exp can represent: e^88 and e^-104 in float32, e^710 and e^-745 in float64.
+EDGES = [sign * size for size in (0.0, 1e-30, 1.0, 88.0, 104.0, 710.0, 745.0, 1e4) for sign in (1, -1)]
+
+# Units in the last place of the result. identity and relu only copy. exp errs by 1 unit, which is eps at most; of the
+# sigmoid's two roundings, a sum's and a quotient's, each is eps / 2; and 2 eps are at most 4 units. tanh is the C
+# library's, which promises 2 units in glibc; other libraries are given twice that.
+UNITS = {"identity": 0, "relu": 0, "sigmoid": 4, "tanh": 4}
+
+CANARY = -12345.0
+
+every_activation = pytest.mark.parametrize("activation", _dispatch.core.ACTIVATIONS)
+
+
+def test_every_activation_has_a_reference(core):
+    assert set(core.ACTIVATIONS) == set(reference.ACTIVATIONS) == {*UNITS, "softmax"}
+
+
+def activate(core, z, activation):
+    """Return f(z), and see to it that nothing beside its rows is written."""
+    whole = np.full((len(z) + 2, z.shape[1]), CANARY, z.dtype)
+    whole[1:-1] = z
+    core.activate_rows(whole[1:-1], core.ACTIVATIONS[activation])
+    assert np.all(whole[[0, -1]] == CANARY)
+    return whole[1:-1]
+
+
+def bound(z, exact, activation, dtype):
+    """Return the largest error that roundings explain, in the oracle too if it is no wider than the kernel.
+
+    Softmax: the difference d to the largest z errs by |d| eps / 2; its exp, relative to itself, by |d| eps / 2 + eps;
+    the sum of n of these by (n + log n) eps / 2 + eps, as a term weighs the less the larger its d; the quotient by
+    eps / 2.
+    """
+    eps = np.finfo(dtype).eps
+    if activation == "softmax":
+        errors = eps * (np.abs(z - z.max(axis=1, keepdims=True)) + z.shape[1] + 3) * exact
+        errors += np.finfo(dtype).smallest_subnormal
+    else:
+        errors = UNITS[activation] * np.spacing(np.abs(exact).astype(dtype)).astype(exact.dtype)
+    return errors * (1 if np.finfo(exact.dtype).eps < eps else 2)
+
+
+def check(y, z, activation):
+    """Compare y with the reference's f(z)."""
+    z, dtype = z.astype(np.longdouble), y.dtype
+    exact = reference.ACTIVATIONS[activation](z.T).T
+    with np.errstate(invalid="ignore"):  # infinity less itself
+        right = (y == exact) | (np.abs(y - exact) <= bound(z, exact, activation, dtype))
+    assert np.all(right), f"f({z[~right]}) = {y[~right]}, expected {exact[~right]}"
+
+
+@every_activation
+@pytest.mark.parametrize("n", [1, 3, 10, 16, 37])
+def test_values_and_range(core, dtype, rng, activation, n):
+    signs = rng.choice([-1, 1], (300, n))
+    z = np.concatenate(
+        [
+            signs * 10 ** rng.uniform(-30, 4, (300, n)),
+            rng.normal(scale=20, size=(300, n)),
+            rng.normal(size=(300, n)),
+            np.resize(EDGES, (len(EDGES), n)),
+        ]
+    ).astype(dtype)
+    y = activate(core, z, activation)
+    assert np.all(np.isfinite(y))
+    check(y, z, activation)
+
+
+@every_activation
+def test_infinity_gives_the_limit(core, dtype, rng, activation):
+    z = rng.normal(size=(6, 5)).astype(dtype)
+    z[1, 3] = z[2, 0] = z[3, 1:] = -np.inf
+    if activation != "softmax":  # which has no limit there
+        z[4, 2] = z[5, 4] = np.inf
+    y = activate(core, z, activation)
+    assert not np.any(np.isnan(y))
+    check(y, z, activation)
+
+
+@every_activation
+def test_nan_stays_where_it_is(core, dtype, rng, activation):
+    z = rng.normal(size=(9, 21)).astype(dtype)
+    clean = activate(core, z, activation)
+    for place in ((0, 0), (4, 7), (8, 20)):
+        dirty = z.copy()
+        dirty[place] = np.nan
+        y = activate(core, dirty, activation)
+        reached = place[0] if activation == "softmax" else place
+        assert np.all(np.isnan(y[reached]))
+        y[reached] = clean[reached]
+        assert y.tobytes() == clean.tobytes()
+
+
+@every_activation
+def test_same_bits_in_any_rows(core, dtype, rng, activation):
+    """No value may depend on where it lies, such as in a vector or in the rest behind the last."""
+    z = rng.normal(scale=5, size=(40, 37)).astype(dtype)
+    y = activate(core, z, activation)
+    if activation != "softmax":
+        z, y = z.reshape(-1, 1), y.reshape(-1, 1)
+    for row, expected in zip(z, y, strict=True):
+        assert activate(core, row[np.newaxis], activation).tobytes() == expected.tobytes(), row
+
+
+@every_activation
+def test_same_bits_from_every_build_with_fused_multiply_add(fused_cores, dtype, rng, activation):
+    z = rng.normal(scale=20, size=(100, 37)).astype(dtype)
+    first, *others = [activate(core, z, activation) for core in fused_cores]
+    assert all(other.tobytes() == first.tobytes() for other in others)
+
+
+@every_activation
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
+def test_nothing_to_do(core, dtype, activation, shape):
+    core.activate_rows(np.empty(shape, dtype), core.ACTIVATIONS[activation])

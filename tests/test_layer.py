@@ -1,0 +1,64 @@
+"""DenseLayer by hand, as the notebook's NeuralNetwork uses it."""
+
+import numpy as np
+import pytest
+
+from cmlp import DenseLayer, one_hot, reference
+
+SIZES = (7, 5, 4)
+
+
+def layers(rng, dtype, hidden):
+    first = DenseLayer(7, 5, hidden, is_first=True, dtype=dtype, rng=rng)
+    second = DenseLayer(5, 4, "softmax", dtype=dtype, rng=rng, input_activation=hidden)
+    return first, second
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("hidden", reference.ACTIVATIONS)
+def test_steps_by_hand_equal_the_reference(dtype, rng, hidden):
+    X, y = rng.normal(size=(7, 23)), rng.integers(0, 4, 23)
+    first, second = layers(rng, dtype, hidden)
+    parameters = ([layer.weights.astype(float) for layer in (first, second)], [np.zeros((5, 1)), np.zeros((4, 1))])
+    oracle = reference.Network(*parameters, [hidden, "softmax"], "cross_entropy")
+    for _ in range(5):
+        z1, a1 = first.forward_pass(X)
+        z2, a2 = second.forward_pass(a1)
+        Zs, As = oracle.forward(X)
+        for ours, theirs in ((z1, Zs[0]), (a1, As[1]), (z2, Zs[1]), (a2, As[2])):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 if dtype == np.float32 else 1e-13)
+            assert ours.dtype == dtype
+        dz = second.backprop(a2 - one_hot(y, 4), z1, a1, 23, 0.5)
+        assert first.backprop(dz, X, X, 23, 0.5) is None
+        oracle.train(X, one_hot(y, 4), 0.5)
+    for layer, W, b in zip((first, second), oracle.weights, oracle.biases, strict=True):
+        np.testing.assert_allclose(layer.weights, W, rtol=1e-4, atol=1e-5 if dtype == np.float32 else 1e-13)
+        np.testing.assert_allclose(layer.biases, b, rtol=1e-4, atol=1e-5 if dtype == np.float32 else 1e-13)
+
+
+def test_the_gradient_handed_on_is_that_of_before_the_step(rng):
+    layer = DenseLayer(3, 2, "identity", dtype="float64", rng=0, input_activation="tanh")
+    weights, z, dz = layer.weights.copy(), rng.normal(size=(3, 4)), rng.normal(size=(2, 4))
+    handed_on = layer.backprop(dz, z, np.tanh(z), 4, 100.0)
+    np.testing.assert_allclose(handed_on, weights.T @ dz * (1 - np.tanh(z) ** 2), rtol=1e-13)
+
+
+def test_bad_arguments_are_refused():
+    layer = DenseLayer(3, 2, "relu", rng=0)
+    before = layer.weights.copy()
+    for call, message in [
+        (lambda: layer.forward_pass(np.ones((2, 4))), "input must have 3 rows"),
+        (lambda: layer.backprop(np.ones((3, 4)), None, np.ones((3, 4)), 4, 0.1), "dz must have 2 rows"),
+        (
+            lambda: layer.backprop(np.ones((2, 5)), np.ones((3, 5)), np.ones((3, 4)), 4, 0.1),
+            "as many columns, got 5 and 4",
+        ),
+        (
+            lambda: layer.backprop(np.ones((2, 4)), np.ones((3, 4)), np.ones((3, 4)), 0, 0.1),
+            "batch_size must be at least 1",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert (layer.weights == before).all()
+    assert repr(layer) == "DenseLayer(3, 2, 'relu')"

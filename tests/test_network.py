@@ -1,0 +1,405 @@
+"""NeuralNetwork as its users hold it: building, what may be given, what is refused, copies, history."""
+
+import copy
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import cmlp
+from cmlp import SGD, DenseLayer, NeuralNetwork, cross_entropy, mean_squared_error, one_hot, reLU, relu, softmax
+
+DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", ">f4", ">i4", ">f8", ">u2"]
+
+
+def make(rng=0, sizes=(6, 5, 3), loss="cross_entropy", output="softmax", **options):
+    nn = NeuralNetwork(loss=loss, rng=rng, **options)
+    for k, n in zip(sizes[:-2], sizes[1:-1], strict=True):
+        nn.add_layer(k, n, "relu")
+    nn.add_layer(sizes[-2], sizes[-1], output)
+    return nn
+
+
+@pytest.fixture
+def data(rng):
+    return rng.normal(size=(6, 40)), rng.integers(0, 3, 40)
+
+
+def state(nn):
+    return [(layer.weights.copy(), layer.biases.copy()) for layer in nn.layers]
+
+
+def same(nn, before):
+    return all(
+        (layer.weights == w).all() and (layer.biases == b).all()
+        for layer, (w, b) in zip(nn.layers, before, strict=True)
+    )
+
+
+def test_names_and_functions_mean_the_same():
+    by_function = NeuralNetwork(loss=cross_entropy)
+    by_function.add_layer(4, 3, reLU)
+    by_function.add_layer(3, 2, softmax)
+    by_name = NeuralNetwork(loss="cross_entropy")
+    by_name.add_layer(4, 3, "relu")
+    by_name.add_layer(3, 2, "softmax")
+    assert [layer.activation for layer in by_function.layers] == [layer.activation for layer in by_name.layers]
+    assert by_function.loss == by_name.loss
+    assert relu is reLU
+
+
+def test_every_name_of_the_interface_is_there():
+    for name in cmlp.__all__:
+        assert hasattr(cmlp, name)
+    notebook = (
+        "reLU sigmoid softmax cross_entropy one_hot get_predictions get_accuracy derivatives DenseLayer NeuralNetwork"
+    )
+    assert set(notebook.split()) <= set(cmlp.__all__)
+
+
+def test_weights_are_views_and_can_be_assigned(data):
+    X, _ = data
+    nn = make()
+    assert nn.layers[0].weights.shape == (5, 6)
+    assert nn.layers[0].biases.shape == (5, 1)
+    nn.layers[0].weights = np.zeros((5, 6))
+    nn.layers[1].weights[...] = 0
+    nn.layers[1].biases[2, 0] = 7
+    assert (nn.predict(X) == 2).all()
+    nn.layers[1].biases -= [[0], [0], [14]]
+    assert (nn.predict(X) == 0).all()
+    with pytest.raises(ValueError, match=r"weights must have shape \(5, 6\), got \(6, 5\)"):
+        nn.layers[0].weights = np.zeros((6, 5))
+    with pytest.raises(TypeError, match="biases must hold"):
+        nn.layers[0].biases = np.zeros((5, 1), complex)
+
+
+def test_adding_a_layer_keeps_those_there_are():
+    nn = make()
+    before = state(nn)
+    nn.add_layer(3, 4, "tanh")
+    assert (
+        same(NeuralNetwork.__new__(NeuralNetwork), [])
+        if False
+        else all((layer.weights == w).all() for layer, (w, _) in zip(nn.layers, before, strict=False))
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_repr_is_a_table(dtype):
+    lines = repr(make(sizes=(784, 30, 20, 10), dtype=dtype)).splitlines()
+    assert lines[0] == f"NeuralNetwork(loss='cross_entropy', dtype='{dtype}')"
+    assert lines[1].split() == ["layer", "shape", "activation", "parameters"]
+    assert lines[2].split() == ["0", "784", "->", "30", "relu", "23,550"]
+    assert lines[-1].split() == ["total", "24,380"]
+    assert len({len(line) for line in lines[1:]}) == 1
+    assert repr(NeuralNetwork()).splitlines()[-1].split() == ["total", "0"]
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda nn: pickle.loads(pickle.dumps(nn))], ids=["deepcopy", "pickle"]
+)
+def test_copies_are_equal_and_independent(data, duplicate):
+    X, y = data
+    nn = make()
+    nn.train(X, y, 0.1)
+    other = duplicate(nn)
+    before = state(nn)
+    assert repr(other) == repr(nn)
+    assert same(other, before)
+    assert nn.fit(X, y, epochs=2)["loss"] == other.fit(X, y, epochs=2)["loss"]  # the generator went with it
+    assert same(nn, state(other))
+    other.layers[0].weights[0, 0] += 1
+    assert not same(nn, state(other))
+    other.add_layer(3, 2, "softmax")
+    assert len(nn.layers) == 2
+
+
+def test_a_layer_can_be_copied_alone():
+    layer = DenseLayer(4, 3, "tanh", rng=0)
+    other = copy.deepcopy(layer)
+    other.weights[...] = 0
+    assert (layer.weights != 0).all()
+
+
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_number_type_gives_what_its_numbers_give(rng, kind, dtype):
+    bound = 2 if kind == "?" else 100
+    X = rng.integers(0 if kind in ("?", "u1", "u2", "u4", "u8", ">u2") else -100, bound, (7, 90)).astype(kind)
+    nn = make(sizes=(7, 5, 3), dtype=dtype, input_scale=0.25)
+    assert (nn.forward(X) == nn.forward(X.astype(dtype))).all()
+
+
+def test_half_precision_means_every_half(rng):
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+    nn = NeuralNetwork("mean_squared_error", dtype="float64")
+    nn.add_layer(1, 1, "identity")
+    nn.layers[0].weights = [[1.0]]
+    assert (nn.forward(halves[np.newaxis]) == halves.astype(float)).all()
+
+
+def layouts(X, tmp_path):
+    padded = np.zeros((2 * X.shape[0], 3 * X.shape[1]), X.dtype)
+    padded[::2, ::3] = X
+    readonly = X.copy()
+    readonly.flags.writeable = False
+    stored = np.memmap(tmp_path / "x", X.dtype, "w+", shape=X.shape)
+    stored[...] = X
+    record = np.zeros(X.shape, [("pad", "u1"), ("value", X.dtype)])
+    record["value"] = X
+    return {
+        "C": np.ascontiguousarray(X),
+        "Fortran": np.asfortranarray(X),
+        "every second": padded[::2, ::3],
+        "reversed": X[::-1, ::-1].copy()[::-1, ::-1],
+        "read-only": readonly,
+        "memmap": stored,
+        "unaligned": record["value"],
+        "list": X.tolist(),
+    }
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "u1"])
+def test_any_layout_gives_the_same_bits(rng, tmp_path, kind):
+    X = (rng.uniform(0, 100, (130, 75))).astype(kind)
+    y = rng.integers(0, 3, 75)
+    results = set()
+    for arranged in layouts(X, tmp_path).values():
+        nn = make(sizes=(130, 5, 3))
+        nn.fit(arranged, y, epochs=2, batch_size=20, learning_rate=1e-5)
+        nn.train(arranged, y, 1e-6)
+        results.add((nn.forward(arranged).tobytes(), nn._params.tobytes()))
+    assert len(results) == 1
+
+
+def test_a_broadcast_sample_is_every_sample(rng):
+    nn = make()
+    x = rng.normal(size=(6, 1))
+    assert (nn.forward(np.broadcast_to(x, (6, 50))) == nn.forward(x)).all()
+
+
+def test_a_single_sample_may_come_flat(data):
+    nn = make()
+    assert nn.predict(data[0][:, 3]).shape == (1,)
+    assert nn.forward(data[0][:, 3]).shape == (3, 1)
+
+
+@pytest.mark.parametrize("kind", ["?", "i1", "u1", "i4", "u8", "i8"])
+def test_labels_of_any_shape_and_integer_type(data, kind):
+    X, y = data
+    y = y % 2
+    forms = [y.astype(kind), y.astype(kind)[:, None], y.astype(kind)[None], one_hot(y, 3).astype(kind), y.tolist()]
+    results = []
+    for form in forms:
+        nn = make()
+        loss = nn.train(X, form, 0.1)
+        results.append((loss, nn._params.tobytes(), nn.evaluate(X, form)["accuracy"]))
+    assert len(set(results)) == 1
+
+
+def test_classes_are_the_outputs_not_the_labels_at_hand(data):
+    X, _ = data
+    nn = make()
+    assert np.isfinite(nn.train(X, np.zeros(40, int), 0.1))
+
+
+@pytest.mark.parametrize("form", [lambda t: t, lambda t: t[0], lambda t: t[0][:, None]], ids=["row", "flat", "column"])
+def test_one_number_to_predict_may_come_flat(data, form):
+    X, _ = data
+    t = X[:1] * 2 + 1
+    nn = make(sizes=(6, 8, 1), loss=mean_squared_error, output="identity")
+    history = nn.fit(X, form(t), epochs=200, batch_size=10, learning_rate=0.01)
+    assert list(history) == ["loss", "seconds"]
+    assert nn.predict(X).shape == (1, 40)
+    assert np.abs(nn.predict(X) - t).mean() < 0.2
+
+
+def test_binary_classes_with_one_neuron(data):
+    X, _ = data
+    y = (X[0] > 0).astype(int)
+    nn = make(sizes=(6, 8, 1), loss="binary_cross_entropy", output="sigmoid")
+    nn.fit(X, y, epochs=100, batch_size=10, learning_rate=0.02)
+    assert (nn.predict(X) == y).mean() > 0.95
+    assert nn.evaluate(X, y)["accuracy"] == (nn.predict(X) == y).mean()
+    assert nn.evaluate(X, y)["loss"] == pytest.approx(nn.evaluate(X, y.astype(float))["loss"])
+
+
+def test_history_has_a_number_for_every_epoch(data):
+    X, y = data
+    history = make().fit(X, y, epochs=3, validation_data=(X[:, :7], y[:7]))
+    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    assert {len(values) for values in history.values()} == {3}
+    nn = make()
+    history = nn.fit(X, y, epochs=1, batch_size=40, validation_data=(X, y))
+    assert history["loss"][0] == pytest.approx(make().evaluate(X, y)["loss"])
+    assert history["val_loss"][0] == nn.evaluate(X, y)["loss"]
+
+
+def test_verbose_prints_a_line_an_epoch(data, capsys):
+    history = make().fit(*data, epochs=2, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith(f"epoch 2/2  loss {history['loss'][1]:.4f}  accuracy {history['accuracy'][1]:.4f}")
+
+
+nan, inf = np.nan, np.inf
+X_GOOD, Y_GOOD = np.ones((6, 4)), np.array([0, 1, 2, 0])
+
+
+def spoil(value, row=2, column=3):
+    X = np.ones((6, 4))
+    X[row, column] = value
+    return X
+
+
+BAD_INPUTS = {
+    "samples as rows": (np.ones((4, 6)), Y_GOOD, ValueError, r"6 rows.*\(4, 6\): X.T, perhaps"),
+    "features": (np.ones((5, 4)), Y_GOOD, ValueError, r"X must have 6 rows.*\(5, 4\)"),
+    "dimensions": (np.ones((6, 4, 1)), Y_GOOD, ValueError, r"2 dimensions.*\(6, 4, 1\)"),
+    "number": (3.0, Y_GOOD, ValueError, "2 dimensions"),
+    "no samples": (np.ones((6, 0)), np.array([], int), ValueError, "at least one sample"),
+    "nan": (spoil(nan), Y_GOOD, ValueError, r"X holds NaN at \[2, 3\]"),
+    "infinity": (spoil(-inf), Y_GOOD, ValueError, r"X holds infinity at \[2, 3\]"),
+    "too large for float32": (spoil(1e300), Y_GOOD, ValueError, r"1e\+300, too large for float32, at \[2, 3\]"),
+    "complex": (np.ones((6, 4), complex), Y_GOOD, TypeError, "X must hold .* got complex128"),
+    "object": (np.ones((6, 4), object), Y_GOOD, TypeError, "got object"),
+    "text": (np.full((6, 4), "1"), Y_GOOD, TypeError, "got <U1"),
+    "dates": (np.ones((6, 4), "M8[s]"), Y_GOOD, TypeError, "got datetime64"),
+    "too few labels": (X_GOOD, np.array([0, 1]), ValueError, r"y must hold a label.*4 samples.*\(2,\)"),
+    "no labels": (X_GOOD, np.array([], int), ValueError, "y is empty"),
+    "label too large": (X_GOOD, np.array([0, 1, 2, 3]), ValueError, "labels from 0 to 2, got 3"),
+    "label negative": (X_GOOD, np.array([0, -1, 2, 3]), ValueError, "labels from 0 to 2, got -1"),
+    "label is no integer": (X_GOOD, np.array([0.0, 1.0, 2.0, 0.0]), TypeError, "integer labels, got float64"),
+    "label is text": (X_GOOD, np.array(list("abca")), TypeError, "y must hold"),
+    "not one-hot": (X_GOOD, np.ones((3, 4)), ValueError, "must be one-hot"),
+    "nan in y": (X_GOOD, np.full((3, 4), nan), ValueError, "y holds NaN"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUTS)
+@pytest.mark.parametrize("method", ["train", "fit", "evaluate", "predict", "forward"])
+def test_bad_input_is_refused_and_changes_nothing(case, method):
+    X, y, error, message = BAD_INPUTS[case]
+    if method in ("predict", "forward") and X is X_GOOD:
+        pytest.skip("a case of y, which predict is not given")
+    arguments = {"train": (X, y, 0.1), "fit": (X, y), "evaluate": (X, y)}.get(method, (X,))
+    nn = make()
+    before, generator = state(nn), nn.rng.bit_generator.state
+    with pytest.raises(error, match=message):
+        getattr(nn, method)(*arguments)
+    assert same(nn, before)
+    assert nn.rng.bit_generator.state == generator
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2), (3, 4), (1, 4)])
+def test_regression_refuses_targets_of_another_shape(shape):
+    nn = make(sizes=(6, 2), loss="mean_squared_error", output="identity")
+    with pytest.raises(ValueError, match=r"must have the outputs' shape \(2, 4\).*one_hot"):
+        nn.train(X_GOOD, np.ones(shape), 0.1)
+    with pytest.raises(ValueError, match="y holds infinity"):
+        nn.train(X_GOOD, np.full((2, 4), inf), 0.1)
+
+
+def test_binary_targets_lie_between_0_and_1():
+    nn = make(sizes=(6, 2), loss="binary_cross_entropy", output="sigmoid")
+    with pytest.raises(ValueError, match=r"y must lie between 0 and 1 .* 2.0"):
+        nn.train(X_GOOD, np.full((2, 4), 2.0), 0.1)
+
+
+CALLS = {
+    "no layers": (lambda nn: NeuralNetwork().predict(X_GOOD), ValueError, "no layers: add one with add_layer"),
+    "sizes do not meet": (lambda nn: nn.add_layer(4, 2, "relu"), ValueError, "input_size must be 3.*got 4"),
+    "size 0": (lambda nn: nn.add_layer(3, 0, "relu"), ValueError, "nr_neurons must be at least 1"),
+    "size 2.5": (lambda nn: nn.add_layer(3, 2.5, "relu"), TypeError, "nr_neurons must be a whole number"),
+    "size True": (lambda nn: nn.add_layer(3, True, "relu"), TypeError, "whole number"),
+    "activation": (lambda nn: nn.add_layer(3, 2, "gelu"), ValueError, "'identity', 'relu'.*got 'gelu'"),
+    "init": (lambda nn: nn.add_layer(3, 2, "relu", init="zeros"), ValueError, "'he_normal'.*got 'zeros'"),
+    "loss": (lambda nn: NeuralNetwork(loss=max), ValueError, "'cross_entropy'.*got <built-in"),
+    "dtype": (lambda nn: NeuralNetwork(dtype="float16"), ValueError, "'float32', 'float64', got 'float16'"),
+    "no dtype": (lambda nn: NeuralNetwork(dtype="single precision"), ValueError, "dtype must be"),
+    "rng": (lambda nn: NeuralNetwork(rng="seed"), TypeError, "rng, if it is a seed"),
+    "negative rng": (lambda nn: NeuralNetwork(rng=-1), ValueError, "at least 0"),
+    "scale": (lambda nn: NeuralNetwork(input_scale=0), ValueError, "input_scale must be finite, more than 0"),
+    "epochs": (lambda nn: nn.fit(X_GOOD, Y_GOOD, epochs=0), ValueError, "epochs must be at least 1, got 0"),
+    "batch": (lambda nn: nn.fit(X_GOOD, Y_GOOD, batch_size=1.5), TypeError, "batch_size must be a whole number"),
+    "optimizer": (lambda nn: nn.fit(X_GOOD, Y_GOOD, optimizer="rmsprop"), ValueError, "'sgd', 'adam', 'adamw'"),
+    "optimizer class": (lambda nn: nn.fit(X_GOOD, Y_GOOD, optimizer=SGD), TypeError, "instance of its class"),
+    "rate": (lambda nn: nn.fit(X_GOOD, Y_GOOD, learning_rate=-1), ValueError, "learning_rate must be finite, more"),
+    "rate is nan": (lambda nn: nn.train(X_GOOD, Y_GOOD, nan), ValueError, "learning_rate must be finite"),
+    "rate is text": (lambda nn: nn.train(X_GOOD, Y_GOOD, "0.1"), TypeError, "learning_rate must be a number"),
+    "momentum": (lambda nn: SGD(0.1, momentum=1.0), ValueError, "momentum must be .* less than 1"),
+    "nesterov": (lambda nn: SGD(0.1, nesterov=True), ValueError, "nesterov needs a momentum"),
+    "validation": (lambda nn: nn.fit(X_GOOD, Y_GOOD, validation_data=X_GOOD), TypeError, r"pair \(X, y\)"),
+    "validation nan": (
+        lambda nn: nn.fit(X_GOOD, Y_GOOD, validation_data=(spoil(nan), Y_GOOD)),
+        ValueError,
+        "X of validation_data holds NaN",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_bad_arguments_are_refused_and_change_nothing(case):
+    call, error, message = CALLS[case]
+    nn = make()
+    before = state(nn)
+    with pytest.raises(error, match=message):
+        call(nn)
+    assert len(nn.layers) == 2
+    assert same(nn, before)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output"),
+    [("cross_entropy", "sigmoid"), ("cross_entropy", "identity"), ("binary_cross_entropy", "softmax")],
+)
+def test_a_loss_without_a_gradient_is_refused_by_name(loss, output):
+    nn = make(loss=loss, output=output)
+    with pytest.raises(
+        ValueError, match=f"{loss} has no gradient after {output}. Valid pairs: .*after sigmoid; mean_sq"
+    ):
+        nn.train(X_GOOD, Y_GOOD, 0.1)
+    with pytest.raises(ValueError, match="softmax of a single neuron"):
+        make(sizes=(6, 1)).train(X_GOOD, np.zeros(4, int), 0.1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("take", ["train", "fit"])
+def test_a_step_to_infinity_is_not_taken(rng, dtype, take):
+    X, y = rng.normal(size=(6, 40)) * 1e3, rng.normal(size=(2, 40))
+    nn = make(sizes=(6, 4, 2), loss="mean_squared_error", output="identity", dtype=dtype)
+    best = state(nn)
+    with pytest.raises(FloatingPointError, match=f"overflow {dtype}"):
+        for _ in range(100):
+            if take == "train":
+                nn.train(X, y, 1e6)
+                best = state(nn)
+            else:
+                nn.fit(X, y, epochs=30, batch_size=10, optimizer="sgd", learning_rate=1e6)
+    assert all(np.isfinite(w).all() and np.isfinite(b).all() for w, b in state(nn))
+    if take == "train":
+        assert same(nn, best)
+    else:
+        assert np.isfinite(nn.evaluate(X, y)["loss"])  # the step that led there was taken back
+
+
+def test_prediction_passes_on_what_is_not_finite_in_the_weights(data):
+    nn = make()
+    nn.layers[0].weights[0, 0] = nan
+    assert np.isnan(nn.forward(data[0])).all()
+
+
+def test_x_is_never_copied_as_a_whole(rng):
+    X = rng.integers(0, 256, (784, 20_000), dtype=np.uint8)
+    y = rng.integers(0, 10, 20_000)
+    nn = make(sizes=(784, 30, 20, 10), input_scale=1 / 255)
+    tracemalloc.start()
+    nn.train(X, y, 0.1)
+    nn.fit(X, y, epochs=1)
+    nn.predict(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6  # in float32 X would be 63 MB, as bytes it is 16 MB

@@ -1,0 +1,210 @@
+"""Training against the NumPy reference, for every activation and loss of the core's own tables."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cmlp import SGD, Adam, AdamW, NeuralNetwork, _dispatch, get_num_threads, one_hot, reference, set_num_threads
+
+core = _dispatch.core
+OUTPUTS = [(loss, output) for loss, outputs in core.PAIRS.items() for output in outputs]
+TRIPLES = [(hidden, *pair) for hidden in core.ACTIVATIONS for pair in OUTPUTS]
+
+
+def problem(rng, loss, m=37, sizes=(6, 5, 4)):
+    """Data that a network of these sizes may be trained on: X, y as cmlp takes it, and as the reference does."""
+    X = rng.normal(size=(sizes[0], m))
+    if loss == "cross_entropy":
+        y = rng.integers(0, sizes[-1], m)
+        return X, y, one_hot(y, sizes[-1])
+    Y = rng.uniform(0, 1, (sizes[-1], m))
+    return X, Y, Y
+
+
+def network(rng, loss, sizes, activations, dtype):
+    """A network with biases other than 0, and the same one in the reference."""
+    nn = NeuralNetwork(loss=loss, dtype=dtype, rng=rng)
+    for (k, n), activation in zip(pairwise(sizes), activations, strict=True):
+        nn.add_layer(k, n, activation, init="glorot_normal")
+        nn.layers[-1].biases = rng.normal(size=(n, 1)) / 10
+    weights = [layer.weights.astype(np.float64) for layer in nn.layers]
+    biases = [layer.biases.astype(np.float64) for layer in nn.layers]
+    return nn, reference.Network(weights, biases, list(activations), loss)
+
+
+def distance(nn, oracle):
+    """The largest error of a parameter, relative to the largest parameter of its array."""
+    pairs = [(layer.weights, W) for layer, W in zip(nn.layers, oracle.weights, strict=True)]
+    pairs += [(layer.biases, b) for layer, b in zip(nn.layers, oracle.biases, strict=True)]
+    return max(np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in pairs)
+
+
+def test_core_and_reference_have_the_same_tables():
+    assert list(core.ACTIVATIONS) == list(reference.ACTIVATIONS)
+    assert list(core.LOSSES) == list(reference.LOSSES)
+    assert core.PAIRS == reference.PAIRS
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize(("hidden", "loss", "output"), TRIPLES)
+def test_50_steps_equal_the_reference(dtype, rng, hidden, loss, output):
+    sizes = (6, 5, 4)
+    X, y, Y = problem(rng, loss, sizes=sizes)
+    nn, oracle = network(rng, loss, sizes, (hidden, output), dtype)
+    for _ in range(50):
+        ours, theirs = nn.train(X, y, 0.2), oracle.train(X.astype(dtype), Y.astype(dtype), 0.2)
+        assert ours == pytest.approx(theirs, rel=1e-10 if dtype == np.float64 else 1e-4)
+    assert distance(nn, oracle) < (1e-10 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize(("loss", "output"), OUTPUTS)
+@pytest.mark.parametrize("hidden", core.ACTIVATIONS)
+def test_gradients_equal_central_differences(rng, depth, hidden, loss, output):
+    sizes = (5, 4, 6, 3, 4)[4 - depth :]
+    X, y, _ = problem(rng, loss, m=9, sizes=sizes)
+    nn, _ = network(rng, loss, sizes, (*(hidden,) * (depth - 1), output), "float64")
+    params = nn._params
+    # The largest step that no kink of ReLU lies within, for these seeds.
+    h = 1e-4
+    numeric = np.empty_like(params)
+    for i in range(params.size):
+        start = params[i]
+        losses = []
+        for step in (-2, -1, 1, 2):
+            params[i] = start + step * h
+            losses.append(nn.evaluate(X, y)["loss"])
+        params[i] = start
+        numeric[i] = (losses[0] - 8 * losses[1] + 8 * losses[2] - losses[3]) / (12 * h)
+    before = params.copy()
+    nn.train(X, y, 1.0)
+    assert np.abs((before - params) - numeric).max() < 1e-7 * max(1, np.abs(numeric).max())
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (33, 70, 129, 40, 3), (1, 1), (300, 512, 2)])
+def test_any_sizes_and_many_blocks(dtype, rng, sizes):
+    X, y, Y = problem(rng, "mean_squared_error", m=701, sizes=sizes)
+    activations = (*("relu", "tanh", "sigmoid")[: len(sizes) - 2], "identity")
+    nn, oracle = network(rng, "mean_squared_error", sizes, activations, dtype)
+    for _ in range(3):
+        nn.train(X, y, 0.1)
+        oracle.train(X.astype(dtype), Y.astype(dtype), 0.1)
+    assert distance(nn, oracle) < (1e-11 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.1),
+        SGD(0.1, weight_decay=0.1),
+        SGD(0.1, momentum=0.9),
+        SGD(0.05, momentum=0.8, nesterov=True, weight_decay=0.01),
+        Adam(),
+        Adam(0.01, beta1=0.5, beta2=0.9, epsilon=1e-3),
+        AdamW(0.01, weight_decay=0.1),
+    ],
+    ids=repr,
+)
+def test_fit_equals_the_reference_batch_by_batch(dtype, rng, optimizer):
+    sizes = (6, 5, 4)
+    X, y, Y = problem(rng, "cross_entropy", m=53, sizes=sizes)
+    nn, oracle = network(rng, "cross_entropy", sizes, ("tanh", "softmax"), dtype)
+    nn.fit(X, y, epochs=4, batch_size=10, optimizer=optimizer, shuffle=False)
+    batches = [(X[:, i : i + 10].astype(dtype), Y[:, i : i + 10]) for _ in range(4) for i in range(0, 53, 10)]
+    oracle.optimize(batches, type(optimizer).__name__.lower(), **vars(optimizer))
+    assert distance(nn, oracle) < (1e-12 if dtype == np.float64 else 1e-4)
+
+
+def test_shuffled_fit_takes_the_generators_order(rng):
+    X, y, Y = problem(rng, "cross_entropy", m=53, sizes=(6, 5, 4))
+    nn, oracle = network(np.random.default_rng(5), "cross_entropy", (6, 5, 4), ("tanh", "softmax"), "float64")
+    nn.rng = np.random.default_rng(7)
+    history = nn.fit(X, y, epochs=2, batch_size=10, optimizer="sgd", learning_rate=0.1)
+    order = np.random.default_rng(7)
+    batches = []
+    for _ in range(2):
+        index = order.permutation(53)
+        batches += [(X[:, index[i : i + 10]], Y[:, index[i : i + 10]]) for i in range(0, 53, 10)]
+    losses = oracle.optimize(batches, "sgd", learning_rate=0.1)
+    assert distance(nn, oracle) < 1e-12
+    sizes = np.array([10, 10, 10, 10, 10, 3])
+    means = [np.average(epoch, weights=sizes) for epoch in (losses[:6], losses[6:])]
+    assert history["loss"] == pytest.approx(means)
+
+
+@pytest.fixture
+def threads():
+    before = get_num_threads()
+    yield set_num_threads
+    set_num_threads(before)
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (50, 64, 64, 2), (100, 130, 5)])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_same_bits_for_any_threads_and_run(dtype, threads, monkeypatch, sizes, optimizer):
+    monkeypatch.setattr("cmlp._threads.WORK_PER_THREAD", 1)
+    X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=1300, sizes=sizes)
+    activations = (*("relu",) * (len(sizes) - 2), "softmax")
+    results = []
+    for number in (1, 2, 3, 4, 1):
+        threads(number)
+        nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
+        nn.fit(X, y, epochs=2, batch_size=130, optimizer=optimizer)  # 20 steps
+        results.append((nn._params.tobytes(), nn.predict(X).tobytes(), nn.evaluate(X, y)["loss"]))
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (100, 300, 200, 5)])
+def test_same_bits_in_every_build_that_has_fma(monkeypatch, dtype, sizes):
+    builds = [isa for isa in _dispatch.supported() if isa in ("v3", "v4")]
+    if len(builds) < 2:
+        pytest.skip(f"this CPU runs {builds or 'none'} of the builds with fused multiply-add: nothing to compare")
+    activations = (*("relu",) * (len(sizes) - 2), "softmax")
+    results = set()
+    for isa in builds:
+        for module in ("network", "layer", "_arrays", "_threads", "optimizers", "_validate"):
+            monkeypatch.setattr(f"cmlp.{module}.core", _dispatch.load(isa))
+        X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=700, sizes=sizes)
+        nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
+        nn.fit(X, y, epochs=2, batch_size=130)
+        results.add((nn._params.tobytes(), nn.forward(X).tobytes()))
+    assert len(results) == 1
+
+
+@pytest.mark.usefixtures("use_core")
+def test_prediction_of_a_sample_does_not_depend_on_the_others(dtype, rng):
+    X = rng.normal(size=(100, 333)).astype(dtype)
+    nn, _ = network(rng, "cross_entropy", (100, 70, 40, 7), ("relu", "tanh", "softmax"), dtype)
+    whole = nn.forward(X)
+    assert (np.hstack([nn.forward(X[:, i]) for i in range(X.shape[1])]) == whole).all()
+    for cut in (1, 63, 64, 65, 200):
+        assert (np.hstack([nn.forward(X[:, :cut]), nn.forward(X[:, cut:])]) == whole).all()
+    assert (nn.predict(X) == whole.argmax(axis=0)).all()
+
+
+@pytest.mark.parametrize(("hidden", "loss", "output"), TRIPLES)
+def test_forward_and_evaluate_equal_the_reference(dtype, rng, hidden, loss, output):
+    X, y, Y = problem(rng, loss, m=90)
+    nn, oracle = network(rng, loss, (6, 5, 4), (hidden, output), dtype)
+    tolerance = 1e-13 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(nn.forward(X), oracle.forward(X)[1][-1], rtol=tolerance, atol=tolerance)
+    measured = nn.evaluate(X, y)
+    assert measured["loss"] == pytest.approx(oracle.loss_value(X, Y), rel=tolerance)
+    if loss == "cross_entropy":
+        assert measured["accuracy"] == np.mean(oracle.predict(X) == y)
+
+
+@pytest.mark.parametrize(("loss", "output"), OUTPUTS)
+def test_loss_is_finite_and_right_at_the_far_ends(dtype, loss, output):
+    # z of the output layer is the input: weights 1, biases 0.
+    for size in (1e4, -1e4, 88, -104):
+        nn = NeuralNetwork(loss=loss, dtype=dtype)
+        nn.add_layer(2, 2, output)
+        nn.layers[0].weights = np.eye(2)
+        X, Y = np.array([[size], [0.0]]), np.array([[0.0], [1.0]])
+        expected = reference.loss_value(loss, output, X, Y)
+        assert nn.evaluate(X, Y)["loss"] == pytest.approx(expected, rel=1e-5)
