@@ -23,11 +23,11 @@ ctypedef fused vec:
 cdef inline void chains(vec* acc, floating x, floating y, Py_ssize_t repeats) noexcept nogil:
     """acc := acc * x + y for each of CHAINS registers, again and again"""
     cdef vec a[CHAINS]
-    cdef Py_ssize_t r
+    cdef Py_ssize_t _
     cdef int i
     for i in range(CHAINS):
         a[i] = acc[i]
-    for r in range(repeats):
+    for _ in range(repeats):
         for i in range(CHAINS):
             a[i] = a[i] * x + y
     for i in range(CHAINS):

@@ -87,7 +87,7 @@ class DenseLayer:
     @property
     def weights(self) -> Array:
         """
-        Weights of the layer.
+        The weights, which can be assigned.
 
         Returns
         -------
@@ -97,13 +97,13 @@ class DenseLayer:
         return self._rows[:-1].T
 
     @weights.setter
-    def weights(self, value: ArrayLike) -> None:
+    def weights(self, value: ArrayLike) -> None:  # numpydoc ignore=GL08
         self.weights[...] = _validate.parameters(value, (self.neurons, self.input_size), "weights")
 
     @property
     def biases(self) -> Array:
         """
-        Biases of the layer.
+        The biases, which can be assigned.
 
         Returns
         -------
@@ -113,7 +113,7 @@ class DenseLayer:
         return self._rows[-1:].T
 
     @biases.setter
-    def biases(self, value: ArrayLike) -> None:
+    def biases(self, value: ArrayLike) -> None:  # numpydoc ignore=GL08
         self.biases[...] = _validate.parameters(value, (self.neurons, 1), "biases")
 
     def _product(self, a: Array, b: Array, bias: Array | None = None) -> Array:

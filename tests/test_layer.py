@@ -43,22 +43,24 @@ def test_the_gradient_handed_on_is_that_of_before_the_step(rng):
     np.testing.assert_allclose(handed_on, weights.T @ dz * (1 - np.tanh(z) ** 2), rtol=1e-13)
 
 
-def test_bad_arguments_are_refused():
+ONES = {rows: np.ones((rows, 4)) for rows in (2, 3)}
+CALLS = {
+    "input must have 3 rows": lambda layer: layer.forward_pass(ONES[2]),
+    "dz must have 2 rows": lambda layer: layer.backprop(ONES[3], ONES[3], ONES[3], 4, 0.1),
+    "z_value must have 3 rows": lambda layer: layer.backprop(ONES[2], ONES[2], ONES[3], 4, 0.1),
+    "as many columns, got 4 and 5": lambda layer: layer.backprop(ONES[2], ONES[3], np.ones((3, 5)), 4, 0.1),
+    "batch_size must be at least 1": lambda layer: layer.backprop(ONES[2], ONES[3], ONES[3], 0, 0.1),
+}
+
+
+@pytest.mark.parametrize("message", CALLS)
+def test_bad_arguments_are_refused_and_change_nothing(message):
     layer = DenseLayer(3, 2, "relu", rng=0)
     before = layer.weights.copy()
-    for call, message in [
-        (lambda: layer.forward_pass(np.ones((2, 4))), "input must have 3 rows"),
-        (lambda: layer.backprop(np.ones((3, 4)), None, np.ones((3, 4)), 4, 0.1), "dz must have 2 rows"),
-        (
-            lambda: layer.backprop(np.ones((2, 5)), np.ones((3, 5)), np.ones((3, 4)), 4, 0.1),
-            "as many columns, got 5 and 4",
-        ),
-        (
-            lambda: layer.backprop(np.ones((2, 4)), np.ones((3, 4)), np.ones((3, 4)), 0, 0.1),
-            "batch_size must be at least 1",
-        ),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            call()
+    with pytest.raises(ValueError, match=message):
+        CALLS[message](layer)
     assert (layer.weights == before).all()
-    assert repr(layer) == "DenseLayer(3, 2, 'relu')"
+
+
+def test_repr_is_how_it_is_made():
+    assert repr(DenseLayer(3, 2, "relu")) == "DenseLayer(3, 2, 'relu')"

@@ -1,8 +1,10 @@
 """NeuralNetwork as its users hold it: building, what may be given, what is refused, copies, history."""
 
+import contextlib
 import copy
 import pickle
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8",
 
 def make(rng=0, sizes=(6, 5, 3), loss="cross_entropy", output="softmax", **options):
     nn = NeuralNetwork(loss=loss, rng=rng, **options)
-    for k, n in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for k, n in pairwise(sizes[:-1]):
         nn.add_layer(k, n, "relu")
     nn.add_layer(sizes[-2], sizes[-1], output)
     return nn
@@ -31,10 +33,8 @@ def state(nn):
 
 
 def same(nn, before):
-    return all(
-        (layer.weights == w).all() and (layer.biases == b).all()
-        for layer, (w, b) in zip(nn.layers, before, strict=True)
-    )
+    pairs = zip(state(nn), before, strict=True)
+    return all((w == w0).all() and (b == b0).all() for (w, b), (w0, b0) in pairs)
 
 
 def test_names_and_functions_mean_the_same():
@@ -52,10 +52,8 @@ def test_names_and_functions_mean_the_same():
 def test_every_name_of_the_interface_is_there():
     for name in cmlp.__all__:
         assert hasattr(cmlp, name)
-    notebook = (
-        "reLU sigmoid softmax cross_entropy one_hot get_predictions get_accuracy derivatives DenseLayer NeuralNetwork"
-    )
-    assert set(notebook.split()) <= set(cmlp.__all__)
+    notebook = "reLU sigmoid softmax cross_entropy one_hot get_predictions get_accuracy derivatives"
+    assert {*notebook.split(), "DenseLayer", "NeuralNetwork"} <= set(cmlp.__all__)
 
 
 def test_weights_are_views_and_can_be_assigned(data):
@@ -79,11 +77,10 @@ def test_adding_a_layer_keeps_those_there_are():
     nn = make()
     before = state(nn)
     nn.add_layer(3, 4, "tanh")
-    assert (
-        same(NeuralNetwork.__new__(NeuralNetwork), [])
-        if False
-        else all((layer.weights == w).all() for layer, (w, _) in zip(nn.layers, before, strict=False))
-    )
+    assert len(nn.layers) == 3
+    for layer, (weights, biases) in zip(nn.layers, before, strict=False):
+        assert (layer.weights == weights).all()
+        assert (layer.biases == biases).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -97,9 +94,10 @@ def test_repr_is_a_table(dtype):
     assert repr(NeuralNetwork()).splitlines()[-1].split() == ["total", "0"]
 
 
-@pytest.mark.parametrize(
-    "duplicate", [copy.deepcopy, lambda nn: pickle.loads(pickle.dumps(nn))], ids=["deepcopy", "pickle"]
-)
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda nn: pickle.loads(pickle.dumps(nn))}
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
 def test_copies_are_equal_and_independent(data, duplicate):
     X, y = data
     nn = make()
@@ -132,7 +130,7 @@ def test_any_number_type_gives_what_its_numbers_give(rng, kind, dtype):
     assert (nn.forward(X) == nn.forward(X.astype(dtype))).all()
 
 
-def test_half_precision_means_every_half(rng):
+def test_half_precision_means_every_half():
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)]
     nn = NeuralNetwork("mean_squared_error", dtype="float64")
@@ -268,8 +266,8 @@ BAD_INPUTS = {
     "object": (np.ones((6, 4), object), Y_GOOD, TypeError, "got object"),
     "text": (np.full((6, 4), "1"), Y_GOOD, TypeError, "got <U1"),
     "dates": (np.ones((6, 4), "M8[s]"), Y_GOOD, TypeError, "got datetime64"),
-    "too few labels": (X_GOOD, np.array([0, 1]), ValueError, r"y must hold a label.*4 samples.*\(2,\)"),
-    "no labels": (X_GOOD, np.array([], int), ValueError, "y is empty"),
+    "too few labels": (X_GOOD, np.array([0, 1]), ValueError, r"y must hold 4 labels.*got \(2,\)"),
+    "no labels": (X_GOOD, np.array([], int), ValueError, r"y must hold 4 labels.*got \(0,\)"),
     "label too large": (X_GOOD, np.array([0, 1, 2, 3]), ValueError, "labels from 0 to 2, got 3"),
     "label negative": (X_GOOD, np.array([0, -1, 2, 3]), ValueError, "labels from 0 to 2, got -1"),
     "label is no integer": (X_GOOD, np.array([0.0, 1.0, 2.0, 0.0]), TypeError, "integer labels, got float64"),
@@ -279,17 +277,26 @@ BAD_INPUTS = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_INPUTS)
-@pytest.mark.parametrize("method", ["train", "fit", "evaluate", "predict", "forward"])
+METHODS = {
+    "train": lambda nn, X, y: nn.train(X, y, 0.1),
+    "fit": lambda nn, X, y: nn.fit(X, y),
+    "evaluate": lambda nn, X, y: nn.evaluate(X, y),
+    "predict": lambda nn, X, _: nn.predict(X),
+    "forward": lambda nn, X, _: nn.forward(X),
+}
+WITH_Y = ("train", "fit", "evaluate")
+
+
+@pytest.mark.parametrize(
+    ("case", "method"),
+    [(case, method) for case in BAD_INPUTS for method in METHODS if method in WITH_Y or BAD_INPUTS[case][1] is Y_GOOD],
+)
 def test_bad_input_is_refused_and_changes_nothing(case, method):
     X, y, error, message = BAD_INPUTS[case]
-    if method in ("predict", "forward") and X is X_GOOD:
-        pytest.skip("a case of y, which predict is not given")
-    arguments = {"train": (X, y, 0.1), "fit": (X, y), "evaluate": (X, y)}.get(method, (X,))
     nn = make()
     before, generator = state(nn), nn.rng.bit_generator.state
     with pytest.raises(error, match=message):
-        getattr(nn, method)(*arguments)
+        METHODS[method](nn, X, y)
     assert same(nn, before)
     assert nn.rng.bit_generator.state == generator
 
@@ -310,19 +317,19 @@ def test_binary_targets_lie_between_0_and_1():
 
 
 CALLS = {
-    "no layers": (lambda nn: NeuralNetwork().predict(X_GOOD), ValueError, "no layers: add one with add_layer"),
+    "no layers": (lambda _: NeuralNetwork().predict(X_GOOD), ValueError, "no layers: add one with add_layer"),
     "sizes do not meet": (lambda nn: nn.add_layer(4, 2, "relu"), ValueError, "input_size must be 3.*got 4"),
     "size 0": (lambda nn: nn.add_layer(3, 0, "relu"), ValueError, "nr_neurons must be at least 1"),
     "size 2.5": (lambda nn: nn.add_layer(3, 2.5, "relu"), TypeError, "nr_neurons must be a whole number"),
     "size True": (lambda nn: nn.add_layer(3, True, "relu"), TypeError, "whole number"),
     "activation": (lambda nn: nn.add_layer(3, 2, "gelu"), ValueError, "'identity', 'relu'.*got 'gelu'"),
     "init": (lambda nn: nn.add_layer(3, 2, "relu", init="zeros"), ValueError, "'he_normal'.*got 'zeros'"),
-    "loss": (lambda nn: NeuralNetwork(loss=max), ValueError, "'cross_entropy'.*got <built-in"),
-    "dtype": (lambda nn: NeuralNetwork(dtype="float16"), ValueError, "'float32', 'float64', got 'float16'"),
-    "no dtype": (lambda nn: NeuralNetwork(dtype="single precision"), ValueError, "dtype must be"),
-    "rng": (lambda nn: NeuralNetwork(rng="seed"), TypeError, "rng, if it is a seed"),
-    "negative rng": (lambda nn: NeuralNetwork(rng=-1), ValueError, "at least 0"),
-    "scale": (lambda nn: NeuralNetwork(input_scale=0), ValueError, "input_scale must be finite, more than 0"),
+    "loss": (lambda _: NeuralNetwork(loss=max), ValueError, "'cross_entropy'.*got <built-in"),
+    "dtype": (lambda _: NeuralNetwork(dtype="float16"), ValueError, "'float32', 'float64', got 'float16'"),
+    "no dtype": (lambda _: NeuralNetwork(dtype="single precision"), ValueError, "dtype must be"),
+    "rng": (lambda _: NeuralNetwork(rng="seed"), TypeError, "rng, if it is a seed"),
+    "negative rng": (lambda _: NeuralNetwork(rng=-1), ValueError, "at least 0"),
+    "scale": (lambda _: NeuralNetwork(input_scale=0), ValueError, "input_scale must be finite, more than 0"),
     "epochs": (lambda nn: nn.fit(X_GOOD, Y_GOOD, epochs=0), ValueError, "epochs must be at least 1, got 0"),
     "batch": (lambda nn: nn.fit(X_GOOD, Y_GOOD, batch_size=1.5), TypeError, "batch_size must be a whole number"),
     "optimizer": (lambda nn: nn.fit(X_GOOD, Y_GOOD, optimizer="rmsprop"), ValueError, "'sgd', 'adam', 'adamw'"),
@@ -330,8 +337,8 @@ CALLS = {
     "rate": (lambda nn: nn.fit(X_GOOD, Y_GOOD, learning_rate=-1), ValueError, "learning_rate must be finite, more"),
     "rate is nan": (lambda nn: nn.train(X_GOOD, Y_GOOD, nan), ValueError, "learning_rate must be finite"),
     "rate is text": (lambda nn: nn.train(X_GOOD, Y_GOOD, "0.1"), TypeError, "learning_rate must be a number"),
-    "momentum": (lambda nn: SGD(0.1, momentum=1.0), ValueError, "momentum must be .* less than 1"),
-    "nesterov": (lambda nn: SGD(0.1, nesterov=True), ValueError, "nesterov needs a momentum"),
+    "momentum": (lambda _: SGD(0.1, momentum=1.0), ValueError, "momentum must be .* less than 1"),
+    "nesterov": (lambda _: SGD(0.1, nesterov=True), ValueError, "nesterov needs a momentum"),
     "validation": (lambda nn: nn.fit(X_GOOD, Y_GOOD, validation_data=X_GOOD), TypeError, r"pair \(X, y\)"),
     "validation nan": (
         lambda nn: nn.fit(X_GOOD, Y_GOOD, validation_data=(spoil(nan), Y_GOOD)),
@@ -358,9 +365,7 @@ def test_bad_arguments_are_refused_and_change_nothing(case):
 )
 def test_a_loss_without_a_gradient_is_refused_by_name(loss, output):
     nn = make(loss=loss, output=output)
-    with pytest.raises(
-        ValueError, match=f"{loss} has no gradient after {output}. Valid pairs: .*after sigmoid; mean_sq"
-    ):
+    with pytest.raises(ValueError, match=f"{loss} has no gradient after {output}. Valid pairs: .*after sigmoid; mean"):
         nn.train(X_GOOD, Y_GOOD, 0.1)
     with pytest.raises(ValueError, match="softmax of a single neuron"):
         make(sizes=(6, 1)).train(X_GOOD, np.zeros(4, int), 0.1)
@@ -371,14 +376,20 @@ def test_a_loss_without_a_gradient_is_refused_by_name(loss, output):
 def test_a_step_to_infinity_is_not_taken(rng, dtype, take):
     X, y = rng.normal(size=(6, 40)) * 1e3, rng.normal(size=(2, 40))
     nn = make(sizes=(6, 4, 2), loss="mean_squared_error", output="identity", dtype=dtype)
+
+    def step():
+        if take == "train":
+            nn.train(X, y, 1e6)
+        else:
+            nn.fit(X, y, epochs=30, batch_size=10, optimizer="sgd", learning_rate=1e6)
+
     best = state(nn)
-    with pytest.raises(FloatingPointError, match=f"overflow {dtype}"):
+    with contextlib.suppress(FloatingPointError):
         for _ in range(100):
-            if take == "train":
-                nn.train(X, y, 1e6)
-                best = state(nn)
-            else:
-                nn.fit(X, y, epochs=30, batch_size=10, optimizer="sgd", learning_rate=1e6)
+            best = state(nn)
+            step()
+    with pytest.raises(FloatingPointError, match=f"overflow {dtype}"):
+        step()
     assert all(np.isfinite(w).all() and np.isfinite(b).all() for w, b in state(nn))
     if take == "train":
         assert same(nn, best)

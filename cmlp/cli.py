@@ -1,0 +1,330 @@
+"""The command line: train a classifier on a CSV file, predict with it, and see how good it is."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cmlp
+from cmlp import model_file
+from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
+from cmlp.reference import ACTIVATIONS
+
+Array = NDArray[Any]
+
+INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell reports of a program that SIGINT or SIGPIPE ends
+
+# What `train` does unless told otherwise. Options that are not given are not set, so that a contradiction shows.
+RECIPE: dict[str, Any] = {
+    "hidden": [30, 20],
+    "activation": "relu",
+    "epochs": 15,
+    "batch_size": 64,
+    "optimizer": "adam",
+    "test_rows": 1000,
+}
+LEARNING_RATES = {"sgd": 0.1, "adam": 0.002, "adamw": 0.002}
+
+# What `train --notebook` does; those of the recipe that it leaves out mean nothing to it.
+NOTEBOOK: dict[str, Any] = {"hidden": [30, 20], "activation": "relu", "epochs": 200, "test_rows": 1000}
+NOTEBOOK_RATE = 0.1
+
+# Each is written out at once: whoever reads the other end of a pipe waits for it, or has left.
+say = partial(print, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit status: 0; 2 after an error, which one line on stderr describes; 130 after Ctrl-C; 141 if whatever read
+        the output has gone.
+    """
+    try:
+        try:
+            arguments = _parser().parse_args(argv)
+            arguments.command(arguments)
+        finally:
+            sys.stdout.flush()  # here a broken pipe can still be handled
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())  # what they still hold is flushed at exit
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        print("cmlp: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (OSError, ValueError, TypeError, ArithmeticError, ImportError, MemoryError) as error:
+        print("cmlp: error:", " ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+        return 2
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are reported like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; each sets `command`, the function that runs it."""
+    parser = _Parser(prog="cmlp", description="Multilayer perceptrons on CPUs.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"cmlp {cmlp.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        added.set_defaults(command=run)
+        return added
+
+    train = command("train", _train, "train a classifier on a CSV file")
+    train.add_argument("file", metavar="FILE", help="one sample a row, with a column of labels: 0, 1, 2, ...")
+    option = partial(train.add_argument, default=argparse.SUPPRESS)
+    whole = partial(_whole, 1)
+    option(
+        "--hidden",
+        type=whole,
+        nargs="*",
+        metavar="N",
+        help="neurons of the hidden layers; none without numbers (30 20)",
+    )
+    hidden = [name for name in ACTIVATIONS if name != "softmax"]
+    option("--activation", choices=hidden, help=f"of the hidden layers: {', '.join(hidden)} (relu)", metavar="NAME")
+    option("--epochs", type=whole, metavar="N", help="passes over the training samples (%d)" % RECIPE["epochs"])
+    option("--batch-size", type=whole, metavar="N", help="samples of a step (%d)" % RECIPE["batch_size"])
+    option("--optimizer", choices=list(OPTIMIZERS), help=f"{', '.join(OPTIMIZERS)} (adam)", metavar="NAME")
+    rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
+    option("--learning-rate", type=float, metavar="X", help=f"size of a step ({rates})")
+    option("--momentum", type=float, metavar="X", help="of sgd, from 0 to less than 1 (0)")
+    option("--test-rows", type=whole, metavar="N", help="samples set aside for the test (%d)" % RECIPE["test_rows"])
+    train.add_argument(
+        "--seed", type=partial(_whole, 0), default=0, metavar="N", help="the same gives the same result (0)"
+    )
+    train.add_argument("--dtype", choices=list(model_file.TYPES), default="float32", metavar="TYPE",
+                       help="to compute in: float32 or float64 (float32)")  # fmt: skip
+    train.add_argument(
+        "--label", type=_column, default="label", metavar="COLUMN", help="name, or position from 0 (label)"
+    )
+    train.add_argument("--out", metavar="FILE", help="save the model, as safetensors")
+    train.add_argument("--notebook", action="store_true",
+                       help="the run of the notebook: 200 steps of 0.1 on all training samples together")  # fmt: skip
+    train.add_argument("--quiet", action="store_true", help="print the last line alone")
+
+    predict = command("predict", _predict, "predict the labels of a CSV file, as Kaggle wants them: ImageId,Label")
+    predict.add_argument("model", metavar="MODEL", help="written by cmlp train --out")
+    predict.add_argument("file", metavar="FILE", help="one sample a row, with or without labels")
+    predict.add_argument("--label", type=_column, metavar="COLUMN",
+                         help="name, or position from 0, of a column to ignore (label, if there is one)")  # fmt: skip
+    predict.add_argument("--out", default="-", metavar="FILE", help="a CSV file (stdout)")
+
+    evaluate = command("evaluate", _evaluate, "accuracy, loss and confusion matrix on a CSV file")
+    evaluate.add_argument("model", metavar="MODEL", help="written by cmlp train --out")
+    evaluate.add_argument("file", metavar="FILE", help="one sample a row, with a column of labels")
+    evaluate.add_argument(
+        "--label", type=_column, default="label", metavar="COLUMN", help="name, or position from 0 (label)"
+    )
+
+    for parsing in (train, predict, evaluate):
+        parsing.add_argument("--threads", type=whole, metavar="N", help="use at most so many (all processors)")
+    command("config", lambda _: cmlp.show_config(), "what this installation is and uses")
+    return parser
+
+
+def _whole(least: int, text: str) -> int:
+    """Return a whole number of at least `least`."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
+    return number
+
+
+def _column(text: str) -> str | int:
+    """Return the position that the text is, or else the name."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _train(given: argparse.Namespace) -> None:
+    """Train on some of the samples, test on the others, and save the model."""
+    recipe, optimizer = _recipe(given)
+    _set_threads(given)
+    with nullcontext() if given.out is None else _output(given.out, given.file) as out:
+        X, y, classes = _labelled(given.file, given.label)
+        if recipe["test_rows"] >= len(y):
+            raise ValueError(
+                f"--test-rows must be less than the {len(y)} rows of {given.file}, got {recipe['test_rows']}"
+            )
+        rng = np.random.default_rng(given.seed)
+        X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, recipe["test_rows"], rng)
+        network = _network(given, recipe, X, classes, rng)
+        if out is not None:
+            model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
+        if not given.quiet:
+            say(f"{given.file}: {len(y)} samples of {len(X)} features, {classes} classes")
+            say(network)
+        if given.notebook:
+            seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
+        else:
+            history = network.fit(
+                X_train,
+                y_train,
+                epochs=recipe["epochs"],
+                batch_size=recipe["batch_size"],
+                optimizer=optimizer,
+                validation_data=(X_test, y_test),
+                verbose=0 if given.quiet else 1,
+            )
+            seconds = sum(history["seconds"])
+        if out is not None:
+            out.write(model_file.dumps(network))
+    accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
+    rate = recipe["epochs"] * len(y_train) / seconds
+    say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), f" {seconds:.2f} s  {rate:,.0f} samples/s")
+
+
+def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
+    """Return the recipe that the options make, and the optimizer."""
+    options = {name: value for name, value in vars(given).items() if name in {*RECIPE, "learning_rate", "momentum"}}
+    if given.notebook:
+        if options:
+            named = ", ".join("--" + name.replace("_", "-") for name in options)
+            raise ValueError(f"--notebook says all about the training: it cannot be combined with {named}")
+        return NOTEBOOK, SGD(NOTEBOOK_RATE)
+    recipe = RECIPE | options
+    name = recipe["optimizer"]
+    settings = {"learning_rate": recipe.get("learning_rate", LEARNING_RATES[name])}
+    if "momentum" in options:
+        if name != "sgd":
+            raise ValueError(f"--momentum is for --optimizer sgd, got {name}")
+        settings["momentum"] = recipe["momentum"]
+    return recipe, OPTIMIZERS[name](**settings)
+
+
+def _network(
+    given: argparse.Namespace, recipe: dict[str, Any], X: Array, classes: int, rng: np.random.Generator
+) -> "cmlp.NeuralNetwork":
+    """Return the network to train."""
+    scale = 1 / 255 if X.dtype == np.uint8 else 1.0  # pixels
+    network = cmlp.NeuralNetwork(dtype=given.dtype, rng=rng, input_scale=scale)
+    init = "uniform" if given.notebook else None
+    sizes = [len(X), *recipe["hidden"], classes]
+    activations = [recipe["activation"]] * len(recipe["hidden"]) + ["softmax"]
+    for inputs, neurons, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
+        network.add_layer(inputs, neurons, activation, init)
+    return network
+
+
+def _run_notebook(
+    network: "cmlp.NeuralNetwork", X_train: Array, y_train: Array, X_test: Array, y_test: Array, quiet: bool
+) -> float:
+    """Do and print what the notebook's training cell does; return the seconds that the steps took."""
+    seconds = 0.0
+    for epoch in range(NOTEBOOK["epochs"]):
+        start = time.perf_counter()
+        network.train(X_train, y_train, NOTEBOOK_RATE)
+        seconds += time.perf_counter() - start
+        if epoch % 10 == 0 and not quiet:
+            predictions = network.predict(X_test)
+            say("Epoch: ", epoch)
+            say("Accuracy", cmlp.get_accuracy(predictions, y_test))
+    return seconds
+
+
+def _predict(given: argparse.Namespace) -> None:
+    """Write a table of predictions."""
+    from pandas import DataFrame
+
+    _set_threads(given)
+    to_stdout = given.out == "-"
+    with nullcontext(sys.stdout) if to_stdout else _output(given.out, given.file, given.model) as out:
+        network = _classifier(given.model)
+        if given.label is None:
+            X, _, names = cmlp.load_csv(given.file, label=None)
+            X = X[[name != "label" for name in names]] if "label" in names else X
+        else:
+            X, _, _ = cmlp.load_csv(given.file, label=given.label)
+        _check_features(X, network, given)
+        labels = network.predict(X)
+        table = DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
+        table.to_csv(out, index=False, lineterminator="\n")
+    if not to_stdout:
+        say(f"{given.out}: {len(labels)} predictions")
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    """Print how good a model is, and which classes it takes for which."""
+    from pandas import DataFrame
+
+    _set_threads(given)
+    network = _classifier(given.model)
+    X, y, _ = _labelled(given.file, given.label)
+    _check_features(X, network, given)
+    figures = network.evaluate(X, y)
+    classes = max(2, network.layers[-1].neurons)
+    counts = np.bincount(y * classes + network.predict(X), minlength=classes**2).reshape(classes, classes)
+    say(f"{len(y)} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}\n")
+    say("confusion matrix: rows true, columns predicted")
+    say(DataFrame(counts).to_string())
+
+
+def _set_threads(given: argparse.Namespace) -> None:
+    if given.threads is not None:
+        cmlp.set_num_threads(given.threads)
+
+
+def _output(path: str, *inputs: str) -> Any:
+    """Open the file to write: first of all, so that no work is lost if it cannot be."""
+    for other in inputs:
+        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+            raise ValueError(f"--out {path} would overwrite {other}, which is read")
+    return model_file.replacing(path)
+
+
+def _labelled(path: str, label: str | int) -> tuple[Array, NDArray[np.int64], int]:
+    """Return samples, their labels and the number of classes."""
+    X, y, _ = cmlp.load_csv(path, label=label)
+    if y is None or y.dtype != np.int64 or y.min() < 0:
+        raise ValueError(f"{path}: labels must be whole numbers of at least 0, got others in column {label!r}")
+    classes = int(y.max()) + 1
+    if not 2 <= classes <= max(2, len(y)):
+        raise ValueError(f"{path}: labels must be 0, 1, 2, ..., got {classes - 1} for the largest of {len(y)}")
+    return X, y.astype(np.int64, copy=False), classes
+
+
+def _classifier(path: str) -> "cmlp.NeuralNetwork":
+    """Return a model that predicts classes."""
+    network = cmlp.NeuralNetwork.load(path)
+    if network.loss == "mean_squared_error":
+        raise ValueError(f"{path}: expected a classifier, got a network for regression (mean_squared_error)")
+    return network
+
+
+def _check_features(X: Array, network: "cmlp.NeuralNetwork", given: argparse.Namespace) -> None:
+    """Check that the samples are such as the model was trained on."""
+    expected = network.layers[0].input_size
+    if len(X) != expected:
+        raise ValueError(
+            f"{given.file}: expected {expected} features, as {given.model} was trained on, got {len(X)}; "
+            "--label names a column that is not a feature"
+        )

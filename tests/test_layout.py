@@ -1,0 +1,84 @@
+"""The house's order: which module may use which, and that the core knows nothing of Python's side."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import cmlp
+
+PACKAGE = Path(cmlp.__file__).parent
+SOURCE = Path(__file__).parent.parent / "cmlp" / "core"
+
+# Each storey may import those below it.
+STOREYS = [
+    {"__main__"},
+    {"cli"},
+    {"__init__"},
+    {"network", "_config"},
+    {"layer", "optimizers", "model_file", "data", "_progress", "reference"},
+    {"_validate"},
+    {"_init", "_arrays", "_threads", "losses"},
+    {"activations", "_dispatch", "_version"},
+]
+HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
+LIBRARIES = {"_progress": {"tqdm"}, "data": {"pandas"}, "cli": {"pandas"}, "model_file": {"safetensors"}}
+
+# The parts of the core, in the order core.pyx includes them: each may use names of those before it.
+PARTS = ["gemm", "activation", "loss", "optimizer", "table", "dense", "train"]
+
+
+def imports(module):
+    """Modules that a module imports, anywhere in it but for the type checker alone."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    typing = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node not in typing:
+            yield from [f"cmlp.{alias.name}" for alias in node.names] if node.module == "cmlp" else [node.module]
+
+
+def test_every_module_has_a_place():
+    assert set(HEIGHT) == {path.stem for path in PACKAGE.glob("*.py")}
+
+
+@pytest.mark.parametrize("module", HEIGHT)
+def test_imports_go_down(module):
+    for name in imports(module):
+        first, _, rest = name.partition(".")
+        if first == "cmlp" and rest.partition(".")[0] in HEIGHT:
+            assert HEIGHT[rest] < HEIGHT[module], f"{module} imports {rest}"
+
+
+@pytest.mark.parametrize("module", HEIGHT)
+def test_numpy_is_the_only_library_that_is_always_needed(module):
+    for name in imports(module):
+        first = name.partition(".")[0]
+        allowed = {"cmlp", "numpy", *LIBRARIES.get(module, ())}
+        assert first in sys.stdlib_module_names or first in allowed, f"{module} imports {name}"
+
+
+def test_the_core_includes_its_parts_in_order_and_imports_no_python():
+    lines = [line for path in SOURCE.glob("*.pyx") for line in path.read_text().splitlines()]
+    assert not [line for line in lines if line.startswith(("import ", "from ")) and " cimport " not in line]
+    assert not [line for line in lines if "numpy" in line and "import" in line]
+    core = (SOURCE / "core.pyx").read_text().splitlines()
+    assert [line for line in core if line.startswith("include")] == [f'include "{part}.pyx"' for part in PARTS]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_of_the_core_have_no_def(part):
+    lines = (SOURCE / f"{part}.pyx").read_text().splitlines()
+    assert not [line for line in lines if line.lstrip().startswith(("def ", "class ", "cpdef "))]
+    kernels = [line for line in lines if line.startswith("cdef ") and line.endswith(":") and "(" in line]
+    for line in lines:
+        if "noexcept" in line:
+            assert line.endswith("noexcept nogil:"), line
+    assert all("noexcept nogil" in line for line in kernels)

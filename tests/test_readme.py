@@ -1,0 +1,38 @@
+"""The README does what it says. As a program, prints one of its commands: `python tests/test_readme.py 0`."""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    """The README's blocks of code in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_example_runs_as_it_stands(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    (example,) = blocks("python")
+    assert len(example.strip().splitlines()) <= 12
+    exec(example.replace("range(200)", "range(51)"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == [f"Epoch:  {epoch}" for epoch in range(0, 51, 10)]
+    assert float(lines[-1].removeprefix("Accuracy ")) > 0.45
+
+
+def test_there_are_two_commands():
+    install, test = (command.strip() for command in blocks("sh")[:2])
+    assert install.endswith("cmlp train data/images.csv.gz")
+    assert test.endswith("pytest")
+
+
+def test_every_file_it_links_to_is_there():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+if __name__ == "__main__":
+    print(blocks("sh")[int(sys.argv[1])].strip())
