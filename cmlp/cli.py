@@ -5,17 +5,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 import cmlp
 from cmlp import model_file
+from cmlp.activations import ACTIVATIONS
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
-from cmlp.reference import ACTIVATIONS
 
 Array = NDArray[Any]
 
@@ -57,22 +57,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         try:
-            arguments = _parser().parse_args(argv)
-            arguments.command(arguments)
+            given = _parser().parse_args(argv)
+            given.command(given)
         finally:
-            sys.stdout.flush()  # here a broken pipe can still be handled
+            sys.stdout.flush()  # at exit it would be too late to handle an error
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())  # what they still hold is flushed at exit
-        return BROKEN_PIPE
+        status = BROKEN_PIPE
     except KeyboardInterrupt:
-        print("cmlp: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        status = INTERRUPTED
+        _complain("cmlp: interrupted")
     except (OSError, ValueError, TypeError, ArithmeticError, ImportError, MemoryError) as error:
-        print("cmlp: error:", " ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
-        return 2
-    return 0
+        status = 2
+        _complain(f"cmlp: error: {' '.join(str(error).split()) or type(error).__name__}")
+    else:
+        return 0
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # Python would try again at exit, complain, and change the status
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return status
+
+
+def _complain(line: str) -> None:
+    """Print a line to stderr, if anyone reads it."""
+    with suppress(OSError):
+        print(line, file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -88,61 +98,56 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cmlp {cmlp.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Callable[..., Any]:
         added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         added.set_defaults(command=run)
-        return added
+        return added.add_argument
 
-    train = command("train", _train, "train a classifier on a CSV file")
-    train.add_argument("file", metavar="FILE", help="one sample a row, with a column of labels: 0, 1, 2, ...")
-    option = partial(train.add_argument, default=argparse.SUPPRESS)
-    whole = partial(_whole, 1)
-    option(
-        "--hidden",
-        type=whole,
-        nargs="*",
-        metavar="N",
-        help="neurons of the hidden layers; none without numbers (30 20)",
-    )
+    column = {"type": _column, "metavar": "COLUMN"}
+    labels = {**column, "default": "label", "help": "column of the labels: name, or position from 0 (label)"}
+    threads = {"type": partial(_whole, 1), "metavar": "N", "help": "use at most so many (all processors)"}
+    model = {"metavar": "MODEL", "help": "a file that cmlp train --out wrote"}
     hidden = [name for name in ACTIVATIONS if name != "softmax"]
-    option("--activation", choices=hidden, help=f"of the hidden layers: {', '.join(hidden)} (relu)", metavar="NAME")
-    option("--epochs", type=whole, metavar="N", help="passes over the training samples (%d)" % RECIPE["epochs"])
-    option("--batch-size", type=whole, metavar="N", help="samples of a step (%d)" % RECIPE["batch_size"])
-    option("--optimizer", choices=list(OPTIMIZERS), help=f"{', '.join(OPTIMIZERS)} (adam)", metavar="NAME")
     rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
-    option("--learning-rate", type=float, metavar="X", help=f"size of a step ({rates})")
-    option("--momentum", type=float, metavar="X", help="of sgd, from 0 to less than 1 (0)")
-    option("--test-rows", type=whole, metavar="N", help="samples set aside for the test (%d)" % RECIPE["test_rows"])
-    train.add_argument(
-        "--seed", type=partial(_whole, 0), default=0, metavar="N", help="the same gives the same result (0)"
-    )
-    train.add_argument("--dtype", choices=list(model_file.TYPES), default="float32", metavar="TYPE",
-                       help="to compute in: float32 or float64 (float32)")  # fmt: skip
-    train.add_argument(
-        "--label", type=_column, default="label", metavar="COLUMN", help="name, or position from 0 (label)"
-    )
-    train.add_argument("--out", metavar="FILE", help="save the model, as safetensors")
-    train.add_argument("--notebook", action="store_true",
-                       help="the run of the notebook: 200 steps of 0.1 on all training samples together")  # fmt: skip
-    train.add_argument("--quiet", action="store_true", help="print the last line alone")
 
-    predict = command("predict", _predict, "predict the labels of a CSV file, as Kaggle wants them: ImageId,Label")
-    predict.add_argument("model", metavar="MODEL", help="written by cmlp train --out")
-    predict.add_argument("file", metavar="FILE", help="one sample a row, with or without labels")
-    predict.add_argument("--label", type=_column, metavar="COLUMN",
-                         help="name, or position from 0, of a column to ignore (label, if there is one)")  # fmt: skip
-    predict.add_argument("--out", default="-", metavar="FILE", help="a CSV file (stdout)")
+    add = command("train", _train, "train a classifier on a CSV file, and test it on rows set aside")
+    add("file", metavar="FILE", help="one sample a row, with a column of labels: 0, 1, 2, ...")
+    for name, text, settings in (
+        ("hidden", "neurons of the hidden layers; without a number, none", {"type": partial(_whole, 1), "nargs": "*"}),
+        ("activation", f"of the hidden layers: {', '.join(hidden)}", {"choices": hidden, "metavar": "NAME"}),
+        ("epochs", "passes over the training samples", {"type": partial(_whole, 1)}),
+        ("batch_size", "samples of a step", {"type": partial(_whole, 1)}),
+        ("optimizer", ", ".join(OPTIMIZERS), {"choices": list(OPTIMIZERS), "metavar": "NAME"}),
+        ("test_rows", "rows set aside for the test", {"type": partial(_whole, 1)}),
+        ("learning_rate", "size of a step", {"type": float, "metavar": "X"}),
+        ("momentum", "share of the last step that sgd keeps", {"type": float, "metavar": "X"}),
+    ):
+        default = {"learning_rate": rates, "momentum": 0, "hidden": "30 20"}.get(name, RECIPE.get(name))
+        options = {"metavar": "N", "default": argparse.SUPPRESS, **settings}
+        add(f"--{name.replace('_', '-')}", help=f"{text} ({default})", **options)
+    add("--seed", type=partial(_whole, 0), default=0, metavar="N", help="the same gives the same result (0)")
+    types = list(model_file.TYPES)
+    add("--dtype", choices=types, default="float32", metavar="TYPE", help=f"computes in {', '.join(types)} (float32)")
+    add("--label", **labels)
+    add("--threads", **threads)
+    add("--out", metavar="FILE", help="save the model, in the safetensors format")
+    add("--notebook", action="store_true", help="train as the notebook: 200 steps of 0.1, each on all training samples")
+    add("--quiet", action="store_true", help="print the last line alone")
 
-    evaluate = command("evaluate", _evaluate, "accuracy, loss and confusion matrix on a CSV file")
-    evaluate.add_argument("model", metavar="MODEL", help="written by cmlp train --out")
-    evaluate.add_argument("file", metavar="FILE", help="one sample a row, with a column of labels")
-    evaluate.add_argument(
-        "--label", type=_column, default="label", metavar="COLUMN", help="name, or position from 0 (label)"
-    )
+    add = command("predict", _predict, "predict the labels of a CSV file, in Kaggle's form: ImageId,Label")
+    add("model", **model)
+    add("file", metavar="FILE", help="one sample a row, with or without labels")
+    add("--label", **column, help="column to leave out: name, or position from 0 (label, if there is one)")
+    add("--threads", **threads)
+    add("--out", default="-", metavar="FILE", help="a CSV file (stdout)")
 
-    for parsing in (train, predict, evaluate):
-        parsing.add_argument("--threads", type=whole, metavar="N", help="use at most so many (all processors)")
-    command("config", lambda _: cmlp.show_config(), "what this installation is and uses")
+    add = command("evaluate", _evaluate, "print accuracy, loss and confusion matrix on a CSV file")
+    add("model", **model)
+    add("file", metavar="FILE", help="one sample a row, with a column of labels")
+    add("--label", **labels)
+    add("--threads", **threads)
+
+    command("config", _config, "print what this installation is and uses")
     return parser
 
 
@@ -170,13 +175,14 @@ def _train(given: argparse.Namespace) -> None:
     recipe, optimizer = _recipe(given)
     _set_threads(given)
     with nullcontext() if given.out is None else _output(given.out, given.file) as out:
-        X, y, classes = _labelled(given.file, given.label)
-        if recipe["test_rows"] >= len(y):
-            raise ValueError(
-                f"--test-rows must be less than the {len(y)} rows of {given.file}, got {recipe['test_rows']}"
-            )
+        X, y = _labelled(given.file, given.label)
+        test_rows, classes = recipe["test_rows"], int(y.max()) + 1
+        if test_rows >= len(y):
+            raise ValueError(f"--test-rows must be less than the {len(y)} rows of {given.file}, got {test_rows}")
+        if not 2 <= classes <= len(y):
+            raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got at most {classes - 1} in {len(y)} rows")
         rng = np.random.default_rng(given.seed)
-        X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, recipe["test_rows"], rng)
+        X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
         network = _network(given, recipe, X, classes, rng)
         if out is not None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
@@ -223,7 +229,7 @@ def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
 
 def _network(
     given: argparse.Namespace, recipe: dict[str, Any], X: Array, classes: int, rng: np.random.Generator
-) -> "cmlp.NeuralNetwork":
+) -> cmlp.NeuralNetwork:
     """Return the network to train."""
     scale = 1 / 255 if X.dtype == np.uint8 else 1.0  # pixels
     network = cmlp.NeuralNetwork(dtype=given.dtype, rng=rng, input_scale=scale)
@@ -236,7 +242,7 @@ def _network(
 
 
 def _run_notebook(
-    network: "cmlp.NeuralNetwork", X_train: Array, y_train: Array, X_test: Array, y_test: Array, quiet: bool
+    network: cmlp.NeuralNetwork, X_train: Array, y_train: Array, X_test: Array, y_test: Array, quiet: bool
 ) -> float:
     """Do and print what the notebook's training cell does; return the seconds that the steps took."""
     seconds = 0.0
@@ -253,39 +259,44 @@ def _run_notebook(
 
 def _predict(given: argparse.Namespace) -> None:
     """Write a table of predictions."""
-    from pandas import DataFrame
-
     _set_threads(given)
     to_stdout = given.out == "-"
-    with nullcontext(sys.stdout) if to_stdout else _output(given.out, given.file, given.model) as out:
+    with _stdout() if to_stdout else _output(given.out, given.file, given.model) as out:
         network = _classifier(given.model)
-        if given.label is None:
-            X, _, names = cmlp.load_csv(given.file, label=None)
-            X = X[[name != "label" for name in names]] if "label" in names else X
-        else:
-            X, _, _ = cmlp.load_csv(given.file, label=given.label)
+        X, _, names = cmlp.load_csv(given.file, label=given.label)
+        if given.label is None and "label" in names:
+            X = np.delete(X, names.index("label"), axis=0)
         _check_features(X, network, given)
         labels = network.predict(X)
-        table = DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
-        table.to_csv(out, index=False, lineterminator="\n")
+        table = _pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
+        out.write(table.to_csv(index=False, lineterminator="\n").encode())
     if not to_stdout:
         say(f"{given.out}: {len(labels)} predictions")
 
 
 def _evaluate(given: argparse.Namespace) -> None:
     """Print how good a model is, and which classes it takes for which."""
-    from pandas import DataFrame
-
     _set_threads(given)
     network = _classifier(given.model)
-    X, y, _ = _labelled(given.file, given.label)
+    X, y = _labelled(given.file, given.label)
     _check_features(X, network, given)
     figures = network.evaluate(X, y)
     classes = max(2, network.layers[-1].neurons)
     counts = np.bincount(y * classes + network.predict(X), minlength=classes**2).reshape(classes, classes)
-    say(f"{len(y)} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}\n")
-    say("confusion matrix: rows true, columns predicted")
-    say(DataFrame(counts).to_string())
+    say(f"{len(y)} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}")
+    say(_pandas().DataFrame(counts).rename_axis(index="true", columns="predicted").to_string())
+
+
+def _config(_: argparse.Namespace) -> None:
+    """Print the configuration."""
+    cmlp.show_config()
+
+
+def _pandas() -> Any:
+    """Return pandas: importing it takes longer than all of cmlp. load_csv has said so if it is missing."""
+    import pandas
+
+    return pandas
 
 
 def _set_threads(given: argparse.Namespace) -> None:
@@ -293,7 +304,7 @@ def _set_threads(given: argparse.Namespace) -> None:
         cmlp.set_num_threads(given.threads)
 
 
-def _output(path: str, *inputs: str) -> Any:
+def _output(path: str, *inputs: str) -> AbstractContextManager[IO[bytes]]:
     """Open the file to write: first of all, so that no work is lost if it cannot be."""
     for other in inputs:
         if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
@@ -301,18 +312,20 @@ def _output(path: str, *inputs: str) -> Any:
     return model_file.replacing(path)
 
 
-def _labelled(path: str, label: str | int) -> tuple[Array, NDArray[np.int64], int]:
-    """Return samples, their labels and the number of classes."""
+def _stdout() -> IO[bytes]:
+    """Open stdout once more: under PYTHONUNBUFFERED Python's own may write a part of the bytes and say nothing."""
+    return open(sys.stdout.fileno(), "wb", closefd=False)
+
+
+def _labelled(path: str, label: str | int) -> tuple[Array, Array]:
+    """Return samples and their labels."""
     X, y, _ = cmlp.load_csv(path, label=label)
-    if y is None or y.dtype != np.int64 or y.min() < 0:
+    if y is None or y.dtype.kind != "i" or y.min() < 0:
         raise ValueError(f"{path}: labels must be whole numbers of at least 0, got others in column {label!r}")
-    classes = int(y.max()) + 1
-    if not 2 <= classes <= max(2, len(y)):
-        raise ValueError(f"{path}: labels must be 0, 1, 2, ..., got {classes - 1} for the largest of {len(y)}")
-    return X, y.astype(np.int64, copy=False), classes
+    return X, y
 
 
-def _classifier(path: str) -> "cmlp.NeuralNetwork":
+def _classifier(path: str) -> cmlp.NeuralNetwork:
     """Return a model that predicts classes."""
     network = cmlp.NeuralNetwork.load(path)
     if network.loss == "mean_squared_error":
@@ -320,7 +333,7 @@ def _classifier(path: str) -> "cmlp.NeuralNetwork":
     return network
 
 
-def _check_features(X: Array, network: "cmlp.NeuralNetwork", given: argparse.Namespace) -> None:
+def _check_features(X: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> None:
     """Check that the samples are such as the model was trained on."""
     expected = network.layers[0].input_size
     if len(X) != expected:

@@ -118,12 +118,11 @@ class DenseLayer:
 
     def _product(self, a: Array, b: Array, bias: Array | None = None) -> Array:
         """Return ``a @ b + bias``, one sample a row, by the core's product."""
-        a, b = (np.asarray(factor, self._dtype) for factor in (a, b))
-        if self._dtype.itemsize not in a.strides:
+        a, b = (np.require(factor, self._dtype, "A") for factor in (a, b))
+        if self._dtype.itemsize not in a.strides or any(stride % self._dtype.itemsize for stride in a.strides):
             a = np.ascontiguousarray(a)
         y = _arrays.rows(len(a), b.shape[1], self._dtype)
-        like = np.empty(1, self._dtype)
-        work = _arrays.empty(core.matmul_work(len(b), b.shape[1], like), self._dtype)
+        work = _arrays.empty(core.matmul_work(len(b), b.shape[1], np.empty(1, self._dtype)), self._dtype)
         core.matmul(y, a, b, bias, False, work)
         return y
 

@@ -10,7 +10,7 @@ import reprlib
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 Network = TypeVar("Network", bound="NeuralNetwork")
 Array = NDArray[Any]
 
-FORMAT, VERSION = "cmlp", "1"
+KEY = "cmlp"  # the only one in the metadata, whose order safetensors leaves to chance
+VERSION = "1"
 TYPES = {"float32": "F32", "float64": "F64"}  # as safetensors calls them
 MAX_LAYERS = 1000  # adding one copies those before it: a million tiny ones, in a hostile file, would take days
 
@@ -90,7 +91,8 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
         with safetensors.safe_open(name, framework="numpy") as file:
             architecture = _architecture(file.metadata() or {})
             expected = _tensors_of(architecture)
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118: not a dict
+            keys = file.keys()
+            slices = {key: file.get_slice(key) for key in keys}
             found = {key: (part.get_dtype(), tuple(part.get_shape())) for key, part in slices.items()}
             _compare(found, expected)
             tensors = {key: file.get_tensor(key) for key in expected}
@@ -130,6 +132,7 @@ def dumps(network: "NeuralNetwork") -> bytes:
     safetensors = _safetensors()
     _validate.has_layers([layer.neurons for layer in network.layers])
     architecture = {
+        "version": VERSION,
         "loss": network.loss,
         "dtype": network.dtype.name,
         "input_scale": network.input_scale,
@@ -138,7 +141,7 @@ def dumps(network: "NeuralNetwork") -> bytes:
             for layer in network.layers
         ],
     }
-    metadata = {"format": FORMAT, "version": VERSION, "network": json.dumps(architecture)}
+    metadata = {KEY: json.dumps(architecture)}
     _architecture(metadata)  # what cannot be read is not written
     tensors = {}
     for number, layer in enumerate(network.layers):
@@ -194,7 +197,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             error.filename = os.fspath(path)  # the name that the user knows
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it has been renamed, or there is an error already
+            temporary.unlink()
     if hasattr(os, "O_DIRECTORY"):  # elsewhere a directory cannot be opened, nor its entries forced to the disk
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -214,17 +218,16 @@ def _safetensors() -> ModuleType:
 
 def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
     """Return the architecture that the metadata describe, after judging all of it."""
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"expected the metadata to name the format {FORMAT!r}, got {reprlib.repr(metadata)}")
-    if metadata.get("version") != VERSION:
-        got = reprlib.repr(metadata.get("version"))
-        raise ValueError(f"expected version {VERSION!r} of the format, got {got}: a newer cmlp may read it")
-    text = metadata.get("network", "")
+    if KEY not in metadata:
+        raise ValueError(f"expected metadata under {KEY!r}, got {reprlib.repr(metadata)}")
     try:
-        architecture = json.loads(text)
+        architecture = json.loads(metadata[KEY])
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"expected JSON in the metadata's 'network', got {reprlib.repr(text)}") from error
-    _check_fields(architecture, {"loss", "dtype", "input_scale", "layers"}, "the network")
+        raise ValueError(f"expected JSON in the metadata, got {reprlib.repr(metadata[KEY])}") from error
+    version = architecture.get("version") if isinstance(architecture, dict) else None
+    if version != VERSION:
+        raise ValueError(f"expected version {VERSION!r} of the format, got {reprlib.repr(version)}")
+    _check_fields(architecture, {"version", "loss", "dtype", "input_scale", "layers"}, "the network")
     _validate.loss(_text(architecture["loss"], "loss"))
     if _text(architecture["dtype"], "dtype") not in TYPES:
         raise ValueError(f"expected dtype to be one of {', '.join(TYPES)}, got {architecture['dtype']!r}")

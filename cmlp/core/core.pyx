@@ -76,7 +76,12 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
         raise ValueError(f"shapes do not match: y {m, n}, a {a.shape[0], a.shape[1]}, b {b.shape[0], b.shape[1]}")
     if k > 1 and m > 1 and size != a.strides[0] and size != a.strides[1]:
         raise ValueError("one of a's strides must be one element")
-    if n > 1 and y.strides[1] != size or m > 1 and y.strides[0] < wide * size:
+    j = y.strides[0] | y.strides[1] | a.strides[0] | a.strides[1] | b.strides[0] | b.strides[1]
+    if bias is not None:
+        j |= bias.strides[0]
+    if j & (size - 1) != 0:              # of any of them, as size is a power of two
+        raise ValueError("all strides must be whole elements")
+    if n > 1 and y.strides[1] != size or y.strides[0] < wide * size:
         raise ValueError("the rows of y must be padded_columns apart")
     if work.shape[0] < matmul_work(k, n, work):
         raise ValueError("work is smaller than matmul_work")
@@ -102,6 +107,8 @@ def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):
 
 def activate_rows(floating[:, ::1] y, int activation):
     """y := f(y), one sample a row."""
+    if activation not in ACTIVATIONS.values():
+        raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation}")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
             activate(&y[0, 0], y.shape[0], y.shape[1], y.shape[1], activation)

@@ -7,7 +7,8 @@
 # one after the other. A row-major matrix has step = one panel's width and ld = its row; a packed one has step = rows * width
 # and ld = 0, so that K_BLOCK rows of a panel are one run of memory. A matrix of one panel is both.
 #
-# Order: blocks of k, blocks of rows, panels, tiles: a panel's block stays in the L1 cache while rows of a pass over it.
+# Order: blocks of rows, blocks of k, panels, tiles. A panel's block stays in the L1 cache while the rows of a pass over it, and
+# a block of rows of y in the L2 cache while k goes by.
 #
 # Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each K_BLOCK of k
 # one chain of multiply-adds from 0 in the order of k, and these chains added to c in order. Hence the same bits in any batch.
@@ -16,6 +17,7 @@ from libc.string cimport memcpy, memset
 cdef extern from "vec.h" nogil:
     ctypedef float vf                    # to Cython a float; really one register of floats. Cython writes a + b * c, which
     ctypedef double vd                   # the C compiler reads as operations on whole registers
+    ctypedef void inlined                # the C compiler has no choice but to inline what returns it
     enum: TILE_ROWS                      # TILE_ROWS * TILE_VECTORS + TILE_VECTORS + 1 registers are in use
 
 cdef enum:
@@ -23,8 +25,10 @@ cdef enum:
     LINE_BYTES = 64                      # a cache line: what rows of our own arrays are padded to
     PANEL_BYTES = 128                    # a whole number of tiles for every instruction set
     PANEL_FLOATS = 32
-    K_BLOCK = 256                        # rows of a panel that stay in the L1 cache: 32 KiB
-    ROW_BLOCK = 84                       # rows of a that are used on one panel after another: whole tiles of 6 and of 14
+    K_BLOCK = 192                        # rows of a panel that stay in the L1 cache: 16 KiB
+    WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
+    MOST_ROWS = 252                      # of a that are used on one panel after another
+    BLOCK_BYTES = 393216                 # of y that stays in the L2 cache from one block of k to the next
     ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache
 
 cdef enum start:                         # what c is
@@ -52,14 +56,18 @@ cdef inline Py_ssize_t padded(Py_ssize_t n, const floating* like) noexcept nogil
     return (n + line(like) - 1) // line(like) * line(like)
 
 
-cdef inline void registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
+cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                            const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                            const vec* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
     """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined"""
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
+    cdef vec zero
     cdef Py_ssize_t _p
     cdef int i, j
-    memset(acc, 0, sizeof(acc))
+    memset(&zero, 0, sizeof(zero))
+    for i in range(rows):
+        for j in range(vectors):
+            acc[i][j] = zero
     for _p in range(k):
         for i in range(rows):
             for j in range(vectors):
@@ -68,10 +76,12 @@ cdef inline void registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ss
         b = <const vec*> (<const floating*> b + ldb)
     for i in range(rows):
         for j in range(vectors):
-            (<vec*> (y + i * ldy))[j] = (<const vec*> (c + i * ldc))[j] + acc[i][j]
+            (<vec*> y)[j] = (<const vec*> c)[j] + acc[i][j]
+        y += ldy
+        c += ldc
 
 
-cdef inline void tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
+cdef inline inlined tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                       const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                       const floating* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
     """`registers` for the dtype at hand"""
@@ -81,7 +91,7 @@ cdef inline void tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t
         registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, rows, vectors)
 
 
-cdef inline void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
+cdef inline inlined strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                        const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                        const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, int vectors) noexcept nogil:
     """y := c + a @ b for any m rows, and columns for `vectors` registers"""
@@ -104,7 +114,7 @@ cdef inline void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_
 
 cdef inline Py_ssize_t copy_size(const floating* like) noexcept nogil:
     """Elements that `product` needs to copy a block of a into"""
-    return ROW_BLOCK * (K_BLOCK + line(like))
+    return MOST_ROWS * (K_BLOCK + line(like))
 
 
 cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source,
@@ -125,23 +135,24 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef Py_ssize_t width = panel(y), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
     cdef bint copies = n > 2 * width or (apart * <Py_ssize_t> sizeof(floating)) % ALIAS_BYTES == 0
+    cdef Py_ssize_t row_block = min(max(BLOCK_BYTES // (n * <Py_ssize_t> sizeof(floating)), 2), MOST_ROWS // WHOLE_TILES) * WHOLE_TILES
     cdef Py_ssize_t p, i, j, v, rows, depth, columns, yld, bld, ra, ca, cld
     cdef const floating* block
     cdef const floating* bj
     cdef const floating* cj
     cdef floating* yj
     memset(zero, 0, sizeof(zero))
-    for p from 0 <= p < max(k, 1) by K_BLOCK:
-        depth = min(k - p, K_BLOCK)
-        for i from 0 <= i < m by ROW_BLOCK:
-            rows = min(m - i, ROW_BLOCK)
+    for i from 0 <= i < m by row_block:
+        rows = min(m - i, row_block)
+        for p from 0 <= p < max(k, 1) by K_BLOCK:
+            depth = min(k - p, K_BLOCK)
             block, ra, ca = a + i * rows_apart + p * columns_apart, rows_apart, columns_apart
             if copies:
                 if columns_apart == 1:
                     ra = K_BLOCK + line(y)
                     copy_block(copy, ra, block, rows_apart, rows, depth)
                 else:
-                    ca = ROW_BLOCK
+                    ca = MOST_ROWS
                     copy_block(copy, ca, block, columns_apart, depth, rows)
                 block = copy
             for j from 0 <= j < n by width:
@@ -165,21 +176,23 @@ cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floatin
                Py_ssize_t rows_apart, Py_ssize_t columns_apart, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """Rows first .. first + rows of `to`, packed panels of to_rows rows, := source; the padding := 0"""
     cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to)
-    cdef Py_ssize_t i, j, q, wide, filled
+    cdef Py_ssize_t i, j, q, r, wide, filled
     cdef const floating* row
     cdef floating* out
     for j from 0 <= j < all_columns by width:
         wide, filled = min(all_columns - j, width), min(columns - j, width)
         out = to + j * to_rows + first * wide
         for i in range(rows):
-            row = source + i * rows_apart + j * columns_apart
-            if columns_apart == 1:
-                memcpy(out, row, filled * sizeof(floating))
-            else:
-                for q in range(filled):
-                    out[q] = row[q * columns_apart]
-            memset(out + filled, 0, (wide - filled) * sizeof(floating))
-            out += wide
+            memset(out + i * wide + filled, 0, (wide - filled) * sizeof(floating))
+        if columns_apart == 1:
+            for i in range(rows):
+                memcpy(out + i * wide, source + i * rows_apart + j, filled * sizeof(floating))
+            continue
+        for i from 0 <= i < rows by line(to):            # a cache line of each column at a time
+            for q in range(filled):
+                row = source + i * rows_apart + (j + q) * columns_apart
+                for r in range(min(rows - i, line(to))):
+                    out[(i + r) * wide + q] = row[r * rows_apart]
 
 
 cdef void unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:

@@ -13,10 +13,9 @@ cdef extern from "vec.h" nogil:
 cdef enum:
     MAX_SHARDS = 32
     MAX_THREADS = 256
-    WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     FEWEST_ROWS = 16                     # in a block, if there are samples enough
     FEWEST_BLOCKS = 4
-    BLOCK_BYTES = 393216                 # of a block and its activations: with a network's parameters inside 1 MiB of L2
+    PASS_BYTES = 393216                  # of a block and its activations: with a network's parameters inside 1 MiB of L2
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
 
 cdef enum want:
@@ -118,8 +117,8 @@ cdef inline Py_ssize_t row_count(const Net* net, const floating* like) noexcept 
 
 cdef inline Py_ssize_t largest_block(const Net* net, const floating* like) noexcept nogil:
     """Rows that leave room in the cache"""
-    cdef Py_ssize_t rows = BLOCK_BYTES // (row_count(net, like) * <Py_ssize_t> sizeof(floating))
-    return min(max(rows // WHOLE_TILES, 1) * WHOLE_TILES, K_BLOCK // WHOLE_TILES * WHOLE_TILES)
+    cdef Py_ssize_t rows = PASS_BYTES // (row_count(net, like) * <Py_ssize_t> sizeof(floating))
+    return min(max(rows // WHOLE_TILES, 1) * WHOLE_TILES, MOST_ROWS)
 
 
 cdef inline Py_ssize_t shards_in_cache(const Net* net, const floating* like) noexcept nogil:

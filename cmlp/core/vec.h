@@ -11,6 +11,13 @@ typedef double vd;
 #define TILE_ROWS 6
 #endif
 
+/* In place of void: a function whose body is to stand at each call, where some of what it is given is constant. */
+#if defined(__GNUC__)
+#define inlined __attribute__((always_inline)) void
+#else
+#define inlined void
+#endif
+
 /* Threads of the parallel region that runs this, and the place where each of them waits for the others. */
 #ifdef _OPENMP
 #include <omp.h>

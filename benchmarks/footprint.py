@@ -1,0 +1,42 @@
+"""What having cmlp costs: the time of `import cmlp` over that of `import numpy`, and the size of a wheel.
+
+python benchmarks/footprint.py [--wheel FILE]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def seconds(statement):
+    """A new interpreter's time for one statement."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], check=True)
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wheel", type=Path)
+    parser.add_argument("--repeats", type=int, default=21)
+    options = parser.parse_args()
+    statements = ("import numpy", "import cmlp")
+    times = {statement: [] for statement in statements}
+    for _ in range(options.repeats):
+        for statement in statements:
+            times[statement].append(seconds(statement))
+    medians = {statement: 1e3 * statistics.median(values) for statement, values in times.items()}
+    figures = {
+        "milliseconds": medians,
+        "milliseconds over numpy": medians["import cmlp"] - medians["import numpy"],
+        **({"wheel megabytes": options.wheel.stat().st_size / 1e6} if options.wheel else {}),
+    }
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,651 @@
+"""The command line: what it trains, prints and writes, and how it ends when it cannot."""
+
+import gzip
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cmlp
+from cmlp import SGD, Adam, AdamW, NeuralNetwork, cli, load_csv, train_test_split
+from cmlp.cli import main
+
+IMAGES = Path(__file__).parent.parent / "data" / "images.csv.gz"
+ROWS, FEATURES, CLASSES = 1100, 12, 3
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    """--threads holds for the process."""
+    before = cmlp.get_num_threads()
+    yield
+    cmlp.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def table():
+    """Pixels of three kinds, one sample a row, and what kind each is: easy to tell apart, but not quite."""
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, CLASSES, ROWS)
+    kinds = rng.integers(0, 160, (CLASSES, FEATURES))
+    return kinds[labels] + rng.integers(0, 96, (ROWS, FEATURES)), labels
+
+
+@pytest.fixture(scope="session")
+def frame(table):
+    pixels, labels = table
+    frame = pd.DataFrame(pixels, columns=[f"pixel{i}" for i in range(FEATURES)])
+    frame.insert(0, "label", labels)
+    return frame
+
+
+@pytest.fixture
+def csv(frame, tmp_path):
+    path = tmp_path / "digits.csv"
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture
+def model(tmp_path, frame):
+    """A model file, and the network in it."""
+    network = NeuralNetwork(rng=0, input_scale=1 / 255)
+    network.add_layer(FEATURES, 8, "relu")
+    network.add_layer(8, CLASSES, "softmax")
+    network.fit(frame.drop(columns="label").to_numpy(np.uint8).T, frame["label"].to_numpy(), epochs=3)
+    path = tmp_path / "model.safetensors"
+    network.save(path)
+    return str(path), network
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The arguments of every `fit`, which still trains."""
+    calls, fit = [], NeuralNetwork.fit
+
+    def recorded(network, X, y, **settings):
+        calls.append({"X": X, "y": y, **settings})
+        return fit(network, X, y, **settings)
+
+    monkeypatch.setattr(NeuralNetwork, "fit", recorded)
+    return calls
+
+
+def run(*arguments):
+    """Exit status of a command in this process."""
+    return main([str(argument) for argument in arguments])
+
+
+def fails(capsys, *arguments):
+    """The law of every error: status 2, nothing on stdout, one line on stderr, no temporary file. Returns the line."""
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("cmlp: error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def leftovers(folder):
+    return [path.name for path in Path(folder).iterdir() if path.name.endswith(".tmp")]
+
+
+def shape(network):
+    return [(layer.input_size, layer.neurons, layer.activation) for layer in network.layers]
+
+
+# ---- train ----
+
+
+def test_train_prints_the_network_the_progress_and_the_result(csv, tmp_path, capsys):
+    assert run("train", csv, "--test-rows", 100, "--epochs", 4, "--out", tmp_path / "model") == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == f"{csv}: 1100 samples of 12 features, 3 classes"
+    network = NeuralNetwork.load(tmp_path / "model")
+    assert "\n".join(lines[1:7]) == repr(network)
+    assert [line.split()[:2] for line in lines[7:11]] == [["epoch", f"{number}/4"] for number in range(1, 5)]
+    assert len(lines) == 12
+    result = re.fullmatch(r"train accuracy (\S+)  test accuracy (\S+)  (\S+) s  (\S+) samples/s", lines[-1]).groups()
+    X, y, _ = load_csv(csv)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, 100, np.random.default_rng(0))
+    assert result[0] == f"{network.evaluate(X_train, y_train)['accuracy']:.4f}"
+    assert result[1] == f"{network.evaluate(X_test, y_test)['accuracy']:.4f}"
+    seconds, rate = float(result[2]), float(result[3].replace(",", ""))
+    assert abs(4 * 1000 / rate - seconds) <= 0.005 + 1e-6  # the seconds have two decimals
+    assert captured.err == ""
+    assert leftovers(tmp_path) == []
+
+
+def test_train_learns(csv, capsys):
+    assert run("train", csv, "--test-rows", 100, "--quiet") == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    assert captured.err == ""
+    assert float(captured.out.split()[5]) > 0.9
+
+
+NETS = {
+    "default": ([], [(12, 30, "relu"), (30, 20, "relu"), (20, 3, "softmax")], "float32"),
+    "one hidden layer": (["--hidden", "5"], [(12, 5, "relu"), (5, 3, "softmax")], "float32"),
+    "no hidden layer": (["--hidden"], [(12, 3, "softmax")], "float32"),
+    "tanh": (["--hidden", "4", "--activation", "tanh"], [(12, 4, "tanh"), (4, 3, "softmax")], "float32"),
+    "float64": (["--hidden", "4", "--dtype", "float64"], [(12, 4, "relu"), (4, 3, "softmax")], "float64"),
+}
+
+
+@pytest.mark.parametrize("case", NETS)
+def test_train_makes_the_network_it_is_told_to(case, csv, tmp_path):
+    options, layers, dtype = NETS[case]
+    assert run("train", csv, "--test-rows", 100, "--epochs", 1, "--quiet", "--out", tmp_path / "model", *options) == 0
+    network = NeuralNetwork.load(tmp_path / "model")
+    assert shape(network) == layers
+    assert network.dtype == dtype
+    assert network.input_scale == 1 / 255
+
+
+SETTINGS = {
+    "default": ([], 15, 64, Adam(0.002)),
+    "epochs": (["--epochs", "2", "--batch-size", "50"], 2, 50, Adam(0.002)),
+    "rate": (["--learning-rate", "0.01"], 15, 64, Adam(0.01)),
+    "sgd": (["--optimizer", "sgd"], 15, 64, SGD(0.1)),
+    "momentum": (["--optimizer", "sgd", "--momentum", "0.9", "--learning-rate", "0.5"], 15, 64, SGD(0.5, momentum=0.9)),
+    "adamw": (["--optimizer", "adamw"], 15, 64, AdamW(0.002)),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_train_trains_as_it_is_told_to(case, csv, trained):
+    options, epochs, batch_size, optimizer = SETTINGS[case]
+    assert run("train", csv, "--test-rows", 150, "--quiet", *options) == 0
+    (call,) = trained
+    assert (call["epochs"], call["batch_size"], call["optimizer"]) == (epochs, batch_size, optimizer)
+    assert call["X"].shape == (FEATURES, ROWS - 150)
+    assert call["validation_data"][0].shape == (FEATURES, 150)
+
+
+def test_a_seed_makes_the_model(csv, tmp_path):
+    for name, seed, threads in (("a", 1, 1), ("b", 1, 2), ("c", 2, 2)):
+        assert run("train", csv, "--epochs", 2, "--seed", seed, "--threads", threads, "--out", tmp_path / name) == 0
+    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_threads_are_set(csv, capsys):
+    cmlp.set_num_threads(2)
+    assert "argument --threads: must be a whole number of at least 1" in fails(capsys, "train", csv, "--threads", 0)
+    assert run("train", csv, "--epochs", 1, "--threads", 1, "--quiet") == 0
+    assert cmlp.get_num_threads() == 1
+
+
+LABELS = {  # of the column of labels: its name, its place, the option
+    "name": ("digit", 0, "digit"),
+    "position": ("digit", 3, "3"),
+    "from the end": ("digit", FEATURES, "-1"),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_the_labels_may_stand_anywhere(case, frame, tmp_path, trained):
+    name, place, option = LABELS[case]
+    changed = frame.rename(columns={"label": name})
+    changed.insert(place, name, changed.pop(name))
+    changed.to_csv(tmp_path / "digits.csv", index=False)
+    assert run("train", tmp_path / "digits.csv", f"--label={option}", "--epochs", 1, "--quiet") == 0
+    (call,) = trained
+    pixels = frame.drop(columns="label").to_numpy()
+    order = np.random.default_rng(0).permutation(ROWS)
+    np.testing.assert_array_equal(call["X"].T, pixels[order[:-1000]])
+    np.testing.assert_array_equal(call["y"], frame["label"].to_numpy()[order[:-1000]])
+
+
+def test_only_pixels_are_scaled(frame, tmp_path):
+    (frame + 0.5).assign(label=frame["label"]).to_csv(tmp_path / "floats.csv", index=False)
+    assert run("train", tmp_path / "floats.csv", "--epochs", 1, "--quiet", "--out", tmp_path / "model") == 0
+    assert NeuralNetwork.load(tmp_path / "model").input_scale == 1.0
+
+
+def test_notebook_does_and_prints_what_the_notebook_does(csv, tmp_path, capsys):
+    assert run("train", csv, "--notebook", "--seed", 3, "--out", tmp_path / "model") == 0
+    lines = capsys.readouterr().out.splitlines()
+    rng = np.random.default_rng(3)
+    X_train, X_test, y_train, y_test = train_test_split(*load_csv(csv)[:2], 1000, rng)
+    network = NeuralNetwork(rng=rng, input_scale=1 / 255)
+    for layer in ((FEATURES, 30, "relu"), (30, 20, "relu"), (20, CLASSES, "softmax")):
+        network.add_layer(*layer, init="uniform")
+    expected = []
+    for epoch in range(200):
+        network.train(X_train, y_train, 0.1)
+        if epoch % 10 == 0:
+            expected += [f"Epoch:  {epoch}", f"Accuracy {np.mean(network.predict(X_test) == y_test)}"]
+    assert lines[7:-1] == expected
+    assert lines[-1].startswith(f"train accuracy {network.evaluate(X_train, y_train)['accuracy']:.4f}  test accuracy ")
+    network.save(tmp_path / "expected")
+    assert (tmp_path / "model").read_bytes() == (tmp_path / "expected").read_bytes()
+
+
+def test_notebook_can_be_quiet(csv, capsys):
+    assert run("train", csv, "--notebook", "--quiet") == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--hidden 30 20",
+        "--hidden",
+        "--activation relu",
+        "--epochs 200",
+        "--batch-size 100",
+        "--optimizer sgd",
+        "--learning-rate 0.1",
+        "--momentum 0",
+        "--test-rows 1000",
+    ],
+)
+def test_notebook_refuses_options_that_it_decides(option, csv, capsys):
+    error = fails(capsys, "train", csv, "--notebook", *option.split())
+    assert f"--notebook says all about the training: it cannot be combined with {option.split()[0]}" in error
+
+
+# ---- predict ----
+
+
+def predictions(network, frame):
+    """The file that Kaggle wants."""
+    labels = network.predict(frame.drop(columns="label").to_numpy().T)
+    return "ImageId,Label\n" + "".join(f"{number},{label}\n" for number, label in enumerate(labels, 1))
+
+
+FILES = {  # how the file differs from `frame`; whether it has a header; options
+    "with labels": (lambda frame: frame, True, []),
+    "without labels": (lambda frame: frame.drop(columns="label"), True, []),
+    "labels last": (lambda frame: frame[[*frame.columns[1:], "label"]], True, []),
+    "large labels": (lambda frame: frame.assign(label=frame["label"] + 70_000), True, []),
+    "another name": (lambda frame: frame.rename(columns={"label": "digit"}), True, ["--label", "digit"]),
+    "a position": (lambda frame: frame.rename(columns={"label": "digit"}), True, ["--label", "0"]),
+    "no header": (lambda frame: frame.drop(columns="label"), False, []),
+    "no header, with labels": (lambda frame: frame, False, ["--label", "0"]),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_predict_leaves_the_labels_out(case, frame, model, tmp_path, capfd):
+    change, header, options = FILES[case]
+    path, network = model
+    change(frame).to_csv(tmp_path / "file.csv", index=False, header=header)
+    assert run("predict", path, tmp_path / "file.csv", *options) == 0
+    captured = capfd.readouterr()
+    assert captured.out == predictions(network, frame)
+    assert captured.err == ""
+
+
+def test_predict_writes_a_file(csv, frame, model, tmp_path, capsys):
+    path, network = model
+    out = tmp_path / "predictions.csv"
+    out.write_text("old")
+    assert run("predict", path, csv, "--out", out) == 0
+    assert out.read_bytes().decode() == predictions(network, frame)
+    assert capsys.readouterr().out == f"{out}: {ROWS} predictions\n"
+    assert leftovers(tmp_path) == []
+
+
+# ---- evaluate ----
+
+
+def test_evaluate_prints_figures_and_confusion(csv, frame, model, capsys):
+    path, network = model
+    X, y = frame.drop(columns="label").to_numpy().T, frame["label"].to_numpy()
+    assert run("evaluate", path, csv) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    figures = network.evaluate(X, y)
+    assert first == f"{ROWS} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}"
+    assert rest[0].split() == ["predicted", "0", "1", "2"]
+    assert rest[1].strip() == "true"
+    assert len({len(line.rstrip()) for line in (rest[0], *rest[2:])}) == 1  # aligned
+    confusion = np.array([line.split() for line in rest[2:]], int)
+    assert confusion[:, 0].tolist() == [0, 1, 2]
+    expected = pd.crosstab(y, network.predict(X)).reindex(index=range(3), columns=range(3), fill_value=0)
+    np.testing.assert_array_equal(confusion[:, 1:], expected)
+    assert (confusion[:, 1:] - np.diag(np.diag(confusion[:, 1:]))).any()  # rows and columns could be told apart
+
+
+def test_evaluate_shows_classes_that_the_file_lacks(frame, model, tmp_path, capsys):
+    frame[frame["label"] == 2].head(2).to_csv(tmp_path / "twos.csv", index=False)
+    assert run("evaluate", model[0], tmp_path / "twos.csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[3:]] == ["0", "1", "2"]
+    assert lines[3].split()[1:] == lines[4].split()[1:] == ["0", "0", "0"]
+    assert sum(map(int, lines[5].split()[1:])) == 2
+
+
+def test_a_network_for_yes_or_no_is_a_classifier_too(tmp_path, capfd):
+    network = NeuralNetwork("binary_cross_entropy", rng=0)
+    network.add_layer(2, 1, "sigmoid")
+    network.layers[0].weights, network.layers[0].biases = [[1.0, 0.0]], [[0.0]]
+    network.save(tmp_path / "model")
+    (tmp_path / "file.csv").write_text("label,a,b\n1,2,0.5\n0,-2,0.5\n0,2,0.5\n")
+    assert run("predict", tmp_path / "model", tmp_path / "file.csv") == 0
+    assert capfd.readouterr().out == "ImageId,Label\n1,1\n2,0\n3,1\n"
+    assert run("evaluate", tmp_path / "model", tmp_path / "file.csv") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split() for line in lines[3:]] == [["0", "1", "1"], ["1", "0", "1"]]
+
+
+# ---- the rest ----
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        run("--version")
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"cmlp {cmlp.__version__}\n"
+
+
+def test_config_is_that_of_the_package(capsys):
+    assert run("config") == 0
+    shown = capsys.readouterr().out
+    cmlp.show_config()
+    assert shown == capsys.readouterr().out != ""
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "config"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(command, "--help")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: cmlp {command} ")
+
+
+def test_the_help_says_what_is_done_by_default(capsys):
+    with pytest.raises(SystemExit):
+        run("train", "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    for default in cli.RECIPE.values():
+        assert f"({' '.join(map(str, default)) if isinstance(default, list) else default})" in shown
+    for name, rate in cli.LEARNING_RATES.items():
+        assert f"{rate} for {name}" in shown
+
+
+# ---- errors ----
+
+ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line says
+    "no command": ("", "arguments are required: COMMAND"),
+    "unknown command": ("teach CSV", "invalid choice: 'teach'"),
+    "no file": ("train", "arguments are required: FILE"),
+    "unknown option": ("train CSV --colour red", "unrecognized arguments: --colour red"),
+    "abbreviation": ("train CSV --epoch 3", "unrecognized arguments: --epoch 3"),
+    "epochs": ("train CSV --epochs 0", "argument --epochs: must be a whole number of at least 1, got '0'"),
+    "epochs text": ("train CSV --epochs many", "--epochs: must be a whole number of at least 1, got 'many'"),
+    "batch size": ("train CSV --batch-size -1", "argument --batch-size: "),
+    "hidden": ("train CSV --hidden 30 0", "argument --hidden: must be a whole number of at least 1, got '0'"),
+    "hidden vast": ("train CSV --hidden 1000000000000000", "llocate"),
+    "activation": ("train CSV --activation gelu", "argument --activation: invalid choice: 'gelu'"),
+    "activation softmax": ("train CSV --activation softmax", "argument --activation: invalid choice: 'softmax'"),
+    "optimizer": ("train CSV --optimizer lion", "argument --optimizer: invalid choice: 'lion'"),
+    "rate": ("train CSV --learning-rate 0", "learning_rate must be finite, more than 0, got 0"),
+    "rate NaN": ("train CSV --learning-rate nan", "learning_rate must be finite, more than 0, got nan"),
+    "rate text": ("train CSV --learning-rate fast", "argument --learning-rate: invalid float value: 'fast'"),
+    "momentum": ("train CSV --optimizer sgd --momentum 1", "momentum must be finite, at least 0 and less than 1"),
+    "momentum of Adam": ("train CSV --momentum 0.9", "--momentum is for --optimizer sgd, got adam"),
+    "seed": ("train CSV --seed -1", "argument --seed: must be a whole number of at least 0, got '-1'"),
+    "dtype": ("train CSV --dtype float16", "argument --dtype: invalid choice: 'float16'"),
+    "test rows": ("train CSV --test-rows 1100", "--test-rows must be less than the 1100 rows of "),
+    "no test rows": ("train CSV --test-rows 0", "argument --test-rows: must be a whole number of at least 1"),
+    "missing file": ("train NONE", "No such file or directory: 'NONE'"),
+    "not a table": ("train MODEL", "MODEL: "),
+    "no label": ("train CSV --label digit", "no column 'digit'"),
+    "label beyond": ("train CSV --label 13", "label must be a position from -13 to 12, got 13"),
+    "labels of one kind": ("train ZEROS", "ZEROS: labels must be 0, 1, 2, ..., got at most 0 in 1100 rows"),
+    "labels vast": ("train VAST", "VAST: labels must be 0, 1, 2, ..., got at most 1000000000 in 1100 rows"),
+    "labels negative": ("train NEGATIVE", "NEGATIVE: labels must be whole numbers of at least 0"),
+    "labels fractions": ("train FRACTIONS", "FRACTIONS: labels must be whole numbers of at least 0"),
+    "diverging": ("train CSV --optimizer sgd --learning-rate 1e38 --quiet", "learning rate"),
+    "out in no directory": ("train CSV --out none/model", "No such file or directory: 'none/model'"),
+    "out a directory": ("train CSV --out .", "Is a directory: '"),
+    "out is read": ("train CSV --out CSV", "--out CSV would overwrite CSV, which is read"),
+    "predict: missing model": ("predict NONE CSV", "No such file or directory: 'NONE'"),
+    "predict: no model": ("predict CSV CSV", "CSV: not a model file of cmlp: "),
+    "predict: regression": ("predict REGRESSION CSV", "REGRESSION: expected a classifier, got a network"),
+    "predict: missing file": ("predict MODEL NONE", "No such file or directory: 'NONE'"),
+    "predict: too few": ("predict MODEL FEW", "FEW: expected 12 features, as MODEL was trained on, got 11"),
+    "predict: no such label": ("predict MODEL CSV --label digit", "no column 'digit'"),
+    "predict: out in no directory": ("predict MODEL CSV --out none/p.csv", "No such file or directory: 'none/p.csv'"),
+    "predict: out is read": ("predict MODEL CSV --out MODEL", "--out MODEL would overwrite MODEL, which is read"),
+    "evaluate: too few": ("evaluate MODEL FEW", "FEW: expected 12 features, as MODEL was trained on, got 11"),
+    "evaluate: no labels": ("evaluate MODEL UNLABELLED", "no column 'label'"),
+    "evaluate: other classes": ("evaluate MODEL VAST", "y must hold labels from 0 to 2, got 1000000000"),
+    "evaluate: regression": ("evaluate REGRESSION CSV", "REGRESSION: expected a classifier"),
+}
+
+
+@pytest.fixture
+def folder(csv, model, frame, tmp_path, monkeypatch):
+    """A folder, to be in, with the files that ERRORS names."""
+    monkeypatch.chdir(tmp_path)
+    Path(csv).rename("CSV")
+    Path(model[0]).rename("MODEL")
+    labels = {"ZEROS": 0, "VAST": 10**9, "NEGATIVE": -1, "FRACTIONS": 0.5}
+    for name, label in labels.items():
+        frame.assign(label=label).to_csv(name, index=False)
+    frame.drop(columns="pixel3").to_csv("FEW", index=False)
+    frame.drop(columns="label").to_csv("UNLABELLED", index=False)
+    network = NeuralNetwork("mean_squared_error", rng=0)
+    network.add_layer(FEATURES, 1, "identity")
+    network.save("REGRESSION")
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_are_one_line(case, folder, capsys):
+    arguments, expected = ERRORS[case]
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert expected in fails(capsys, *arguments.split())
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("path", ["none/model", ".", "CSV"])
+@pytest.mark.parametrize("command", ["train CSV", "predict MODEL CSV"])
+@pytest.mark.usefixtures("folder")
+def test_a_path_that_cannot_be_written_is_noticed_before_any_work(command, path, monkeypatch, capsys):
+    def unexpected(*_, **__):
+        raise AssertionError("worked in vain")
+
+    monkeypatch.setattr(cmlp, "load_csv", unexpected)
+    monkeypatch.setattr(NeuralNetwork, "load", unexpected)
+    fails(capsys, *command.split(), "--out", path)
+
+
+def hide(monkeypatch, library):
+    for name in {library, *(name for name in sys.modules if name.startswith(f"{library}."))}:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize(
+    ("library", "command"),
+    [
+        ("pandas", "train CSV"),
+        ("pandas", "predict MODEL CSV"),
+        ("pandas", "evaluate MODEL CSV"),
+        ("safetensors", "train CSV --out new"),
+        ("safetensors", "predict MODEL CSV"),
+        ("safetensors", "evaluate MODEL CSV"),
+    ],
+)
+def test_missing_libraries_are_named(library, command, folder, trained, monkeypatch, capsys):
+    hide(monkeypatch, library)
+    error = fails(capsys, *command.split())
+    assert library in error
+    assert 'pip install "cmlp[cli]"' in error
+    assert not trained
+    assert not (folder / "new").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_training_needs_neither_tqdm_nor_without_out_safetensors(monkeypatch):
+    hide(monkeypatch, "tqdm")
+    hide(monkeypatch, "safetensors")
+    assert run("train", "CSV", "--epochs", 1) == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(KeyboardInterrupt(), 130), (MemoryError(), 2), (BrokenPipeError(), 141)],
+    ids=lambda value: getattr(type(value), "__name__", value),
+)
+@pytest.mark.parametrize(("command", "work"), [("train CSV", "fit"), ("predict MODEL CSV", "predict")])
+def test_an_end_midway_leaves_the_old_file(command, work, failure, status, folder, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(NeuralNetwork, work, fail)
+    Path("out").write_text("old")
+    assert run(*command.split(), "--out", "out") == status
+    assert Path("out").read_text() == "old"
+    assert leftovers(folder) == []
+    assert len(capsys.readouterr().err.splitlines()) == (status != 141)
+
+
+def test_the_model_is_saved_even_if_nobody_reads_the_result(folder, monkeypatch):
+    def say(*words):
+        if str(words[0]).startswith("train accuracy"):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "say", say)
+    assert run("train", "CSV", "--epochs", 1, "--out", "out") == 141
+    assert shape(NeuralNetwork.load("out"))[0] == (FEATURES, 30, "relu")
+    assert leftovers(folder) == []
+
+
+# ---- as a process ----
+
+
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def _buffering(request, monkeypatch):
+    """With and without a buffer, writing to a pipe fails at other moments."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
+
+
+def start(folder, *arguments, **settings):
+    environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent), "OMP_WAIT_POLICY": "passive"}
+    command = [sys.executable, "-W", "error", "-m", "cmlp", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
+    return subprocess.Popen(command, text=True, cwd=folder, env=environment, **pipes)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_a_process_ends_with_the_status(tmp_path):
+    assert finish(start(tmp_path, "--version")) == (0, f"cmlp {cmlp.__version__}\n", "")
+    status, out, err = finish(start(tmp_path, "train", "none"))
+    assert (status, out) == (2, "")
+    assert err.startswith("cmlp: error: ")
+    assert err.count("\n") == 1
+
+
+def test_help_loads_no_library_but_numpy(tmp_path):
+    code = """
+import sys
+from cmlp.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    print(*{"pandas", "tqdm", "safetensors"} & set(sys.modules), file=sys.stderr)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60
+    )
+    assert result.stdout.startswith("usage: cmlp ")
+    assert result.stderr == "\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break in another way")
+@pytest.mark.usefixtures("_buffering")
+def test_a_broken_pipe_ends_training(folder):
+    process = start(folder, "train", "CSV", "--epochs", 10**6, "--out", "out")
+    assert process.stdout.readline().startswith("CSV: 1100 samples")
+    process.stdout.close()
+    assert process.wait(30) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert not (folder / "out").exists()
+    assert leftovers(folder) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break in another way")
+@pytest.mark.usefixtures("_buffering")
+def test_a_broken_pipe_ends_prediction(folder, frame):
+    table = pd.concat([frame.drop(columns="label")] * 20)  # more predictions than a pipe holds
+    table.to_csv(folder / "LONG", index=False)
+    process = start(folder, "predict", "MODEL", "LONG")
+    assert process.stdout.read(14) == "ImageId,Label\n"
+    process.stdout.close()
+    assert process.wait(30) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break in another way")
+@pytest.mark.usefixtures("_buffering")
+def test_an_error_that_nobody_reads_leaves_the_status(folder):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as nobody:
+        process = start(folder, "train", "none", stdout=nobody, stderr=nobody)
+        assert process.wait(30) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.usefixtures("_buffering")
+def test_a_full_disk_is_an_error(folder):
+    with open("/dev/full", "w") as full:
+        status, _, err = finish(start(folder, "predict", "MODEL", "CSV", stdout=full))
+    assert status == 2
+    assert re.fullmatch(r"cmlp: error: .*No space left on device.*\n", err)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are of another kind")
+@pytest.mark.parametrize("before", [None, "old"])
+def test_an_interrupt_leaves_no_traceback_and_no_file(before, folder):
+    if before:
+        (folder / "out").write_text(before)
+    process = start(folder, "train", "CSV", "--epochs", 10**6, "--out", "out")
+    while not process.stdout.readline().startswith("epoch 3/"):
+        assert process.poll() is None
+    assert leftovers(folder)  # the file is open already
+    process.send_signal(signal.SIGINT)
+    status, _, err = finish(process)
+    assert (status, err) == (130, "cmlp: interrupted\n")
+    assert ((folder / "out").read_text() if (folder / "out").exists() else None) == before
+    assert leftovers(folder) == []
+
+
+# ---- the real images ----
+
+
+def test_the_images(tmp_path, capfd):
+    # On one thread it takes no longer when the machine has other work.
+    assert run("train", IMAGES, "--epochs", 2, "--threads", 1, "--out", tmp_path / "model") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == f"{IMAGES}: 42000 samples of 784 features, 10 classes"
+    assert "784 -> 30" in lines[3]
+    assert float(lines[-1].split()[5]) > 0.9
+    with gzip.open(IMAGES) as file:
+        few = pd.read_csv(io.BytesIO(b"".join(file.readline() for _ in range(101))))
+    few.drop(columns="label").to_csv(tmp_path / "test.csv", index=False)
+    assert run("predict", tmp_path / "model", tmp_path / "test.csv") == 0
+    table = pd.read_csv(io.StringIO(capfd.readouterr().out))
+    assert table.columns.tolist() == ["ImageId", "Label"]
+    assert table["ImageId"].tolist() == list(range(1, 101))
+    assert (table["Label"].to_numpy() == few["label"].to_numpy()).mean() > 0.85
