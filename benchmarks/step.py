@@ -43,7 +43,7 @@ def notebook_step(X, y, dtype):
             handed_on = W.T.dot(dz) * (zs[i] > 0)
             layers[i] = [W - rate * dz.dot(activations[i].T) / m, b - rate * dz.sum(axis=1, keepdims=True) / m]
             dz = handed_on
-        return None
+        return
 
     return step
 

@@ -1,5 +1,7 @@
 """Multilayer perceptrons on CPUs: a NeuralNetwork over forward and backward passes compiled from typed Cython."""
 
+from typing import TYPE_CHECKING, Any
+
 from cmlp._config import show_config
 from cmlp._threads import get_num_threads, set_num_threads
 from cmlp._version import __version__
@@ -15,7 +17,6 @@ from cmlp.activations import (
     tanh,
     tanh_deriv,
 )
-from cmlp.data import load_csv, train_test_split
 from cmlp.layer import DenseLayer
 from cmlp.losses import (
     binary_cross_entropy,
@@ -29,6 +30,9 @@ from cmlp.losses import (
 )
 from cmlp.network import NeuralNetwork
 from cmlp.optimizers import SGD, Adam, AdamW
+
+if TYPE_CHECKING:
+    from cmlp.data import load_csv, train_test_split
 
 __all__ = [
     "SGD",
@@ -61,3 +65,12 @@ __all__ = [
     "tanh_deriv",
     "train_test_split",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Reading files takes libraries that training does without: they are imported with the first use.
+    if name in ("load_csv", "train_test_split"):
+        from cmlp import data
+
+        return getattr(data, name)
+    raise AttributeError(f"module 'cmlp' has no attribute {name!r}")

@@ -1,7 +1,6 @@
 """Chooses the compiled core once, by what this processor runs, and the number of threads it may use."""
 
 import os
-import pkgutil
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +21,7 @@ LEVELS = {"v4": 4, "v3": 3, "v2": 2, "neon": 0, "scalar": 0}
 
 def built() -> list[str]:
     """Names of the instruction sets that the installed package has a core for, best first."""
-    modules = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
+    modules = {name.partition(".")[0] for name in os.listdir(Path(__file__).parent) if name.endswith((".so", ".pyd"))}
     return [isa for isa in LEVELS if f"core_{isa}" in modules]
 
 

@@ -1,5 +1,7 @@
 """The only place that judges what users give: every error about shape, type or value is raised here."""
 
+from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -53,7 +55,7 @@ def initialiser(value: object) -> str:
     return _one_of(value, "init", INITIALISERS)
 
 
-def dtype(value: Any) -> "np.dtype[Any]":
+def dtype(value: Any) -> np.dtype[Any]:
     """The type that a network computes in."""
     try:
         name = np.dtype(value).name
@@ -238,7 +240,7 @@ def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Arr
     return None, array.T
 
 
-def finite(rows: Array, name: str, dtype: "np.dtype[Any] | None" = None, factor: float = 1.0) -> Array:
+def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, factor: float = 1.0) -> Array:
     """That no number of a table with one sample a row is NaN or infinite, nor becomes so in a network's type."""
     if rows.dtype.kind != "f":
         return rows

@@ -1,5 +1,7 @@
 """One dense layer: its parameters and, for those who take steps by hand, its forward and backward pass."""
 
+from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
+
 from collections.abc import Callable
 from typing import Any
 

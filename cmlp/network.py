@@ -1,5 +1,7 @@
 """The network: it owns its layers and their parameters, and hands whole passes over the data to the compiled core."""
 
+from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
+
 import os
 import threading
 import time
@@ -10,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _progress, _threads, _validate, model_file
+from cmlp import _arrays, _progress, _threads, _validate
 from cmlp._dispatch import core
 from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
@@ -431,6 +433,8 @@ class NeuralNetwork:
         ImportError
             If the safetensors library is not installed.
         """
+        from cmlp import model_file
+
         model_file.save(self, path)
 
     @classmethod
@@ -455,6 +459,8 @@ class NeuralNetwork:
         ImportError
             If the safetensors library is not installed.
         """
+        from cmlp import model_file
+
         return model_file.load(cls, path)
 
     def __getstate__(self) -> dict[str, Any]:

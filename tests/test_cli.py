@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,23 +47,45 @@ def frame(table):
     return frame
 
 
-@pytest.fixture
-def csv(frame, tmp_path):
-    path = tmp_path / "digits.csv"
-    frame.to_csv(path, index=False)
-    return str(path)
-
-
-@pytest.fixture
-def model(tmp_path, frame):
-    """A model file, and the network in it."""
+@pytest.fixture(scope="session")
+def files(frame, tmp_path_factory):
+    """The files that the tests begin with."""
+    folder = tmp_path_factory.mktemp("files")
+    frame.to_csv(folder / "CSV", index=False)
+    for name, label in {"ZEROS": 0, "VAST": 10**9, "NEGATIVE": -1, "FRACTIONS": 0.5}.items():
+        frame.assign(label=label).to_csv(folder / name, index=False)
+    frame.drop(columns="pixel3").to_csv(folder / "FEW", index=False)
+    frame.drop(columns="label").to_csv(folder / "UNLABELLED", index=False)
     network = NeuralNetwork(rng=0, input_scale=1 / 255)
     network.add_layer(FEATURES, 8, "relu")
     network.add_layer(8, CLASSES, "softmax")
     network.fit(frame.drop(columns="label").to_numpy(np.uint8).T, frame["label"].to_numpy(), epochs=3)
-    path = tmp_path / "model.safetensors"
-    network.save(path)
-    return str(path), network
+    network.save(folder / "MODEL")
+    network = NeuralNetwork("mean_squared_error", rng=0)
+    network.add_layer(FEATURES, 1, "identity")
+    network.save(folder / "REGRESSION")
+    return folder
+
+
+@pytest.fixture
+def folder(files, tmp_path, monkeypatch):
+    """A folder of its own to be in, with those files."""
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def csv(files, tmp_path):
+    """A good CSV file."""
+    return shutil.copy(files / "CSV", tmp_path / "digits.csv")
+
+
+@pytest.fixture
+def model(files, tmp_path):
+    """A model file, and the network in it."""
+    path = shutil.copy(files / "MODEL", tmp_path / "model.safetensors")
+    return path, NeuralNetwork.load(path)
 
 
 @pytest.fixture
@@ -83,10 +106,10 @@ def run(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-def fails(capsys, *arguments):
+def fails(capfd, *arguments):
     """The law of every error: status 2, nothing on stdout, one line on stderr, no temporary file. Returns the line."""
     assert run(*arguments) == 2
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("cmlp: error: ")
     assert captured.err.count("\n") == 1
@@ -104,9 +127,9 @@ def shape(network):
 # ---- train ----
 
 
-def test_train_prints_the_network_the_progress_and_the_result(csv, tmp_path, capsys):
+def test_train_prints_the_network_the_progress_and_the_result(csv, tmp_path, capfd):
     assert run("train", csv, "--test-rows", 100, "--epochs", 4, "--out", tmp_path / "model") == 0
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     lines = captured.out.splitlines()
     assert lines[0] == f"{csv}: 1100 samples of 12 features, 3 classes"
     network = NeuralNetwork.load(tmp_path / "model")
@@ -124,9 +147,9 @@ def test_train_prints_the_network_the_progress_and_the_result(csv, tmp_path, cap
     assert leftovers(tmp_path) == []
 
 
-def test_train_learns(csv, capsys):
+def test_train_learns(csv, capfd):
     assert run("train", csv, "--test-rows", 100, "--quiet") == 0
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert captured.out.count("\n") == 1
     assert captured.err == ""
     assert float(captured.out.split()[5]) > 0.9
@@ -178,9 +201,9 @@ def test_a_seed_makes_the_model(csv, tmp_path):
     assert a == b != c
 
 
-def test_threads_are_set(csv, capsys):
+def test_threads_are_set(csv, capfd):
     cmlp.set_num_threads(2)
-    assert "argument --threads: must be a whole number of at least 1" in fails(capsys, "train", csv, "--threads", 0)
+    assert "argument --threads: must be a whole number of at least 1" in fails(capfd, "train", csv, "--threads", 0)
     assert run("train", csv, "--epochs", 1, "--threads", 1, "--quiet") == 0
     assert cmlp.get_num_threads() == 1
 
@@ -212,9 +235,9 @@ def test_only_pixels_are_scaled(frame, tmp_path):
     assert NeuralNetwork.load(tmp_path / "model").input_scale == 1.0
 
 
-def test_notebook_does_and_prints_what_the_notebook_does(csv, tmp_path, capsys):
+def test_notebook_does_and_prints_what_the_notebook_does(csv, tmp_path, capfd):
     assert run("train", csv, "--notebook", "--seed", 3, "--out", tmp_path / "model") == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     rng = np.random.default_rng(3)
     X_train, X_test, y_train, y_test = train_test_split(*load_csv(csv)[:2], 1000, rng)
     network = NeuralNetwork(rng=rng, input_scale=1 / 255)
@@ -231,9 +254,9 @@ def test_notebook_does_and_prints_what_the_notebook_does(csv, tmp_path, capsys):
     assert (tmp_path / "model").read_bytes() == (tmp_path / "expected").read_bytes()
 
 
-def test_notebook_can_be_quiet(csv, capsys):
+def test_notebook_can_be_quiet(csv, capfd):
     assert run("train", csv, "--notebook", "--quiet") == 0
-    assert capsys.readouterr().out.count("\n") == 1
+    assert capfd.readouterr().out.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -250,8 +273,8 @@ def test_notebook_can_be_quiet(csv, capsys):
         "--test-rows 1000",
     ],
 )
-def test_notebook_refuses_options_that_it_decides(option, csv, capsys):
-    error = fails(capsys, "train", csv, "--notebook", *option.split())
+def test_notebook_refuses_options_that_it_decides(option, csv, capfd):
+    error = fails(capfd, "train", csv, "--notebook", *option.split())
     assert f"--notebook says all about the training: it cannot be combined with {option.split()[0]}" in error
 
 
@@ -270,6 +293,11 @@ FILES = {  # how the file differs from `frame`; whether it has a header; options
     "labels last": (lambda frame: frame[[*frame.columns[1:], "label"]], True, []),
     "large labels": (lambda frame: frame.assign(label=frame["label"] + 70_000), True, []),
     "another name": (lambda frame: frame.rename(columns={"label": "digit"}), True, ["--label", "digit"]),
+    "a feature called label": (
+        lambda frame: frame.rename(columns={"label": "digit", "pixel0": "label"}),
+        True,
+        ["--label", "digit"],
+    ),
     "a position": (lambda frame: frame.rename(columns={"label": "digit"}), True, ["--label", "0"]),
     "no header": (lambda frame: frame.drop(columns="label"), False, []),
     "no header, with labels": (lambda frame: frame, False, ["--label", "0"]),
@@ -287,24 +315,24 @@ def test_predict_leaves_the_labels_out(case, frame, model, tmp_path, capfd):
     assert captured.err == ""
 
 
-def test_predict_writes_a_file(csv, frame, model, tmp_path, capsys):
+def test_predict_writes_a_file(csv, frame, model, tmp_path, capfd):
     path, network = model
     out = tmp_path / "predictions.csv"
     out.write_text("old")
     assert run("predict", path, csv, "--out", out) == 0
     assert out.read_bytes().decode() == predictions(network, frame)
-    assert capsys.readouterr().out == f"{out}: {ROWS} predictions\n"
+    assert capfd.readouterr().out == f"{out}: {ROWS} predictions\n"
     assert leftovers(tmp_path) == []
 
 
 # ---- evaluate ----
 
 
-def test_evaluate_prints_figures_and_confusion(csv, frame, model, capsys):
+def test_evaluate_prints_figures_and_confusion(csv, frame, model, capfd):
     path, network = model
     X, y = frame.drop(columns="label").to_numpy().T, frame["label"].to_numpy()
     assert run("evaluate", path, csv) == 0
-    first, *rest = capsys.readouterr().out.splitlines()
+    first, *rest = capfd.readouterr().out.splitlines()
     figures = network.evaluate(X, y)
     assert first == f"{ROWS} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}"
     assert rest[0].split() == ["predicted", "0", "1", "2"]
@@ -317,10 +345,10 @@ def test_evaluate_prints_figures_and_confusion(csv, frame, model, capsys):
     assert (confusion[:, 1:] - np.diag(np.diag(confusion[:, 1:]))).any()  # rows and columns could be told apart
 
 
-def test_evaluate_shows_classes_that_the_file_lacks(frame, model, tmp_path, capsys):
+def test_evaluate_shows_classes_that_the_file_lacks(frame, model, tmp_path, capfd):
     frame[frame["label"] == 2].head(2).to_csv(tmp_path / "twos.csv", index=False)
     assert run("evaluate", model[0], tmp_path / "twos.csv") == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[3:]] == ["0", "1", "2"]
     assert lines[3].split()[1:] == lines[4].split()[1:] == ["0", "0", "0"]
     assert sum(map(int, lines[5].split()[1:])) == 2
@@ -342,32 +370,32 @@ def test_a_network_for_yes_or_no_is_a_classifier_too(tmp_path, capfd):
 # ---- the rest ----
 
 
-def test_version(capsys):
+def test_version(capfd):
     with pytest.raises(SystemExit) as end:
         run("--version")
     assert end.value.code == 0
-    assert capsys.readouterr().out == f"cmlp {cmlp.__version__}\n"
+    assert capfd.readouterr().out == f"cmlp {cmlp.__version__}\n"
 
 
-def test_config_is_that_of_the_package(capsys):
+def test_config_is_that_of_the_package(capfd):
     assert run("config") == 0
-    shown = capsys.readouterr().out
+    shown = capfd.readouterr().out
     cmlp.show_config()
-    assert shown == capsys.readouterr().out != ""
+    assert shown == capfd.readouterr().out != ""
 
 
 @pytest.mark.parametrize("command", ["train", "predict", "evaluate", "config"])
-def test_every_command_has_help(command, capsys):
+def test_every_command_has_help(command, capfd):
     with pytest.raises(SystemExit) as end:
         run(command, "--help")
     assert end.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: cmlp {command} ")
+    assert capfd.readouterr().out.startswith(f"usage: cmlp {command} ")
 
 
-def test_the_help_says_what_is_done_by_default(capsys):
+def test_the_help_says_what_is_done_by_default(capfd):
     with pytest.raises(SystemExit):
         run("train", "--help")
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capfd.readouterr().out.split())
     for default in cli.RECIPE.values():
         assert f"({' '.join(map(str, default)) if isinstance(default, list) else default})" in shown
     for name, rate in cli.LEARNING_RATES.items():
@@ -426,41 +454,24 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
 }
 
 
-@pytest.fixture
-def folder(csv, model, frame, tmp_path, monkeypatch):
-    """A folder, to be in, with the files that ERRORS names."""
-    monkeypatch.chdir(tmp_path)
-    Path(csv).rename("CSV")
-    Path(model[0]).rename("MODEL")
-    labels = {"ZEROS": 0, "VAST": 10**9, "NEGATIVE": -1, "FRACTIONS": 0.5}
-    for name, label in labels.items():
-        frame.assign(label=label).to_csv(name, index=False)
-    frame.drop(columns="pixel3").to_csv("FEW", index=False)
-    frame.drop(columns="label").to_csv("UNLABELLED", index=False)
-    network = NeuralNetwork("mean_squared_error", rng=0)
-    network.add_layer(FEATURES, 1, "identity")
-    network.save("REGRESSION")
-    return tmp_path
-
-
 @pytest.mark.parametrize("case", ERRORS)
-def test_errors_are_one_line(case, folder, capsys):
+def test_errors_are_one_line(case, folder, capfd):
     arguments, expected = ERRORS[case]
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    assert expected in fails(capsys, *arguments.split())
+    assert expected in fails(capfd, *arguments.split())
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("path", ["none/model", ".", "CSV"])
 @pytest.mark.parametrize("command", ["train CSV", "predict MODEL CSV"])
 @pytest.mark.usefixtures("folder")
-def test_a_path_that_cannot_be_written_is_noticed_before_any_work(command, path, monkeypatch, capsys):
+def test_a_path_that_cannot_be_written_is_noticed_before_any_work(command, path, monkeypatch, capfd):
     def unexpected(*_, **__):
         raise AssertionError("worked in vain")
 
     monkeypatch.setattr(cmlp, "load_csv", unexpected)
     monkeypatch.setattr(NeuralNetwork, "load", unexpected)
-    fails(capsys, *command.split(), "--out", path)
+    fails(capfd, *command.split(), "--out", path)
 
 
 def hide(monkeypatch, library):
@@ -479,9 +490,9 @@ def hide(monkeypatch, library):
         ("safetensors", "evaluate MODEL CSV"),
     ],
 )
-def test_missing_libraries_are_named(library, command, folder, trained, monkeypatch, capsys):
+def test_missing_libraries_are_named(library, command, folder, trained, monkeypatch, capfd):
     hide(monkeypatch, library)
-    error = fails(capsys, *command.split())
+    error = fails(capfd, *command.split())
     assert library in error
     assert 'pip install "cmlp[cli]"' in error
     assert not trained
@@ -501,7 +512,7 @@ def test_training_needs_neither_tqdm_nor_without_out_safetensors(monkeypatch):
     ids=lambda value: getattr(type(value), "__name__", value),
 )
 @pytest.mark.parametrize(("command", "work"), [("train CSV", "fit"), ("predict MODEL CSV", "predict")])
-def test_an_end_midway_leaves_the_old_file(command, work, failure, status, folder, monkeypatch, capsys):
+def test_an_end_midway_leaves_the_old_file(command, work, failure, status, folder, monkeypatch, capfd):
     def fail(*_, **__):
         raise failure
 
@@ -510,7 +521,7 @@ def test_an_end_midway_leaves_the_old_file(command, work, failure, status, folde
     assert run(*command.split(), "--out", "out") == status
     assert Path("out").read_text() == "old"
     assert leftovers(folder) == []
-    assert len(capsys.readouterr().err.splitlines()) == (status != 141)
+    assert len(capfd.readouterr().err.splitlines()) == (status != 141)
 
 
 def test_the_model_is_saved_even_if_nobody_reads_the_result(folder, monkeypatch):

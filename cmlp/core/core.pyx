@@ -66,7 +66,8 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
            floating[::1] work):
     """y := (y if accumulate else bias or 0) + a @ b.
 
-    The rows of y are `padded_columns` apart or more; one of a's strides is one element. work: `matmul_work`.
+    The rows of y are `padded_columns` apart or more, and all of that is written, in a last or only row too, where the array
+    itself cannot tell. One of a's strides is one element. work: `matmul_work`.
     """
     cdef Py_ssize_t m = y.shape[0], n = y.shape[1], k = a.shape[1], size = sizeof(floating), j, wide, width
     cdef floating* packed = &work[0]
@@ -81,7 +82,7 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
         j |= bias.strides[0]
     if j & (size - 1) != 0:              # of any of them, as size is a power of two
         raise ValueError("all strides must be whole elements")
-    if n > 1 and y.strides[1] != size or y.strides[0] < wide * size:
+    if n > 1 and y.strides[1] != size or m > 1 and y.strides[0] < wide * size:
         raise ValueError("the rows of y must be padded_columns apart")
     if work.shape[0] < matmul_work(k, n, work):
         raise ValueError("work is smaller than matmul_work")

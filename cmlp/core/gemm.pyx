@@ -5,19 +5,20 @@
 # a is read where it lies: element (i, p) at a[i * rows_apart + p * columns_apart], one of them 1. So a transposed left side
 # is the same loop. b and y are read in panels of PANEL_BYTES: panel j starts at j * step, its rows are ld apart; ld = 0 means
 # one after the other. A row-major matrix has step = one panel's width and ld = its row; a packed one has step = rows * width
-# and ld = 0, so that K_BLOCK rows of a panel are one run of memory. A matrix of one panel is both.
+# and ld = 0, so that a block of its rows is one run of memory. A matrix of one panel is both.
 #
 # Order: blocks of rows, blocks of k, panels, tiles. A panel's block stays in the L1 cache while the rows of a pass over it, and
 # a block of rows of y in the L2 cache while k goes by.
 #
-# Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each K_BLOCK of k
-# one chain of multiply-adds from 0 in the order of k, and these chains added to c in order. Hence the same bits in any batch.
+# Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each block of k one
+# chain of multiply-adds from 0 in the order of k, and these chains added to c in order. Hence the same bits in any batch.
 from libc.string cimport memcpy, memset
 
 cdef extern from "vec.h" nogil:
     ctypedef float vf                    # to Cython a float; really one register of floats. Cython writes a + b * c, which
     ctypedef double vd                   # the C compiler reads as operations on whole registers
     ctypedef void inlined                # the C compiler has no choice but to inline what returns it
+    void prefetch(const void* address)
     enum: TILE_ROWS                      # TILE_ROWS * TILE_VECTORS + TILE_VECTORS + 1 registers are in use
 
 cdef enum:
@@ -25,7 +26,8 @@ cdef enum:
     LINE_BYTES = 64                      # a cache line: what rows of our own arrays are padded to
     PANEL_BYTES = 128                    # a whole number of tiles for every instruction set
     PANEL_FLOATS = 32
-    K_BLOCK = 192                        # rows of a panel that stay in the L1 cache: 16 KiB
+    K_BLOCK = 256                        # of k in one go: a panel's rows and those of a few rows of a fit into the L1 cache
+    K_BLOCK_TURNED = 128                 # where a is transposed, as it then takes a cache line for every k
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 252                      # of a that are used on one panel after another
     BLOCK_BYTES = 393216                 # of y that stays in the L2 cache from one block of k to the next
@@ -68,6 +70,7 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
     for i in range(rows):
         for j in range(vectors):
             acc[i][j] = zero
+            prefetch(<const vec*> (c + i * ldc) + j)
     for _p in range(k):
         for i in range(rows):
             for j in range(vectors):
@@ -91,25 +94,37 @@ cdef inline inlined tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssiz
         registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, rows, vectors)
 
 
-cdef inline inlined strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
-                       const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                       const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, int vectors) noexcept nogil:
-    """y := c + a @ b for any m rows, and columns for `vectors` registers"""
+cdef inline inlined tiles(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
+                          const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                          const floating* b, Py_ssize_t ldb, Py_ssize_t k, Py_ssize_t n, int rows) noexcept nogil:
+    """y := c + a @ b for `rows` rows, a constant where this is inlined, and the n columns of a panel"""
+    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), j
+    for j from 0 <= j < n by TILE_VECTORS * lanes:
+        if n - j > lanes:
+            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, rows, TILE_VECTORS)
+        else:
+            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, rows, 1)
+
+
+cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
+                const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+    """y := c + a @ b for any m rows, and the n columns of a panel"""
     cdef Py_ssize_t i = 0
     while m - i >= TILE_ROWS:
-        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, TILE_ROWS, vectors)
+        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, TILE_ROWS)
         i += TILE_ROWS
     if TILE_ROWS > 8 and m - i >= 8:
-        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, 8, vectors)
+        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, 8)
         i += 8
     if m - i >= 4:
-        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, 4, vectors)
+        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, 4)
         i += 4
     if m - i >= 2:
-        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, 2, vectors)
+        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, 2)
         i += 2
     if m - i >= 1:
-        tile(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, 1, vectors)
+        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, 1)
 
 
 cdef inline Py_ssize_t copy_size(const floating* like) noexcept nogil:
@@ -131,21 +146,21 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, floating* copy) noexcept nogil:
     """y := c + a @ b"""
     cdef floating zero[PANEL_FLOATS]
-    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating)
     cdef Py_ssize_t width = panel(y), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
     cdef bint copies = n > 2 * width or (apart * <Py_ssize_t> sizeof(floating)) % ALIAS_BYTES == 0
     cdef Py_ssize_t row_block = min(max(BLOCK_BYTES // (n * <Py_ssize_t> sizeof(floating)), 2), MOST_ROWS // WHOLE_TILES) * WHOLE_TILES
-    cdef Py_ssize_t p, i, j, v, rows, depth, columns, yld, bld, ra, ca, cld
+    cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ra, ca, cld
     cdef const floating* block
     cdef const floating* bj
     cdef const floating* cj
     cdef floating* yj
+    cdef Py_ssize_t most = K_BLOCK if columns_apart == 1 else K_BLOCK_TURNED
     memset(zero, 0, sizeof(zero))
     for i from 0 <= i < m by row_block:
         rows = min(m - i, row_block)
-        for p from 0 <= p < max(k, 1) by K_BLOCK:
-            depth = min(k - p, K_BLOCK)
+        for p from 0 <= p < max(k, 1) by most:
+            depth = min(k - p, most)
             block, ra, ca = a + i * rows_apart + p * columns_apart, rows_apart, columns_apart
             if copies:
                 if columns_apart == 1:
@@ -164,12 +179,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     cj, cld = yj, yld
                 else:
                     cj, cld = bj + k * bld if c == FROM_BIAS else zero, 0
-                bj += p * bld
-                for v from 0 <= v < columns by TILE_VECTORS * lanes:
-                    if columns - v > lanes:
-                        strip(yj + v, yld, cj + v, cld, block, ra, ca, bj + v, bld, rows, depth, TILE_VECTORS)
-                    else:
-                        strip(yj + v, yld, cj + v, cld, block, ra, ca, bj + v, bld, rows, depth, 1)
+                strip(yj, yld, cj, cld, block, ra, ca, bj + p * bld, bld, rows, depth, columns)
 
 
 cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floating* source,

@@ -126,5 +126,7 @@ cdef void read_rows(floating* to, Py_ssize_t ld, const Table* table, const Py_ss
 cdef inline bint in_place(const Table* table, const Py_ssize_t* order, double scale, const floating* like) noexcept nogil:
     """Whether the rows can be used where they lie, as numbers of the network's own type"""
     cdef Py_ssize_t size = sizeof(floating)
+    if table.rows_apart == size:         # of one feature, side by side: the product would take them for columns
+        return False
     return (table.kind == c'f' and table.itemsize == size and not table.swapped and scale == 1 and order == NULL
             and table.columns_apart == size and table.rows_apart % size == 0 and <size_t> table.data % size == 0)

@@ -11,11 +11,14 @@ typedef double vd;
 #define TILE_ROWS 6
 #endif
 
-/* In place of void: a function whose body is to stand at each call, where some of what it is given is constant. */
+/* In place of void: a function whose body is to stand at each call, where some of what it is given is constant.
+   And: that an address is soon to be read. */
 #if defined(__GNUC__)
 #define inlined __attribute__((always_inline)) void
+#define prefetch(address) __builtin_prefetch(address)
 #else
 #define inlined void
+#define prefetch(address) (void)(address)
 #endif
 
 /* Threads of the parallel region that runs this, and the place where each of them waits for the others. */
