@@ -27,7 +27,6 @@ cdef enum:
     PANEL_BYTES = 128                    # a whole number of tiles for every instruction set
     PANEL_FLOATS = 32
     K_BLOCK = 256                        # of k in one go: a panel's rows and those of a few rows of a fit into the L1 cache
-    K_BLOCK_TURNED = 128                 # where a is transposed, as it then takes a cache line for every k
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 252                      # of a that are used on one panel after another
     BLOCK_BYTES = 393216                 # of y that stays in the L2 cache from one block of k to the next
@@ -59,8 +58,8 @@ cdef inline Py_ssize_t padded(Py_ssize_t n, const floating* like) noexcept nogil
 
 
 cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
-                           const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                           const vec* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
+                              const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                              const vec* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
     """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined"""
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
     cdef vec zero
@@ -85,8 +84,8 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
 
 
 cdef inline inlined tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
-                      const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                      const floating* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
+                         const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                         const floating* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
     """`registers` for the dtype at hand"""
     if floating is float:
         registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, rows, vectors)
@@ -106,25 +105,24 @@ cdef inline inlined tiles(floating* y, Py_ssize_t ldy, const floating* c, Py_ssi
             tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, rows, 1)
 
 
-cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
-                const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
-    """y := c + a @ b for any m rows, and the n columns of a panel"""
-    cdef Py_ssize_t i = 0
-    while m - i >= TILE_ROWS:
-        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, TILE_ROWS)
-        i += TILE_ROWS
-    if TILE_ROWS > 8 and m - i >= 8:
-        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, 8)
-        i += 8
-    if m - i >= 4:
-        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, 4)
-        i += 4
-    if m - i >= 2:
-        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, 2)
-        i += 2
-    if m - i >= 1:
-        tiles(y + i * ldy, ldy, c + i * ldc, ldc, a + i * rows_apart, rows_apart, columns_apart, b, ldb, k, n, 1)
+cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, const floating* a, Py_ssize_t tile_apart,
+                Py_ssize_t rows_apart, Py_ssize_t columns_apart, const floating* b, Py_ssize_t ldb,
+                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+    """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel"""
+    while m >= TILE_ROWS:
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, TILE_ROWS)
+        y, c, a, m = y + TILE_ROWS * ldy, c + TILE_ROWS * ldc, a + tile_apart, m - TILE_ROWS
+    if TILE_ROWS > 8 and m >= 8:
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, 8)
+        y, c, a, m = y + 8 * ldy, c + 8 * ldc, a + 8 * rows_apart, m - 8
+    if m >= 4:
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, 4)
+        y, c, a, m = y + 4 * ldy, c + 4 * ldc, a + 4 * rows_apart, m - 4
+    if m >= 2:
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, 2)
+        y, c, a, m = y + 2 * ldy, c + 2 * ldc, a + 2 * rows_apart, m - 2
+    if m >= 1:
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, 1)
 
 
 cdef inline Py_ssize_t copy_size(const floating* like) noexcept nogil:
@@ -140,35 +138,49 @@ cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* sour
         memcpy(to + i * ld_to, source + i * ld_source, columns * sizeof(floating))
 
 
+cdef void copy_turned(floating* to, const floating* source, Py_ssize_t columns_apart, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
+    """to := source, whose columns are runs of memory, a tile's rows at a time: all of k for these lies together"""
+    cdef Py_ssize_t i, p
+    for i from 0 <= i < m by TILE_ROWS:
+        for p in range(k):
+            if m - i >= TILE_ROWS:       # of a size that the compiler knows
+                memcpy(to, source + i + p * columns_apart, TILE_ROWS * sizeof(floating))
+            else:
+                memcpy(to, source + i + p * columns_apart, (m - i) * sizeof(floating))
+            to += TILE_ROWS
+
+
 cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, floating* copy) noexcept nogil:
     """y := c + a @ b"""
     cdef floating zero[PANEL_FLOATS]
-    cdef Py_ssize_t width = panel(y), apart = rows_apart if columns_apart == 1 else columns_apart
+    cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
-    cdef bint copies = n > 2 * width or (apart * <Py_ssize_t> sizeof(floating)) % ALIAS_BYTES == 0
-    cdef Py_ssize_t row_block = min(max(BLOCK_BYTES // (n * <Py_ssize_t> sizeof(floating)), 2), MOST_ROWS // WHOLE_TILES) * WHOLE_TILES
-    cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ra, ca, cld
+    cdef bint copies = n > 2 * width or apart * size % ALIAS_BYTES == 0
+    cdef Py_ssize_t row_block = min(max(BLOCK_BYTES // (n * size * WHOLE_TILES), 2) * WHOLE_TILES, MOST_ROWS)
+    cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
     cdef const floating* block
     cdef const floating* bj
     cdef const floating* cj
     cdef floating* yj
-    cdef Py_ssize_t most = K_BLOCK if columns_apart == 1 else K_BLOCK_TURNED
     memset(zero, 0, sizeof(zero))
     for i from 0 <= i < m by row_block:
         rows = min(m - i, row_block)
-        for p from 0 <= p < max(k, 1) by most:
-            depth = min(k - p, most)
+        for p from 0 <= p < max(k, 1) by K_BLOCK:
+            depth = min(k - p, K_BLOCK)
             block, ra, ca = a + i * rows_apart + p * columns_apart, rows_apart, columns_apart
+            ta = TILE_ROWS * ra
             if copies:
                 if columns_apart == 1:
                     ra = K_BLOCK + line(y)
+                    ta = TILE_ROWS * ra
                     copy_block(copy, ra, block, rows_apart, rows, depth)
                 else:
-                    ca = MOST_ROWS
-                    copy_block(copy, ca, block, columns_apart, depth, rows)
+                    ca = TILE_ROWS
+                    ta = TILE_ROWS * depth
+                    copy_turned(copy, block, columns_apart, rows, depth)
                 block = copy
             for j from 0 <= j < n by width:
                 columns = min(n - j, width)
@@ -179,7 +191,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     cj, cld = yj, yld
                 else:
                     cj, cld = bj + k * bld if c == FROM_BIAS else zero, 0
-                strip(yj, yld, cj, cld, block, ra, ca, bj + p * bld, bld, rows, depth, columns)
+                strip(yj, yld, cj, cld, block, ta, ra, ca, bj + p * bld, bld, rows, depth, columns)
 
 
 cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floating* source,
