@@ -67,18 +67,19 @@ class BuildWithThreads(build_ext):
         super().build_extensions()
 
     def openmp(self):
-        flag = "/openmp" if MSVC else "-fopenmp"
-        link_flags = [] if MSVC else [flag]
+        flag = "-fopenmp"
+        if MSVC:  # whose C has none of the waiting that the core does
+            return [], []
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
             source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
             try:
                 objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=[flag])
-                self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=link_flags)
+                self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=[flag])
             except Exception as error:  # whatever the compiler raises, it has no OpenMP
                 print(f"building without OpenMP: {error}")
                 return [], []
-        return [flag], link_flags
+        return [flag], [flag]
 
 
 baseline = ["-march=x86-64"] if "v2" in ISAS else []

@@ -12,6 +12,7 @@ include "loss.pyx"
 include "optimizer.pyx"
 include "table.pyx"
 include "dense.pyx"
+include "team.pyx"
 include "train.pyx"
 
 cdef enum:
@@ -195,6 +196,7 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
     job.space = <floating*> steps.turned + turned_count(&job.net, like)
     job.space_size = space_count(&job.net, min(batch, m), like)
     threads = min(threads, MAX_THREADS)
+    start_team(&steps.team)
     with nogil:
         pack_layers(&job.net, <floating*> steps.current, like)
         if threads == 1:

@@ -5,11 +5,6 @@
 # the step's and the network's sizes alone; a shard's blocks are added up in order, then the shards in order. So the same bits
 # come out of any number of threads.
 
-cdef extern from "vec.h" nogil:
-    enum: HAS_OPENMP
-    int team_size()
-    void barrier()
-
 cdef enum:
     MAX_SHARDS = 32
     MAX_THREADS = 256
@@ -259,6 +254,7 @@ cdef Tally total(const Job* job, const Plan* p) noexcept nogil:
 
 
 cdef struct Run:                         # steps over mini-batches
+    Team team
     Rule rule
     Py_ssize_t samples
     Py_ssize_t batch
@@ -323,9 +319,9 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
         m = min(run.samples - first, run.batch)
         p = plan(&job.net, m, like)
         turn_weights(&job.net, <floating*> run.turned, current, thread, threads)
-        barrier()
+        barrier(&run.team, threads)
         shard_pass(job, &p, current, <const floating*> run.turned, <floating*> run.gradients, first, m, thread, threads)
-        barrier()
+        barrier(&run.team, threads)
         now = total(job, &p)
         if not now.finite or now.loss - now.loss != 0:
             ended = BAD_LOSS if now.finite else BAD_INPUT
@@ -334,7 +330,7 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
                 current, other = other, current
             break
         run.finite[thread] = step_slice(run, other, current, count, p.shards, m, run.taken + steps + 1, thread, threads)
-        barrier()
+        barrier(&run.team, threads)
         for i in range(threads):
             if not run.finite[i]:
                 ended = BAD_STEP

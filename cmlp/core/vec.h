@@ -21,17 +21,31 @@ typedef double vd;
 #define prefetch(address) (void)(address)
 #endif
 
-/* Threads of the parallel region that runs this, and the place where each of them waits for the others. */
-#ifdef _OPENMP
+/* Threads, where there are OpenMP to start them and POSIX to let them wait; elsewhere there is one, which never waits. */
+#if defined(_OPENMP) && defined(__GNUC__)
 #include <omp.h>
+#include <pthread.h>
 #define HAS_OPENMP 1
 static inline int team_size(void) { return omp_get_num_threads(); }
-static inline void barrier(void)
-{
-#pragma omp barrier
-}
+#if defined(__x86_64__) || defined(__i386__)
+#define relax() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define relax() __asm__ volatile("yield")
 #else
+#define relax() (void)0
+#endif
+#else
+typedef int pthread_mutex_t, pthread_cond_t;
 #define HAS_OPENMP 0
-static inline int team_size(void) { return 1; }
-static inline void barrier(void) {}
+#define team_size() 1
+#define relax() (void)0
+#define pthread_mutex_init(lock, options) (*(lock) = 0)
+#define pthread_cond_init(condition, options) (*(condition) = 0)
+#define pthread_mutex_lock(lock) (void)(lock)
+#define pthread_mutex_unlock(lock) (void)(lock)
+#define pthread_cond_wait(condition, lock) (void)(condition)
+#define pthread_cond_broadcast(condition) (void)(condition)
+#define __atomic_load_n(number, order) (*(number))
+#define __atomic_store_n(number, value, order) (*(number) = (value))
+#define __atomic_add_fetch(number, value, order) (*(number) += (value))
 #endif
