@@ -1,7 +1,7 @@
 """One full-batch step of the notebook's network over 41,000 images: cmlp against the notebook's own NumPy.
 
-Each in a process of its own, in turn, both in float32 unless said; prints medians, their ratio, and the memory above the
-data that a step takes. Run it on an otherwise idle machine: python benchmarks/step.py [--dtype float64] [--json FILE]
+Each in a process of its own, in turn; prints medians, their ratio, and the memory above the data that a step takes.
+Run it on an otherwise idle machine: python benchmarks/step.py [--dtype float64] [--json FILE]
 """
 
 import argparse
@@ -9,13 +9,19 @@ import json
 import multiprocessing
 import os
 import statistics
+import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for a core that was built in place
+
 SIZES = (784, 30, 20, 10)
 SAMPLES = 41_000
+PAUSE = 0.25  # seconds, in which the other process's threads stop spinning
 
 
 def notebook_step(X, y, dtype):
@@ -23,7 +29,7 @@ def notebook_step(X, y, dtype):
     rng = np.random.default_rng(0)
     layers = [
         [rng.uniform(-0.5, 0.5, (n, k)).astype(dtype), rng.uniform(-0.5, 0.5, (n, 1)).astype(dtype)]
-        for k, n in zip(SIZES, SIZES[1:], strict=False)
+        for k, n in pairwise(SIZES)
     ]
     rate, m = dtype(0.1), X.shape[1]
 
@@ -52,7 +58,7 @@ def cmlp_step(X, y, dtype):
     import cmlp
 
     nn = cmlp.NeuralNetwork(dtype=dtype, rng=0)
-    for k, n, activation in zip(SIZES, SIZES[1:], ("relu", "relu", "softmax"), strict=False):
+    for (k, n), activation in zip(pairwise(SIZES), ("relu", "relu", "softmax"), strict=True):
         nn.add_layer(k, n, activation, init="uniform")
     return lambda: nn.train(X, y, 0.1)
 
@@ -68,21 +74,25 @@ def resident(field):
     raise LookupError(field)
 
 
-def work(name, dtype_name, pipe):
-    """A process that steps when told to, and says how long it took and how much memory the first one needed."""
+state = {}
+
+
+def prepare(name, dtype_name):
+    """Take a first step in this process, and return the memory that it needed."""
     dtype = np.dtype(dtype_name).type
     rng = np.random.default_rng(1)
-    # The images' share of zeros does not matter to either, but denormal numbers would.
     X = rng.random((SAMPLES, SIZES[0]), np.float32).astype(dtype, copy=False).T
-    step = STEPS[name](X, rng.integers(0, SIZES[-1], SAMPLES), dtype)
+    state["step"] = STEPS[name](X, rng.integers(0, SIZES[-1], SAMPLES), dtype)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before = resident("VmRSS")
-    step()
-    pipe.send(resident("VmHWM") - before)
-    while pipe.recv():
-        start = time.perf_counter()
-        step()
-        pipe.send(time.perf_counter() - start)
+    state["step"]()
+    return resident("VmHWM") - before
+
+
+def timed():
+    start = time.perf_counter()
+    state["step"]()
+    return time.perf_counter() - start
 
 
 def main():
@@ -94,20 +104,15 @@ def main():
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         os.environ.pop(name, None)  # would hold NumPy back
     context = multiprocessing.get_context("spawn")
-    pipes, memory, seconds = {}, {}, {name: [] for name in STEPS}
-    processes = []
-    for name in STEPS:
-        pipes[name], other = context.Pipe()
-        processes.append(context.Process(target=work, args=(name, options.dtype, other)))
-        processes[-1].start()
-        memory[name] = pipes[name].recv()
+    pools = {name: ProcessPoolExecutor(1, context) for name in STEPS}
+    memory = {name: pool.submit(prepare, name, options.dtype).result() for name, pool in pools.items()}
+    seconds = {name: [] for name in STEPS}
     for _ in range(options.repeats):
-        for name, pipe in pipes.items():
-            pipe.send(True)
-            seconds[name].append(pipe.recv())
-    for pipe, process in zip(pipes.values(), processes, strict=True):
-        pipe.send(False)
-        process.join()
+        for name, pool in pools.items():
+            time.sleep(PAUSE)
+            seconds[name].append(pool.submit(timed).result())
+    for pool in pools.values():
+        pool.shutdown()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     figures = {
         "dtype": options.dtype,

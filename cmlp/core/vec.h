@@ -21,24 +21,11 @@ typedef double vd;
 #define prefetch(address) (void)(address)
 #endif
 
-/* Threads, where there are OpenMP to start them and POSIX to let them wait; elsewhere there is one, which never waits. */
-#if defined(_OPENMP) && defined(__GNUC__)
-#include <omp.h>
+/* What threads need to wait for each other: POSIX's locks, and the compiler's atomic operations. */
+#if defined(__GNUC__)
 #include <pthread.h>
-#define HAS_OPENMP 1
-static inline int team_size(void) { return omp_get_num_threads(); }
-#if defined(__x86_64__) || defined(__i386__)
-#define relax() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define relax() __asm__ volatile("yield")
-#else
-#define relax() (void)0
-#endif
 #else
 typedef int pthread_mutex_t, pthread_cond_t;
-#define HAS_OPENMP 0
-#define team_size() 1
-#define relax() (void)0
 #define pthread_mutex_init(lock, options) (*(lock) = 0)
 #define pthread_cond_init(condition, options) (*(condition) = 0)
 #define pthread_mutex_lock(lock) (void)(lock)
@@ -48,4 +35,23 @@ typedef int pthread_mutex_t, pthread_cond_t;
 #define __atomic_load_n(number, order) (*(number))
 #define __atomic_store_n(number, value, order) (*(number) = (value))
 #define __atomic_add_fetch(number, value, order) (*(number) += (value))
+#endif
+
+/* That the thread is waiting in a loop. */
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define relax() __builtin_ia32_pause()
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define relax() __asm__ volatile("yield")
+#else
+#define relax() (void)0
+#endif
+
+/* How many threads run the parallel region that asks; without OpenMP, and where there are no locks, it is one. */
+#if defined(__GNUC__) && defined(_OPENMP)
+#include <omp.h>
+#define HAS_OPENMP 1
+#define team_size() omp_get_num_threads()
+#else
+#define HAS_OPENMP 0
+#define team_size() 1
 #endif
