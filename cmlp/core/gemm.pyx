@@ -165,6 +165,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef const floating* bj
     cdef const floating* cj
     cdef floating* yj
+    if n <= width:                       # there is nothing to come back for: a tile's rows are read from end to end
+        row_block = TILE_ROWS
     memset(zero, 0, sizeof(zero))
     for i from 0 <= i < m by row_block:
         rows = min(m - i, row_block)

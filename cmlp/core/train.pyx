@@ -208,8 +208,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
 
     read_targets(t, job, first, m, n, ld)
     tally.loss += loss_and_gradient(d, y, t, m, n, ld, net.loss, net.activations[net.layers - 1])
-    for i in range(m):                   # by the targets: labels are in them
-        tally.correct += arg_max(y + i * ld, n) == arg_max(t + i * ld, n)
+    for i in range(m if job.labels != NULL else 0):
+        tally.correct += arg_max(y + i * ld, n) == job.labels[first + i if job.order == NULL else job.order[first + i]]
     if job.wanted == LOSS:
         return
 
