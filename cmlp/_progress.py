@@ -2,38 +2,31 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 History = dict[str, list[float]]
 
 
-def _latest(history: History) -> dict[str, str]:
-    return {name: f"{values[-1]:.4f}" for name, values in history.items() if name != "seconds"}
-
-
 def epochs(count: int, verbose: int, history: History) -> Iterator[int]:
     """Numbers 0 .. count - 1; after each, what history has gained is shown."""
-    if not verbose:
-        yield from range(count)
-        return
-    bar = _bar(count)
-    for epoch in range(count):
-        yield epoch
-        if bar is None:
-            line = "  ".join(f"{name} {value}" for name, value in _latest(history).items())
-            print(f"epoch {epoch + 1}/{count}  {line}  {history['seconds'][-1]:.2f} s", flush=True)
-        else:
-            bar.set_postfix(_latest(history), refresh=False)
-            bar.update()
-    if bar is not None:
-        bar.close()
+    with _bar(count) if verbose else nullcontext() as bar:
+        for epoch in range(count):
+            yield epoch
+            figures = "  ".join(f"{name} {values[-1]:.4f}" for name, values in history.items() if name != "seconds")
+            if bar is not None:
+                bar.set_postfix_str(figures, refresh=False)
+                bar.update()
+            elif verbose:
+                print(f"epoch {epoch + 1}/{count}  {figures}  {history['seconds'][-1]:.2f} s", flush=True)
 
 
 def _bar(count: int) -> Any:
     if not sys.stderr.isatty():
-        return None
+        return nullcontext()
     try:
         from tqdm import tqdm
     except ImportError:
-        return None
-    return tqdm(total=count, unit="epoch")
+        return nullcontext()
+    # The figures matter more than the bar: on a narrow terminal it is the bar that gives way.
+    return tqdm(total=count, unit="epoch", bar_format="{n_fmt}/{total_fmt} {bar:12} {postfix} [{elapsed}<{remaining}]")

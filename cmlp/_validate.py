@@ -84,7 +84,10 @@ def number(value: object, name: str, least: float = 0.0, below: float = np.inf, 
     """A finite number of at least `least` (more than it, if `above`) and less than `below`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an int beyond all floats
+        result = np.inf
     if not least <= result < below or (above and result == least):
         most = f" and less than {below:g}" if below < np.inf else ""
         raise ValueError(

@@ -42,7 +42,7 @@ cdef void start_team(Team* team) noexcept nogil:
 
 cdef void barrier(Team* team, int threads) noexcept nogil:
     """Returns when all the threads are here"""
-    cdef int passed, i
+    cdef int passed, _spin
     if threads == 1:
         return
     passed = __atomic_load_n(&team.passed, __ATOMIC_ACQUIRE)
@@ -53,7 +53,7 @@ cdef void barrier(Team* team, int threads) noexcept nogil:
         pthread_cond_broadcast(&team.moved)
         pthread_mutex_unlock(&team.lock)
         return
-    for i in range(SPINS):
+    for _spin in range(SPINS):
         if __atomic_load_n(&team.passed, __ATOMIC_ACQUIRE) != passed:
             return
         relax()
