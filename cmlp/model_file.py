@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -207,7 +206,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             os.close(directory)
 
 
-def _safetensors() -> ModuleType:
+def _safetensors() -> Any:
     """Return the safetensors library."""
     try:
         import safetensors.numpy
