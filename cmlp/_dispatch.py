@@ -2,15 +2,16 @@
 
 import os
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+FOLDER = os.path.dirname(__file__)  # pathlib would take a fifth of cmlp's import
 
 try:
     from cmlp import cpu
 except ImportError as error:
     raise ImportError(
-        f"cmlp's compiled core is not in {Path(__file__).parent}: this is its source, not an installation of it. "
+        f"cmlp's compiled core is not in {FOLDER}: this is its source, not an installation of it. "
         "Run `pip install .` in the source folder, and import cmlp from another folder "
         "(or build in place with `python setup.py build_ext --inplace`)."
     ) from error
@@ -21,7 +22,7 @@ LEVELS = {"v4": 4, "v3": 3, "v2": 2, "neon": 0, "scalar": 0}
 
 def built() -> list[str]:
     """Names of the instruction sets that the installed package has a core for, best first."""
-    modules = {name.partition(".")[0] for name in os.listdir(Path(__file__).parent) if name.endswith((".so", ".pyd"))}
+    modules = {name.partition(".")[0] for name in os.listdir(FOLDER) if name.endswith((".so", ".pyd"))}
     return [isa for isa in LEVELS if f"core_{isa}" in modules]
 
 
