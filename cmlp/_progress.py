@@ -15,7 +15,7 @@ def epochs(count: int, verbose: int, history: History) -> Iterator[int]:
             yield epoch
             figures = "  ".join(f"{name} {values[-1]:.4f}" for name, values in history.items() if name != "seconds")
             if bar is not None:
-                bar.set_postfix_str(figures, refresh=False)
+                bar.set_description_str(figures, refresh=False)
                 bar.update()
             elif verbose:
                 print(f"epoch {epoch + 1}/{count}  {figures}  {history['seconds'][-1]:.2f} s", flush=True)
@@ -29,4 +29,4 @@ def _bar(count: int) -> Any:
     except ImportError:
         return nullcontext()
     # The figures matter more than the bar: on a narrow terminal it is the bar that gives way.
-    return tqdm(total=count, unit="epoch", bar_format="{n_fmt}/{total_fmt} {bar:12} {postfix} [{elapsed}<{remaining}]")
+    return tqdm(total=count, unit="epoch", bar_format="{n_fmt}/{total_fmt} {bar:12} {desc} [{elapsed}]")
