@@ -1,4 +1,4 @@
-"""Chooses the compiled core once, by what this processor runs, and the number of threads it may use."""
+"""Chooses the compiled core once, by what this processor runs."""
 
 import os
 from importlib import import_module
@@ -9,12 +9,12 @@ FOLDER = os.path.dirname(__file__)  # pathlib would take a fifth of cmlp's impor
 
 try:
     from cmlp import cpu
-except ImportError as error:
+except ImportError:
     raise ImportError(
         f"cmlp's compiled core is not in {FOLDER}: this is its source, not an installation of it. "
         "Run `pip install .` in the source folder, and import cmlp from another folder "
         "(or build in place with `python setup.py build_ext --inplace`)."
-    ) from error
+    ) from None
 
 # Builds, best first, with the x86-64 level that each needs; the others run wherever they were built for.
 LEVELS = {"v4": 4, "v3": 3, "v2": 2, "neon": 0, "scalar": 0}

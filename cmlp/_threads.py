@@ -33,11 +33,13 @@ def _from_environment() -> int:
 
 
 _limit = _from_environment()
+_forked = False
 
 
 def _after_fork() -> None:
-    # The child of a process that used several threads has none of them, and waits for ever for those it counts on.
-    set_num_threads(1)
+    # The child of a process that used several threads has none of them, and would wait for ever for those it counts on.
+    global _forked
+    _forked = True
 
 
 if hasattr(os, "register_at_fork"):
@@ -53,7 +55,7 @@ def set_num_threads(threads: int) -> None:
     Parameters
     ----------
     threads : int
-        At least 1. Without OpenMP the core runs on one thread whatever is set.
+        At least 1. Without OpenMP, and in a forked child, the core runs on one thread whatever is set.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def get_num_threads() -> int:
         What `set_num_threads` set, else the environment's ``CMLP_NUM_THREADS``, else the processors this process may
         run on. In a forked child it is 1.
     """
-    return _limit if core.has_openmp() else 1
+    return _limit if core.has_openmp() and not _forked else 1
 
 
 def threads_for(work: int) -> int:

@@ -1,4 +1,4 @@
-"""The only place that judges what users give: every error about shape, type or value is raised here."""
+"""Judges all that NeuralNetwork, DenseLayer and the optimizers are given: shapes, types and values."""
 
 from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
 
@@ -35,7 +35,7 @@ def _one_of(value: object, name: str, names: Iterable[str]) -> str:
 def _name_of(value: object, name: str, table: dict[str, Callable[..., Any]]) -> str:
     """The name of a function of the table, given as that or as the function itself."""
     for known, function in table.items():
-        if value is function or value == known:
+        if value is function or (isinstance(value, str) and value == known):
             return known
     raise ValueError(f"{name} must be one of {_listed(table)} or its function in cmlp, got {value!r}")
 
@@ -58,14 +58,14 @@ def initialiser(value: object) -> str:
 def dtype(value: Any) -> np.dtype[Any]:
     """The type that a network computes in."""
     try:
-        name = np.dtype(value).name
+        name = repr(value) if value is None else np.dtype(value).name
     except TypeError:
         name = repr(value)
     return np.dtype(_one_of(name, "dtype", DTYPES))
 
 
 def rng(value: object) -> np.random.Generator:
-    """A generator, from None, a seed or a generator (SPEC 7)."""
+    """A generator, from None, a seed or a generator (Scientific Python's SPEC 7)."""
     if value is None or isinstance(value, np.random.Generator):
         return np.random.default_rng(value)
     return np.random.default_rng(count(value, "rng, if it is a seed,", least=0))
@@ -102,7 +102,7 @@ BOUNDS = {
     "momentum": (0.0, 1.0, False),
     "beta1": (0.0, 1.0, False),
     "beta2": (0.0, 1.0, False),
-    "epsilon": (0.0, np.inf, False),
+    "epsilon": (1e-30, np.inf, False),  # less might be 0 in float32, and 0 / 0 a step
     "weight_decay": (0.0, np.inf, False),
 }
 
@@ -134,9 +134,10 @@ def settings(rule: Any) -> None:
         raise ValueError("nesterov needs a momentum of more than 0")
 
 
-def scale(value: object) -> float:
-    """What inputs are multiplied by."""
-    return number(value, "input_scale", above=True)
+def scale(value: object, dtype: np.dtype[Any]) -> float:
+    """What inputs are multiplied by, in the network's type."""
+    limits = np.finfo(dtype)
+    return number(value, "input_scale", least=float(limits.tiny), below=float(limits.max))
 
 
 def next_size(input_size: int, sizes: Sequence[int]) -> None:
@@ -166,6 +167,10 @@ def pair(loss_name: str, output: str, n_outputs: int) -> None:
 
 def _numbers(value: ArrayLike, name: str) -> Array:
     """An array of numbers, not copied if it is one."""
+    if isinstance(getattr(value, "mask", None), np.ndarray | np.bool_):
+        raise TypeError(
+            f"{name} is masked: replace what is masked, as with its method filled, or leave these samples out"
+        )
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
@@ -204,17 +209,21 @@ def same_samples(m: int, other: int, name: str, other_name: str) -> None:
         raise ValueError(f"{name} and {other_name} must have as many columns, got {m} and {other}")
 
 
-def targets(y: ArrayLike, m: int, n_outputs: int, loss_name: str, name: str = "y") -> tuple[Array | None, Array | None]:
+def targets(
+    y: ArrayLike, m: int, n_outputs: int, loss_name: str, dtype: np.dtype[Any], name: str
+) -> tuple[Array | None, Array | None]:
     """Labels (m,), or else targets (m, n_outputs), of m samples, from what the loss allows y to be."""
     array = _numbers(y, name)
     flat, table = ((m,), (m, 1), (1, m)), (n_outputs, m)
     if loss_name == "mean_squared_error":
         if array.shape != table and not (n_outputs == 1 and array.shape in flat):
-            raise ValueError(
-                f"{name} must have the outputs' shape {table}, got {array.shape}; "
-                f"targets from class labels: cmlp.one_hot({name}, {n_outputs})"
+            hint = (
+                f"{name}.T, perhaps"
+                if array.shape == table[::-1]
+                else f"from labels: cmlp.one_hot({name}, {n_outputs})"
             )
-        return None, finite(array.reshape(table).T, name)
+            raise ValueError(f"{name} must have the outputs' shape {table}, got {array.shape}: {hint}")
+        return None, finite(array.reshape(table).T, name, dtype)
     if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
         return _columns(array, loss_name, name)
     if array.shape not in flat:
@@ -245,7 +254,8 @@ def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Arr
 
 def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, factor: float = 1.0) -> Array:
     """That no number of a table with one sample a row is NaN or infinite, nor becomes so in a network's type."""
-    if rows.dtype.kind != "f":
+    largest = np.inf if rows.dtype.kind == "f" else 2.0 ** (8 * rows.dtype.itemsize) * factor
+    if largest < np.finfo(dtype or "float32").max:
         return rows
     step = max(1, CHUNK // rows.shape[1])
     for first in range(0, len(rows), step):

@@ -150,7 +150,7 @@ class DenseLayer:
             If the input has another shape or holds no numbers.
         """
         z = self._product(_validate.inputs(input, self.input_size, "input"), self._rows[:-1], self._rows[-1])
-        a = np.ascontiguousarray(z)
+        a = z.copy()
         core.activate_rows(a, core.ACTIVATIONS[self.activation])
         return z.T, a.T
 
@@ -196,8 +196,10 @@ class DenseLayer:
             _validate.same_samples(len(gradient), len(z), "dz", "z_value")
             handed_on = self._product(gradient, self._rows[:-1].T)
             before = activation_backward(self.input_activation, z.T, handed_on.T)
-        self.weights -= self._dtype.type(rate) * self._product(given.T, gradient).T
-        self.biases -= self._dtype.type(rate) * gradient.sum(axis=0, dtype=self._dtype)[:, np.newaxis]
+        step = self._dtype.type(rate)
+        weights, biases = self.weights, self.biases
+        weights -= step * self._product(given.T, gradient).T
+        biases -= step * gradient.sum(axis=0, dtype=self._dtype)[:, np.newaxis]
         return before
 
     def __getstate__(self) -> dict[str, Any]:

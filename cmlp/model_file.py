@@ -230,7 +230,7 @@ def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
     _validate.loss(_text(architecture["loss"], "loss"))
     if _text(architecture["dtype"], "dtype") not in TYPES:
         raise ValueError(f"expected dtype to be one of {', '.join(TYPES)}, got {architecture['dtype']!r}")
-    _validate.scale(architecture["input_scale"])
+    _validate.scale(architecture["input_scale"], np.dtype(architecture["dtype"]))
     layers = architecture["layers"]
     if not isinstance(layers, list) or not 1 <= len(layers) <= MAX_LAYERS:
         got = f"{len(layers)} of them" if isinstance(layers, list) else reprlib.repr(layers)

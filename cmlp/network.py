@@ -2,10 +2,12 @@
 
 from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
 
+import copy
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Self
 
@@ -19,6 +21,7 @@ from cmlp.losses import cross_entropy
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer, Rule
 
 Array = NDArray[Any]
+Data = tuple[Array, Array | None, Array | None]  # samples as rows (m, n_inputs); labels (m,); or targets (m, n_outputs)
 
 
 class NeuralNetwork:
@@ -37,7 +40,7 @@ class NeuralNetwork:
         Type of the parameters and of all that is computed, whatever the data's.
     rng : None, int or numpy.random.Generator, optional
         Where first weights and the order of samples are drawn from. The same seed gives the same bits, for any number
-        of threads.
+        of threads and with AVX2 as with AVX-512.
     input_scale : float, default 1.0
         What every number of X is multiplied by on the way in: 1/255 for pixels kept as bytes.
 
@@ -81,13 +84,13 @@ class NeuralNetwork:
         self.loss = _validate.loss(loss)
         self.dtype = _validate.dtype(dtype)
         self.rng = _validate.rng(rng)
-        self.input_scale = _validate.scale(input_scale)
+        self.input_scale = _validate.scale(input_scale, self.dtype)
         self._layers: list[DenseLayer] = []
         self._reset()
 
     def _reset(self) -> None:
         """Lay the layers' parameters one after the other into a single array, and describe it to the core."""
-        self._training = threading.Lock()
+        self._training, self._process = threading.Lock(), os.getpid()
         self._work = _arrays.empty(0, self.dtype)
         self._sizes = np.array([*(layer.input_size for layer in self._layers[:1]), *self._neurons()], np.intp)
         self._activations = np.array([core.ACTIVATIONS[layer.activation] for layer in self._layers], np.intc)
@@ -110,7 +113,8 @@ class NeuralNetwork:
         Returns
         -------
         tuple of DenseLayer
-            Their weights and biases can be read, written into and assigned.
+            Their weights and biases can be read, written into and assigned. Adding a layer moves them: take them anew
+            from here then.
         """
         return tuple(self._layers)
 
@@ -157,14 +161,17 @@ class NeuralNetwork:
         like = self._params
         return int(core.work_size(self._sizes, self._activations, samples, threads, training, like))
 
-    def _data(self, X: ArrayLike, y: ArrayLike | None = None) -> tuple[Array, Array | None, Array | None]:
-        """X with samples as rows, and labels or targets."""
+    def _rows(self, X: ArrayLike, name: str = "X") -> Array:
+        """X with samples as rows."""
         _validate.has_layers(self._layers)
-        rows = _validate.inputs(X, self._layers[0].input_size)
-        if y is None:
-            return rows, None, None
-        _validate.pair(self.loss, self._layers[-1].activation, self._layers[-1].neurons)
-        return rows, *_validate.targets(y, len(rows), self._layers[-1].neurons, self.loss)
+        return _validate.inputs(X, self._layers[0].input_size, name)
+
+    def _data(self, X: ArrayLike, y: ArrayLike, of: str = "") -> Data:
+        """X with samples as rows, and labels or else targets."""
+        rows = self._rows(X, f"X{of}")
+        output = self._layers[-1]
+        _validate.pair(self.loss, output.activation, output.neurons)
+        return rows, *_validate.targets(y, len(rows), output.neurons, self.loss, self.dtype, f"y{of}")
 
     def _pass(self, rows: Array, **wanted: Array | None) -> tuple[float, int]:
         """One pass forward; returns the sum of the losses and the number of right classes."""
@@ -204,7 +211,7 @@ class NeuralNetwork:
         ValueError, TypeError
             If X has another number of features, is empty, or holds NaN, infinity or no numbers.
         """
-        rows, _, _ = self._data(X)
+        rows = self._rows(X)
         outputs = np.empty((len(rows), self._layers[-1].neurons), self.dtype)
         self._pass(rows, outputs=outputs)
         return outputs.T
@@ -230,7 +237,7 @@ class NeuralNetwork:
         """
         if self.loss == "mean_squared_error":
             return self.forward(X)
-        rows, _, _ = self._data(X)
+        rows = self._rows(X)
         classes = np.empty(len(rows), np.intp)
         self._pass(rows, classes=classes)
         return classes
@@ -257,7 +264,10 @@ class NeuralNetwork:
         ValueError, TypeError
             If X or y do not fit the network, or hold NaN, infinity or no numbers.
         """
-        rows, labels, targets = self._data(X, y)
+        return self._measure(self._data(X, y))
+
+    def _measure(self, data: Data) -> dict[str, float]:
+        rows, labels, targets = data
         loss, correct = self._pass(rows, labels=labels, targets=targets)
         return {"loss": loss / len(rows), **({} if labels is None else {"accuracy": correct / len(rows)})}
 
@@ -284,60 +294,67 @@ class NeuralNetwork:
         ValueError, TypeError
             If X or y do not fit the network, or hold NaN, infinity or no numbers; nothing has changed then.
         FloatingPointError
-            If the loss or a parameter is not finite any more; the parameters are those from before the step.
+            If the loss is not finite, or a parameter would not be after the step, which is not taken then.
         RuntimeError
             If another thread is training this network.
         """
         rule = SGD(learning_rate).rule()
-        rows, labels, targets = self._data(X, y)
-        none = np.empty((1, 1), self.dtype)
-        loss, _, _ = self._steps(rows, labels, targets, None, len(rows), rule, none, 0)
+        data = self._data(X, y)
+        with self._alone():
+            loss, _, _ = self._steps(data, None, len(data[0]), rule, np.empty((1, 1), self.dtype), 0)
         return loss
 
-    def _steps(
-        self,
-        rows: Array,
-        labels: Array | None,
-        targets: Array | None,
-        order: Array | None,
-        batch: int,
-        rule: Rule,
-        moments: Array,
-        taken: int,
-    ) -> tuple[float, float, int]:
-        """A step for each mini-batch; returns the mean loss, the accuracy and the number of steps."""
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads from training this network."""
+        if self._process != os.getpid():  # forked, perhaps while a thread that is not here was training
+            self._training, self._process = threading.Lock(), os.getpid()
         if not self._training.acquire(blocking=False):
             raise RuntimeError("another thread is training this network: train one network from one thread at a time")
         try:
-            threads = _threads.threads_for(min(batch, len(rows)) * self._params.size)
-            size = self._work_for(min(batch, len(rows)), threads, True)
-            if self._work.size < size:
-                self._work = _arrays.empty(size, self.dtype)
-            loss, correct, steps, status = core.train(
-                self._work,
-                self._params,
-                moments,
-                self._sizes,
-                self._activations,
-                core.LOSSES[self.loss],
-                rows,
-                self.input_scale,
-                threads,
-                batch,
-                rule,
-                taken,
-                labels,
-                targets,
-                order,
-            )
+            yield
         finally:
             self._training.release()
+
+    def _steps(
+        self, data: Data, order: Array | None, batch: int, rule: Rule, moments: Array, taken: int
+    ) -> tuple[float, float, int]:
+        """A step for each mini-batch; returns the mean loss, the accuracy and the number of steps."""
+        rows, labels, targets = data
+        batch = min(batch, len(rows))
+        threads = _threads.threads_for(batch * self._params.size)
+        size = self._work_for(batch, threads, True)
+        if self._work.size < size:
+            self._work = _arrays.empty(size, self.dtype)
+        loss, correct, steps, status = core.train(
+            self._work,
+            self._params,
+            moments,
+            self._sizes,
+            self._activations,
+            core.LOSSES[self.loss],
+            rows,
+            self.input_scale,
+            threads,
+            batch,
+            rule,
+            taken,
+            labels,
+            targets,
+            order,
+        )
         if status != core.STATUSES["done"]:
             _validate.finite(rows, "X", self.dtype, self.input_scale)
-            raise FloatingPointError(
-                f"step {taken + steps + 1} makes the loss or a parameter overflow {self.dtype}; "
-                "the parameters are those from before it: take a smaller learning rate, or scale the inputs"
-            )
+            what = {
+                core.STATUSES[
+                    "bad_start"
+                ]: "the loss is not a finite {0} with the parameters as they are: no step was taken",
+                core.STATUSES["bad_loss"]: "step {1} led to a loss that is not a finite {0}: it was taken back",
+                core.STATUSES[
+                    "bad_step"
+                ]: "step {1} would lead to a parameter that is not a finite {0}: it was not taken",
+            }[status].format(self.dtype, taken + steps + 1)
+            raise FloatingPointError(f"{what}. A smaller learning rate, or inputs and targets of about 1, may help")
         return loss / len(rows), correct / len(rows), steps
 
     def fit(
@@ -389,32 +406,34 @@ class NeuralNetwork:
         ValueError, TypeError
             If an argument does not fit, or holds NaN, infinity or no numbers; nothing has changed then.
         FloatingPointError
-            If the loss or a parameter is not finite any more; the parameters are those from before the step that made
-            it so.
+            If a batch's loss is not finite, or a parameter would not be; the step that led there is taken back.
         RuntimeError
             If another thread is training this network.
         """
         epochs, batch_size = _validate.count(epochs, "epochs"), _validate.count(batch_size, "batch_size")
         rule = _validate.optimizer(optimizer, learning_rate, OPTIMIZERS).rule()
-        rows, labels, targets = self._data(X, y)
-        _validate.finite(rows, "X", self.dtype, self.input_scale)
+        data = self._data(X, y)
+        _validate.finite(data[0], "X", self.dtype, self.input_scale)
+        validation = None
         if validation_data is not None:
-            X_val, y_val = _validate.validation_pair(validation_data)
-            _validate.finite(self._data(X_val, y_val)[0], "X of validation_data", self.dtype, self.input_scale)
+            validation = self._data(*_validate.validation_pair(validation_data), " of validation_data")
+            _validate.finite(validation[0], "X of validation_data", self.dtype, self.input_scale)
+        samples = len(data[0])
         moments = _arrays.zeros(2 * self._params.size, self.dtype).reshape(2, -1)
         history: dict[str, list[float]] = {}
         taken = 0
-        for _ in _progress.epochs(epochs, verbose, history):
-            start = time.perf_counter()
-            order = self.rng.permutation(len(rows)).astype(np.intp, copy=False) if shuffle else None
-            loss, accuracy, steps = self._steps(rows, labels, targets, order, batch_size, rule, moments, taken)
-            taken += steps
-            seconds = time.perf_counter() - start
-            figures = {"loss": loss, **({} if labels is None else {"accuracy": accuracy})}
-            if validation_data is not None:
-                figures.update((f"val_{name}", value) for name, value in self.evaluate(X_val, y_val).items())
-            for name, value in (*figures.items(), ("seconds", seconds)):
-                history.setdefault(name, []).append(value)
+        with self._alone():
+            for _ in _progress.epochs(epochs, verbose, history):
+                start = time.perf_counter()
+                order = self.rng.permutation(samples).astype(np.intp, copy=False) if shuffle else None
+                loss, accuracy, steps = self._steps(data, order, batch_size, rule, moments, taken)
+                taken += steps
+                seconds = time.perf_counter() - start
+                figures = {"loss": loss, **({} if data[1] is None else {"accuracy": accuracy})}
+                if validation is not None:
+                    figures.update((f"val_{name}", value) for name, value in self._measure(validation).items())
+                for name, value in (*figures.items(), ("seconds", seconds)):
+                    history.setdefault(name, []).append(value)
         return history
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -464,8 +483,13 @@ class NeuralNetwork:
         return model_file.load(cls, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Of the rest some cannot be copied (the lock), and some follows from these.
-        return {name: self.__dict__[name] for name in ("loss", "dtype", "rng", "input_scale", "_layers")}
+        # Of the rest some cannot be copied (the lock), and some follows from the layers.
+        derived = ("_training", "_process", "_work", "_sizes", "_activations", "_params")
+        return {name: value for name, value in self.__dict__.items() if name not in derived}
+
+    def __copy__(self) -> Self:
+        # Two networks cannot share layers, whose parameters lie in the network's own array.
+        return copy.deepcopy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -72,7 +72,7 @@ class Adam:
     beta2 : float, default 0.999
         Decay of the mean of its square, in [0, 1).
     epsilon : float, default 1e-08
-        Added to the root of that mean.
+        Added to the root of that mean; at least 1e-30.
 
     Raises
     ------
@@ -101,7 +101,9 @@ class Adam:
         tuple
             Kind, learning rate, beta1, beta2, epsilon, weight decay and False.
         """
-        decay = getattr(self, "weight_decay", 0.0)
+        return self._with_decay(0.0)
+
+    def _with_decay(self, decay: float) -> Rule:
         return core.OPTIMIZERS["adam"], self.learning_rate, self.beta1, self.beta2, self.epsilon, decay, False
 
 
@@ -119,7 +121,7 @@ class AdamW(Adam):
     beta2 : float, default 0.999
         Decay of the mean of its square, in [0, 1).
     epsilon : float, default 1e-08
-        Added to the root of that mean.
+        Added to the root of that mean; at least 1e-30.
     weight_decay : float, default 0.01
         Before each step every parameter, biases too, is multiplied by ``1 - learning_rate * weight_decay``.
 
@@ -134,6 +136,17 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 0.01
+
+    def rule(self) -> Rule:
+        """
+        Return the settings as the compiled core takes them.
+
+        Returns
+        -------
+        tuple
+            Kind, learning rate, beta1, beta2, epsilon, weight decay and False.
+        """
+        return self._with_decay(self.weight_decay)
 
 
 Optimizer = SGD | Adam

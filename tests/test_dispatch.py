@@ -105,6 +105,7 @@ nn.train(X, y, 0.1)
 warnings.simplefilter("ignore")  # that a process with threads forks is the point
 child = os.fork()
 if child == 0:
+    cmlp.set_num_threads(2)
     nn.train(X, y, 0.1)
     os._exit(cmlp.get_num_threads())
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), cmlp.get_num_threads())
@@ -115,7 +116,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), cmlp.get_num_threads()
 def test_one_network_is_trained_by_one_thread_at_a_time(rng):
     nn = cmlp.NeuralNetwork()
     nn.add_layer(3, 2, "softmax")
-    with nn._training, pytest.raises(RuntimeError, match="another thread is training this network"):
+    with nn._alone(), pytest.raises(RuntimeError, match="another thread is training this network"):
         nn.train(rng.normal(size=(3, 4)), [0, 1, 0, 1], 0.1)
 
 

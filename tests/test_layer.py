@@ -36,6 +36,17 @@ def test_steps_by_hand_equal_the_reference(dtype, rng, hidden):
         np.testing.assert_allclose(layer.biases, b, rtol=1e-4, atol=1e-5 if dtype == np.float32 else 1e-13)
 
 
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("neurons", [1, 8, 15, 16, 32])
+@pytest.mark.parametrize("m", [1, 5])
+def test_z_and_its_activation_are_two_arrays(dtype, rng, neurons, m):
+    layer = DenseLayer(4, neurons, "sigmoid", dtype=dtype, rng=rng)
+    X = rng.normal(size=(4, m))
+    z, a = layer.forward_pass(X)
+    np.testing.assert_allclose(z, layer.weights @ X, rtol=1e-5)
+    np.testing.assert_allclose(a, reference.sigmoid(layer.weights @ X), rtol=1e-5)
+
+
 def test_the_gradient_handed_on_is_that_of_before_the_step(rng):
     layer = DenseLayer(3, 2, "identity", dtype="float64", rng=0, input_activation="tanh")
     weights, z, dz = layer.weights.copy(), rng.normal(size=(3, 4)), rng.normal(size=(2, 4))

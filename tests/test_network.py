@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cmlp
-from cmlp import SGD, DenseLayer, NeuralNetwork, cross_entropy, mean_squared_error, one_hot, reLU, relu, softmax
+from cmlp import SGD, Adam, DenseLayer, NeuralNetwork, cross_entropy, mean_squared_error, one_hot, reLU, relu, softmax
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", ">f4", ">i4", ">f8", ">u2"]
 
@@ -94,7 +94,7 @@ def test_repr_is_a_table(dtype):
     assert repr(NeuralNetwork()).splitlines()[-1].split() == ["total", "0"]
 
 
-COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda nn: pickle.loads(pickle.dumps(nn))}
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda nn: pickle.loads(pickle.dumps(nn))}
 
 
 @pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
@@ -112,6 +112,15 @@ def test_copies_are_equal_and_independent(data, duplicate):
     assert not same(nn, state(other))
     other.add_layer(3, 2, "softmax")
     assert len(nn.layers) == 2
+
+
+def test_a_copy_of_a_subclass_keeps_what_it_has():
+    class Named(NeuralNetwork):
+        name = "none"
+
+    nn = Named()
+    nn.name = "digits"
+    assert copy.deepcopy(nn).name == "digits"
 
 
 def test_a_layer_can_be_copied_alone():
@@ -272,6 +281,8 @@ BAD_INPUTS = {
     "label negative": (X_GOOD, np.array([0, -1, 2, 3]), ValueError, "labels from 0 to 2, got -1"),
     "label is no integer": (X_GOOD, np.array([0.0, 1.0, 2.0, 0.0]), TypeError, "integer labels, got float64"),
     "label is text": (X_GOOD, np.array(list("abca")), TypeError, "y must hold"),
+    "no y": (X_GOOD, None, TypeError, "y must hold .* got object"),
+    "masked": (np.ma.masked_array(np.ones((6, 4)), mask=True), Y_GOOD, TypeError, "X is masked"),
     "not one-hot": (X_GOOD, np.ones((3, 4)), ValueError, "must be one-hot"),
     "nan in y": (X_GOOD, np.full((3, 4), nan), ValueError, "y holds NaN"),
 }
@@ -304,7 +315,7 @@ def test_bad_input_is_refused_and_changes_nothing(case, method):
 @pytest.mark.parametrize("shape", [(4,), (4, 2), (3, 4), (1, 4)])
 def test_regression_refuses_targets_of_another_shape(shape):
     nn = make(sizes=(6, 2), loss="mean_squared_error", output="identity")
-    with pytest.raises(ValueError, match=r"must have the outputs' shape \(2, 4\).*one_hot"):
+    with pytest.raises(ValueError, match=r"outputs' shape \(2, 4\), got .*(one_hot|y.T)"):
         nn.train(X_GOOD, np.ones(shape), 0.1)
     with pytest.raises(ValueError, match="y holds infinity"):
         nn.train(X_GOOD, np.full((2, 4), inf), 0.1)
@@ -317,6 +328,20 @@ def test_binary_targets_lie_between_0_and_1():
 
 
 CALLS = {
+    "scale is 0 in float32": (lambda _: NeuralNetwork(input_scale=1e-300), ValueError, "input_scale must be finite"),
+    "scale is infinite in float32": (
+        lambda _: NeuralNetwork(input_scale=1e300),
+        ValueError,
+        "input_scale must be finite",
+    ),
+    "activation is an array": (lambda nn: nn.add_layer(3, 2, np.zeros(3)), ValueError, "'identity', 'relu'"),
+    "dtype is None": (lambda _: NeuralNetwork(dtype=None), ValueError, "'float32', 'float64', got 'None'"),
+    "epsilon": (lambda _: Adam(epsilon=1e-60), ValueError, "epsilon must be finite, at least 1e-30"),
+    "validation y": (
+        lambda nn: nn.fit(X_GOOD, Y_GOOD, validation_data=(X_GOOD, [0, 1])),
+        ValueError,
+        "y of validation_data must hold 4 labels",
+    ),
     "no layers": (lambda _: NeuralNetwork().predict(X_GOOD), ValueError, "no layers: add one with add_layer"),
     "sizes do not meet": (lambda nn: nn.add_layer(4, 2, "relu"), ValueError, "input_size must be 3.*got 4"),
     "size 0": (lambda nn: nn.add_layer(3, 0, "relu"), ValueError, "nr_neurons must be at least 1"),
@@ -329,7 +354,7 @@ CALLS = {
     "no dtype": (lambda _: NeuralNetwork(dtype="single precision"), ValueError, "dtype must be"),
     "rng": (lambda _: NeuralNetwork(rng="seed"), TypeError, "rng, if it is a seed"),
     "negative rng": (lambda _: NeuralNetwork(rng=-1), ValueError, "at least 0"),
-    "scale": (lambda _: NeuralNetwork(input_scale=0), ValueError, "input_scale must be finite, more than 0"),
+    "scale": (lambda _: NeuralNetwork(input_scale=0), ValueError, "input_scale must be finite, at least 1.17"),
     "epochs": (lambda nn: nn.fit(X_GOOD, Y_GOOD, epochs=0), ValueError, "epochs must be at least 1, got 0"),
     "batch": (lambda nn: nn.fit(X_GOOD, Y_GOOD, batch_size=1.5), TypeError, "batch_size must be a whole number"),
     "optimizer": (lambda nn: nn.fit(X_GOOD, Y_GOOD, optimizer="rmsprop"), ValueError, "'sgd', 'adam', 'adamw'"),
@@ -388,13 +413,28 @@ def test_a_step_to_infinity_is_not_taken(rng, dtype, take):
         for _ in range(100):
             best = state(nn)
             step()
-    with pytest.raises(FloatingPointError, match=f"overflow {dtype}"):
+    with pytest.raises(FloatingPointError, match=f"not a finite {dtype}.*(no step was|not|back)"):
         step()
     assert all(np.isfinite(w).all() and np.isfinite(b).all() for w, b in state(nn))
     if take == "train":
         assert same(nn, best)
     else:
         assert np.isfinite(nn.evaluate(X, y)["loss"])  # the step that led there was taken back
+
+
+@pytest.mark.parametrize("batch_size", [10, 40, 10**30])
+def test_a_step_is_taken_back_from_the_next_epoch_too(rng, batch_size):
+    X, y = rng.normal(size=(6, 40)) * 1e3, rng.normal(size=(2, 40))
+    nn = make(sizes=(6, 4, 2), loss="mean_squared_error", output="identity")
+    with pytest.raises(FloatingPointError, match=r"step \d+ (led to a loss|would lead)"):
+        nn.fit(X, y, epochs=100, batch_size=batch_size, optimizer=SGD(1e3))
+    assert np.isfinite(nn.evaluate(X, y)["loss"])
+
+
+def test_targets_beyond_the_networks_type_are_refused():
+    nn = make(sizes=(6, 2), loss="mean_squared_error", output="identity")
+    with pytest.raises(ValueError, match=r"y holds 1e.300, too large for float32"):
+        nn.evaluate(X_GOOD, np.full((2, 4), 1e300))
 
 
 def test_prediction_passes_on_what_is_not_finite_in_the_weights(data):

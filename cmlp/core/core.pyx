@@ -18,7 +18,7 @@ include "train.pyx"
 cdef enum:
     PACKING_PAYS = 64                    # samples of a pass for which the parameters are first put in panels
 
-STATUSES = {"done": DONE, "bad_input": BAD_INPUT, "bad_loss": BAD_LOSS, "bad_step": BAD_STEP}
+STATUSES = {"done": DONE, "bad_loss": BAD_LOSS, "bad_start": BAD_START, "bad_step": BAD_STEP}
 
 
 def tile_shape(const floating[::1] like):
@@ -124,7 +124,7 @@ def work_size(const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_
     cdef Py_ssize_t count = parameter_count(&net, p)
     if training:
         count += turned_count(&net, p) + (1 + most_shards(&net, samples, p)) * count
-    return count + threads * space_count(&net, samples, p)
+    return count + min(threads, MAX_THREADS if training else MAX_SHARDS) * space_count(&net, samples, p)
 
 
 def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] sizes, const int[::1] activations, int loss,
@@ -132,7 +132,8 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
         const Py_ssize_t[::1] labels=None, targets=None):
     """One pass forward: outputs := those of the last layer; or classes := the index of the largest; or the loss.
 
-    Returns the sum of the samples' losses, how many classes are right, and whether the first layer's z is finite throughout.
+    Returns the sum of the samples' losses, how many classes are right, and whether the first layer's z is finite, as far as
+    what x holds shows in it.
     """
     cdef View inputs = View(x), wanted = View(x if targets is None else targets)
     cdef Job job
@@ -140,6 +141,8 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
     cdef const floating* w = &params[0]
     cdef floating* none = NULL
     cdef Tally sum
+    if inputs.buffer.shape[1] != sizes[0] or work.shape[0] < work_size(sizes, activations, m, threads, False, params):
+        raise ValueError("x must have a column for each input, and work as many elements as work_size says")
     job.net, job.x, job.targets, job.scale, job.order = net_of(sizes, activations, loss), inputs.table, wanted.table, scale, NULL
     job.labels = NULL
     if labels is not None:
@@ -171,7 +174,8 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
     """params := those after one step for each batch of samples, in order.
 
     rule: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov. taken: steps that the moments have
-    seen. Ends before a step whose loss is not finite, with the parameters from before the step that led there.
+    seen; if there are any, work is that of the call before. Ends at a step whose loss is not finite, with the parameters from
+    before the step that led there, even if that was the last one of the call before.
     Returns the sum of the samples' losses, how many classes were right, the steps taken and a status.
     """
     cdef View inputs = View(x), wanted = View(x if targets is None else targets)
@@ -179,6 +183,8 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
     cdef Run steps
     cdef Py_ssize_t m = inputs.buffer.shape[0]
     cdef const floating* like = &params[0]
+    if inputs.buffer.shape[1] != sizes[0] or work.shape[0] < work_size(sizes, activations, min(batch, m), threads, True, params):
+        raise ValueError("x must have a column for each input, and work as many elements as work_size says")
     job.net, job.x, job.targets, job.scale = net_of(sizes, activations, loss), inputs.table, wanted.table, scale
     job.labels = job.order = NULL
     if labels is not None:
@@ -205,4 +211,6 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
             with parallel(num_threads=threads):
                 train_thread(&job, &steps, threadid(), like)
         unpack_layers(&job.net, &params[0], <floating*> steps.current)
+        if steps.other == &work[0]:      # where the next call does not expect it
+            memcpy(&work[count], &work[0], count * sizeof(floating))
     return steps.sum.loss, steps.sum.correct, steps.steps, steps.ended

@@ -21,8 +21,8 @@ cdef extern from *:
 
 
 def x86_64_level():
-    """The highest x86-64 microarchitecture level, 1 to 4, that the processor and the system run; 0 on other processors."""
+    """The highest x86-64 microarchitecture level from 2 to 4 that the processor and the system run; 0 if they run none."""
     level = 0
     while level < 4 and supports_x86_64(max(level + 1, 2)):
-        level += 1
+        level = max(level + 1, 2)
     return level

@@ -7,7 +7,7 @@
 # one after the other. A row-major matrix has step = one panel's width and ld = its row; a packed one has step = rows * width
 # and ld = 0, so that a block of its rows is one run of memory. A matrix of one panel is both.
 #
-# Order: blocks of rows, blocks of k, panels, tiles. A panel's block stays in the L1 cache while the rows of a pass over it, and
+# Order: blocks of rows, blocks of k, panels, tiles. A panel's block stays in or near the L1 cache while the rows of a pass over it, and
 # a block of rows of y in the L2 cache while k goes by.
 #
 # Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each block of k one
@@ -26,7 +26,7 @@ cdef enum:
     LINE_BYTES = 64                      # a cache line: what rows of our own arrays are padded to
     PANEL_BYTES = 128                    # a whole number of tiles for every instruction set
     PANEL_FLOATS = 32
-    K_BLOCK = 256                        # of k in one go: a panel's rows and those of a few rows of a fit into the L1 cache
+    K_BLOCK = 256                        # of k in one go: a panel's rows are 32 KiB, about an L1 cache
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 252                      # of a that are used on one panel after another
     BLOCK_BYTES = 393216                 # of y that stays in the L2 cache from one block of k to the next

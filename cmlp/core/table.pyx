@@ -2,7 +2,6 @@
 #
 # A table has one sample a row, m rows of n columns.   order: which rows, in the order of their use; NULL: first, first + 1, ...
 from libc.math cimport INFINITY, NAN, ldexp
-from libc.stdlib cimport labs
 
 cdef enum:
     ROWS_AT_ONCE = 16                    # of a table whose columns are runs of memory: a cache line of floats
@@ -76,7 +75,7 @@ cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssiz
     cdef Py_ssize_t down = table.rows_apart, across = table.columns_apart
     cdef bint plain = across == sizeof(number) and not table.swapped, halves = table.kind == c'e'
     cdef const char* at
-    if order == NULL and labs(down) < labs(across):
+    if order == NULL and (down if down > 0 else -down) < (across if across > 0 else -across):
         for i from 0 <= i < m by ROWS_AT_ONCE:
             rows = min(m - i, ROWS_AT_ONCE)
             for j in range(n):

@@ -8,6 +8,7 @@
 cdef enum:
     MAX_SHARDS = 32
     MAX_THREADS = 256
+    STEP_PIECE = 256                     # parameters that stay in the L1 cache with all that a step reads of them
     FEWEST_ROWS = 16                     # in a block, if there are samples enough
     FEWEST_BLOCKS = 4
     PASS_BYTES = 393216                  # of a block and its activations: with a network's parameters inside 1 MiB of L2
@@ -21,9 +22,9 @@ cdef enum want:
 
 cdef enum status:
     DONE
-    BAD_INPUT                            # the first layer's z is not finite
-    BAD_LOSS
-    BAD_STEP                             # a parameter would not be finite
+    BAD_LOSS                             # it is not finite: the step that led there has been taken back
+    BAD_START                            # it was not from the start: there was no such step
+    BAD_STEP                             # a parameter would not be finite: the step has not been taken
 
 cdef struct Net:
     Py_ssize_t layers
@@ -39,7 +40,7 @@ cdef struct Plan:
 cdef struct Tally:                       # of one shard
     double loss
     Py_ssize_t correct
-    bint finite
+    bint finite                          # whether z of the first layer is, as far as it shows what x holds
 
 cdef struct Job:
     Net net
@@ -260,7 +261,7 @@ cdef struct Run:                         # steps over mini-batches
     Py_ssize_t batch
     Py_ssize_t taken                     # steps before this run
     void* current                        # parameters, packed
-    void* other                          # room for those after the next step; then those before it
+    void* other                          # those before the last step, and room for those after the next
     void* moment1
     void* moment2
     void* turned
@@ -280,8 +281,8 @@ cdef bint step_slice(Run* run, floating* after, const floating* p, Py_ssize_t co
     cdef const floating* more
     cdef floating share = 1. / m
     cdef bint finite = True
-    for i from begin <= i < end by K_BLOCK:
-        size = min(end - i, K_BLOCK)
+    for i from begin <= i < end by STEP_PIECE:
+        size = min(end - i, STEP_PIECE)
         for s in range(1, shards):
             more = g + s * count
             for q in range(i, i + size):
@@ -324,8 +325,9 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
         barrier(&run.team, threads)
         now = total(job, &p)
         if not now.finite or now.loss - now.loss != 0:
-            ended = BAD_LOSS if now.finite else BAD_INPUT
-            if steps > 0:                # the step before this one led here: take it back
+            ended = BAD_START
+            if run.taken + steps > 0:    # the step before this one led here: take it back
+                ended = BAD_LOSS
                 steps -= 1
                 current, other = other, current
             break
