@@ -113,7 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     add = command("train", _train, "train a classifier on a CSV file, and test it on rows set aside")
     add("file", metavar="FILE", help="one sample a row, with a column of labels: 0, 1, 2, ...")
     for name, text, settings in (
-        ("hidden", "neurons of the hidden layers; without a number, none", {"type": partial(_whole, 1), "nargs": "*"}),
+        (
+            "hidden",
+            "neurons of the hidden layers, given after FILE; without a number, none",
+            {"type": partial(_whole, 1), "nargs": "*"},
+        ),
         ("activation", f"of the hidden layers: {', '.join(hidden)}", {"choices": hidden, "metavar": "NAME"}),
         ("epochs", "passes over the training samples", {"type": partial(_whole, 1)}),
         ("batch_size", "samples of a step", {"type": partial(_whole, 1)}),
