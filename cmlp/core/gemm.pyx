@@ -7,8 +7,8 @@
 # one after the other. A row-major matrix has step = one panel's width and ld = its row; a packed one has step = rows * width
 # and ld = 0, so that a block of its rows is one run of memory. A matrix of one panel is both.
 #
-# Order: blocks of rows, blocks of k, panels, tiles. A panel's block stays in or near the L1 cache while the rows of a pass over it, and
-# a block of rows of y in the L2 cache while k goes by.
+# Order: blocks of rows, blocks of k, panels, tiles. A panel's block stays in or near the L1 cache while the rows of a pass over
+# it, and a block of rows of y in the L2 cache while k goes by.
 #
 # Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each block of k one
 # chain of multiply-adds from 0 in the order of k, and these chains added to c in order. Hence the same bits in any batch.
