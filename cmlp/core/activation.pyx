@@ -1,7 +1,7 @@
 # What a layer does to z = x @ w + b: y := f(z) in place, and dz := dy * f'(z) with f' read off y, so that z need not be kept.
 #
 # m rows of n columns, ld apart. Functions of one number run over the padding as well: one loop without a tail.
-from libc.math cimport exp as exp_double, expf, log1p as log1p_double, log1pf, log as log_double, logf, tanh as tanh_double, tanhf
+from libc.math cimport exp as exp_double, log1p as log1p_double, log1pf, log as log_double, logf, rintf, tanh as tanh_double, tanhf
 
 cdef enum activation:
     IDENTITY
@@ -13,8 +13,36 @@ cdef enum activation:
 ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "softmax": SOFTMAX}
 
 
+cdef inline float power_of_two(int n) noexcept nogil:
+    """2^n, for -126 <= n <= 127, by its bits"""
+    cdef int bits = (n + 127) << 23
+    cdef float power
+    memcpy(&power, &bits, sizeof(power))
+    return power
+
+
+cdef inline float exp_float(float x) noexcept nogil:
+    """exp(x) = 2^n exp(r), |r| <= log(2) / 2. The polynomial is that of the Cephes library's expf.
+
+    Without calls and branches, so that loops over it are vectorised. log(2) is subtracted in two parts, and 2^n multiplied in
+    two, since n reaches beyond the exponents of normal numbers on both sides.
+    """
+    cdef float bounded = 89 if x > 89 else -105 if x < -105 else x        # beyond, it is infinity or 0; NaN stays NaN
+    cdef float whole = rintf(bounded * <float> 1.44269504), p, r
+    cdef int n = <int> whole
+    r = bounded - whole * <float> 0.693359375
+    r = r + whole * <float> 2.12194440e-4
+    p = <float> 1.9875691500e-4 * r + <float> 1.3981999507e-3
+    p = p * r + <float> 8.3334519073e-3
+    p = p * r + <float> 4.1665795894e-2
+    p = p * r + <float> 1.6666665459e-1
+    p = p * r + <float> 5.0000001201e-1
+    p = p * (r * r) + r + 1
+    return p * power_of_two(n // 2) * power_of_two(n - n // 2)
+
+
 cdef inline floating exp(floating x) noexcept nogil:
-    return expf(x) if floating is float else exp_double(x)
+    return exp_float(x) if floating is float else exp_double(x)
 
 
 cdef inline floating tanh(floating x) noexcept nogil:
@@ -43,6 +71,7 @@ cdef inline floating softmax(floating* y, Py_ssize_t n) noexcept nogil:
         largest = max(largest, y[j])
     for j in range(n):
         y[j] = exp(y[j] - largest)
+    for j in range(n):
         total += y[j]
     for j in range(n):
         y[j] /= total
