@@ -1,7 +1,8 @@
 # What a layer does to z = x @ w + b: y := f(z) in place, and dz := dy * f'(z) with f' read off y, so that z need not be kept.
 #
 # m rows of n columns, ld apart. Functions of one number run over the padding as well: one loop without a tail.
-from libc.math cimport exp as exp_double, log1p as log1p_double, log1pf, log as log_double, logf, rintf, tanh as tanh_double, tanhf
+from libc.math cimport exp as exp_double, log as log_double, log1p as log1p_double, tanh as tanh_double
+from libc.math cimport log1pf, logf, rintf, tanhf
 
 cdef enum activation:
     IDENTITY
