@@ -19,6 +19,13 @@ cdef extern from "vec.h" nogil:
     ctypedef double vd                   # the C compiler reads as operations on whole registers
     ctypedef void inlined                # the C compiler has no choice but to inline what returns it
     void prefetch(const void* address)
+    ctypedef float quad                  # 16 bytes of them
+    ctypedef double pair
+    quad deal_quads_low(quad a, quad b)
+    quad deal_quads_high(quad a, quad b)
+    pair deal_pairs_low(pair a, pair b)
+    pair deal_pairs_high(pair a, pair b)
+    enum: HAS_SHUFFLES
     enum: TILE_ROWS                      # TILE_ROWS * TILE_VECTORS + TILE_VECTORS + 1 registers are in use
 
 cdef enum:
@@ -29,7 +36,7 @@ cdef enum:
     K_BLOCK = 256                        # of k in one go: a panel's rows are 32 KiB, about an L1 cache
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 252                      # of a that are used on one panel after another
-    BLOCK_BYTES = 393216                 # of y that stays in the L2 cache from one block of k to the next
+    ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory
     ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache
 
 cdef enum start:                         # what c is
@@ -159,14 +166,13 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
     cdef bint copies = n > 2 * width or apart * size % ALIAS_BYTES == 0
-    cdef Py_ssize_t row_block = min(max(BLOCK_BYTES // (n * size * WHOLE_TILES), 2) * WHOLE_TILES, MOST_ROWS)
+    # With a single panel there is nothing to come back for: a tile's rows are read from end to end.
+    cdef Py_ssize_t row_block = MOST_ROWS if n > width else TILE_ROWS
     cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
     cdef const floating* block
     cdef const floating* bj
     cdef const floating* cj
     cdef floating* yj
-    if n <= width:                       # there is nothing to come back for: a tile's rows are read from end to end
-        row_block = TILE_ROWS
     memset(zero, 0, sizeof(zero))
     for i from 0 <= i < m by row_block:
         rows = min(m - i, row_block)
@@ -196,27 +202,58 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 strip(yj, yld, cj, cld, block, ta, ra, ca, bj + p * bld, bld, rows, depth, columns)
 
 
+cdef inline void turn_square(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source) noexcept nogil:
+    """to := source.T, both of as many rows and columns as 16 bytes hold"""
+    cdef quad a, b, c, d, ac, bd
+    cdef pair p, q
+    if floating is float:
+        a, b = (<const quad*> source)[0], (<const quad*> (source + ld_source))[0]
+        c, d = (<const quad*> (source + 2 * ld_source))[0], (<const quad*> (source + 3 * ld_source))[0]
+        ac, bd = deal_quads_low(a, c), deal_quads_low(b, d)
+        (<quad*> to)[0], (<quad*> (to + ld_to))[0] = deal_quads_low(ac, bd), deal_quads_high(ac, bd)
+        ac, bd = deal_quads_high(a, c), deal_quads_high(b, d)
+        (<quad*> (to + 2 * ld_to))[0], (<quad*> (to + 3 * ld_to))[0] = deal_quads_low(ac, bd), deal_quads_high(ac, bd)
+    else:
+        p, q = (<const pair*> source)[0], (<const pair*> (source + ld_source))[0]
+        (<pair*> to)[0], (<pair*> (to + ld_to))[0] = deal_pairs_low(p, q), deal_pairs_high(p, q)
+
+
+cdef void turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+               Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to (rows, columns) := source, whose columns are runs of memory if rows_apart is 1: in squares then"""
+    cdef Py_ssize_t side = 16 // sizeof(floating), squares = 0, whole = rows // side * side, i, j, r
+    if HAS_SHUFFLES and rows_apart == 1:
+        squares = columns // side * side
+    for i from 0 <= i < whole by side:
+        for j from 0 <= j < squares by side:
+            turn_square(to + i * ld_to + j, ld_to, source + i + j * columns_apart, columns_apart)
+        for r in range(i, i + side):
+            for j in range(squares, columns):
+                to[r * ld_to + j] = source[r * rows_apart + j * columns_apart]
+    for r in range(whole, rows):
+        for j in range(columns):
+            to[r * ld_to + j] = source[r * rows_apart + j * columns_apart]
+
+
 cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floating* source,
                Py_ssize_t rows_apart, Py_ssize_t columns_apart, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """Rows first .. first + rows of `to`, packed panels of to_rows rows, := source; the padding := 0"""
-    cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to)
-    cdef Py_ssize_t i, j, q, r, wide, filled
-    cdef const floating* row
+    cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to), some = ROWS_TO_PACK if columns_apart == 1 else rows
+    cdef Py_ssize_t i, j, r, wide, filled, depth
     cdef floating* out
-    for j from 0 <= j < all_columns by width:
-        wide, filled = min(all_columns - j, width), min(columns - j, width)
-        out = to + j * to_rows + first * wide
-        for i in range(rows):
-            memset(out + i * wide + filled, 0, (wide - filled) * sizeof(floating))
-        if columns_apart == 1:
-            for i in range(rows):
-                memcpy(out + i * wide, source + i * rows_apart + j, filled * sizeof(floating))
-            continue
-        for i from 0 <= i < rows by line(to):            # a cache line of each column at a time
-            for q in range(filled):
-                row = source + i * rows_apart + (j + q) * columns_apart
-                for r in range(min(rows - i, line(to))):
-                    out[(i + r) * wide + q] = row[r * rows_apart]
+    cdef const floating* block
+    for i from 0 <= i < rows by some:
+        depth = min(rows - i, some)
+        for j from 0 <= j < all_columns by width:
+            wide, filled = min(all_columns - j, width), min(columns - j, width)
+            out, block = to + j * to_rows + (first + i) * wide, source + i * rows_apart + j * columns_apart
+            for r in range(depth):
+                memset(out + r * wide + filled, 0, (wide - filled) * sizeof(floating))
+            if columns_apart == 1:
+                for r in range(depth):
+                    memcpy(out + r * wide, block + r * rows_apart, filled * sizeof(floating))
+            else:
+                turn(out, wide, block, rows_apart, columns_apart, depth, filled)
 
 
 cdef void unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:

@@ -11,6 +11,30 @@ typedef double vd;
 #define TILE_ROWS 6
 #endif
 
+/* 16 bytes of floats and of doubles, which every instruction set has, and how two of them are dealt into one another:
+   a0 b0 a1 b1 ... Their first halves make the low one, their second halves the high one. */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define HAS_SHUFFLES 1
+#endif
+#endif
+#ifdef HAS_SHUFFLES
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
+#define deal_quads_low(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define deal_quads_high(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define deal_pairs_low(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define deal_pairs_high(a, b) __builtin_shufflevector(a, b, 1, 3)
+#else
+#define HAS_SHUFFLES 0
+typedef float quad;
+typedef double pair;
+#define deal_quads_low(a, b) (a)
+#define deal_quads_high(a, b) (a)
+#define deal_pairs_low(a, b) (a)
+#define deal_pairs_high(a, b) (a)
+#endif
+
 /* In place of void: a function whose body is to stand at each call, where some of what it is given is constant.
    And: that an address is soon to be read. */
 #if defined(__GNUC__)
