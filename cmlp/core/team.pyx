@@ -7,6 +7,7 @@ cdef extern from "vec.h" nogil:
     enum: HAS_OPENMP
     int team_size()                      # threads of the parallel region that this is called in
     void relax()                         # lets the processor know that this is a spin
+    void give_way()                      # lets another thread have this processor, if one wants it
     ctypedef struct pthread_mutex_t:
         pass
     ctypedef struct pthread_cond_t:
@@ -24,6 +25,7 @@ cdef extern from "vec.h" nogil:
 
 cdef enum:
     SPINS = 1000                         # ten or twenty microseconds
+    YIELDS = 4000                        # a few milliseconds
 
 cdef struct Team:
     int arrived
@@ -53,10 +55,13 @@ cdef void barrier(Team* team, int threads) noexcept nogil:
         pthread_cond_broadcast(&team.moved)
         pthread_mutex_unlock(&team.lock)
         return
-    for _spin in range(SPINS):
+    for _spin in range(SPINS + YIELDS):
         if __atomic_load_n(&team.passed, __ATOMIC_ACQUIRE) != passed:
             return
-        relax()
+        if _spin < SPINS:
+            relax()
+        else:
+            give_way()
     pthread_mutex_lock(&team.lock)
     while __atomic_load_n(&team.passed, __ATOMIC_ACQUIRE) == passed:
         pthread_cond_wait(&team.moved, &team.lock)

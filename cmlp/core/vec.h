@@ -61,13 +61,19 @@ typedef int pthread_mutex_t, pthread_cond_t;
 #define __atomic_add_fetch(number, value, order) (*(number) += (value))
 #endif
 
-/* That the thread is waiting in a loop. */
+/* That the thread is waiting in a loop; that another may have its processor. */
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 #define relax() __builtin_ia32_pause()
 #elif defined(__GNUC__) && defined(__aarch64__)
 #define relax() __asm__ volatile("yield")
 #else
 #define relax() (void)0
+#endif
+#if defined(__GNUC__)
+#include <sched.h>
+#define give_way() sched_yield()
+#else
+#define give_way() (void)0
 #endif
 
 /* How many threads run the parallel region that asks; without OpenMP, and where there are no locks, it is one. */

@@ -1,0 +1,1 @@
+"""Programs that measure cmlp: see README.md beside this file."""
