@@ -74,6 +74,8 @@ class NeuralNetwork:
     True
     """
 
+    _regime = "by_size"  # how steps go through the layers; the tests compare the ways
+
     def __init__(
         self,
         loss: str | Callable[..., Any] = cross_entropy,
@@ -156,10 +158,19 @@ class NeuralNetwork:
         self._layers.append(layer)
         self._reset()
 
-    def _work_for(self, samples: int, threads: int, training: bool) -> int:
+    def _work_for(self, samples: int, threads: int, wanted: str) -> int:
         """Elements that the core needs to work in."""
-        like = self._params
-        return int(core.work_size(self._sizes, self._activations, samples, threads, training, like))
+        return int(
+            core.work_size(
+                self._sizes,
+                self._activations,
+                samples,
+                threads,
+                core.WANTS[wanted],
+                core.REGIMES[self._regime],
+                self._params,
+            )
+        )
 
     def _rows(self, X: ArrayLike, name: str = "X") -> Array:
         """X with samples as rows."""
@@ -173,10 +184,10 @@ class NeuralNetwork:
         _validate.pair(self.loss, output.activation, output.neurons)
         return rows, *_validate.targets(y, len(rows), output.neurons, self.loss, self.dtype, f"y{of}")
 
-    def _pass(self, rows: Array, **wanted: Array | None) -> tuple[float, int]:
+    def _pass(self, rows: Array, what: str, **wanted: Array | None) -> tuple[float, int]:
         """One pass forward; returns the sum of the losses and the number of right classes."""
         threads = _threads.threads_for(len(rows) * self._params.size)
-        work = _arrays.empty(self._work_for(len(rows), threads, False), self.dtype)
+        work = _arrays.empty(self._work_for(len(rows), threads, what), self.dtype)
         loss, correct, finite = core.run(
             work,
             self._params,
@@ -213,7 +224,7 @@ class NeuralNetwork:
         """
         rows = self._rows(X)
         outputs = np.empty((len(rows), self._layers[-1].neurons), self.dtype)
-        self._pass(rows, outputs=outputs)
+        self._pass(rows, "outputs", outputs=outputs)
         return outputs.T
 
     def predict(self, X: ArrayLike) -> Array:
@@ -239,7 +250,7 @@ class NeuralNetwork:
             return self.forward(X)
         rows = self._rows(X)
         classes = np.empty(len(rows), np.intp)
-        self._pass(rows, classes=classes)
+        self._pass(rows, "classes", classes=classes)
         return classes
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
@@ -268,7 +279,7 @@ class NeuralNetwork:
 
     def _measure(self, data: Data) -> dict[str, float]:
         rows, labels, targets = data
-        loss, correct = self._pass(rows, labels=labels, targets=targets)
+        loss, correct = self._pass(rows, "loss", labels=labels, targets=targets)
         return {"loss": loss / len(rows), **({} if labels is None else {"accuracy": correct / len(rows)})}
 
     def train(self, X: ArrayLike, y: ArrayLike, learning_rate: float) -> float:
@@ -323,7 +334,7 @@ class NeuralNetwork:
         rows, labels, targets = data
         batch = min(batch, len(rows))
         threads = _threads.threads_for(batch * self._params.size)
-        size = self._work_for(batch, threads, True)
+        size = self._work_for(batch, threads, "gradient")
         if self._work.size < size:
             self._work = _arrays.empty(size, self.dtype)
         loss, correct, steps, status = core.train(
@@ -336,6 +347,7 @@ class NeuralNetwork:
             rows,
             self.input_scale,
             threads,
+            core.REGIMES[self._regime],
             batch,
             rule,
             taken,

@@ -143,19 +143,36 @@ def threads():
 
 
 @pytest.mark.usefixtures("use_core")
-@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (50, 64, 64, 2), (100, 130, 5)])
+@pytest.mark.parametrize("hidden", ["relu", "softmax"])
+@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (50, 64, 64, 2), (100, 330, 260, 5), (5, 3)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_same_bits_for_any_threads_and_run(dtype, threads, monkeypatch, sizes, optimizer):
+def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, hidden, sizes, optimizer):
     monkeypatch.setattr("cmlp._threads.WORK_PER_THREAD", 1)
     X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=1300, sizes=sizes)
-    activations = (*("relu",) * (len(sizes) - 2), "softmax")
+    activations = (*(hidden,) * (len(sizes) - 2), "softmax")
     results = []
-    for number in (1, 2, 3, 4, 1):
-        threads(number)
-        nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
-        nn.fit(X, y, epochs=2, batch_size=130, optimizer=optimizer)  # 20 steps
-        results.append((nn._params.tobytes(), nn.predict(X).tobytes(), nn.evaluate(X, y)["loss"]))
+    for regime in core.REGIMES:
+        for number in (1, 2, 3, 4, 7, 1):
+            threads(number)
+            nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
+            nn._regime = regime
+            nn.fit(X, y, epochs=2, batch_size=130, optimizer=optimizer)  # 20 steps
+            results.append((nn._params.tobytes(), nn.predict(X).tobytes(), nn.evaluate(X, y)["loss"]))
     assert len(set(results)) == 1
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("regime", core.REGIMES)
+@pytest.mark.parametrize("sizes", [(33, 70, 129, 40, 3), (300, 512, 2)])
+def test_both_regimes_equal_the_reference(dtype, rng, regime, sizes):
+    X, y, Y = problem(rng, "cross_entropy", m=701, sizes=sizes)
+    activations = (*("tanh", "softmax", "relu")[: len(sizes) - 2], "softmax")
+    nn, oracle = network(rng, "cross_entropy", sizes, activations, dtype)
+    nn._regime = regime
+    for _ in range(3):
+        nn.train(X, y, 0.1)
+        oracle.train(X.astype(dtype), Y.astype(dtype), 0.1)
+    assert distance(nn, oracle) < (1e-11 if dtype == np.float64 else 1e-5)
 
 
 @pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (100, 300, 200, 5)])

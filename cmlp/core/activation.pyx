@@ -1,6 +1,6 @@
 # What a layer does to z = x @ w + b: y := f(z) in place, and dz := dy * f'(z) with f' read off y, so that z need not be kept.
 #
-# m rows of n columns, ld apart. Functions of one number run over the padding as well: one loop without a tail.
+# m rows of n numbers, ld apart. Functions of one number run over `columns` of each row, the padding as well.
 from libc.math cimport exp as exp_double, log as log_double, log1p as log1p_double, tanh as tanh_double
 from libc.math cimport log1pf, logf, rintf, tanhf
 
@@ -79,40 +79,50 @@ cdef inline floating softmax(floating* y, Py_ssize_t n) noexcept nogil:
     return largest + log(total)
 
 
-cdef void activate(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, int kind) noexcept nogil:
+cdef void activate(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld, int kind) noexcept nogil:
     """y := f(y)"""
-    cdef Py_ssize_t i
-    if kind == RELU:
-        for i in range(m * ld):
-            y[i] = 0 if y[i] < 0 else y[i]              # this way round NaN stays NaN
-    elif kind == SIGMOID:
-        for i in range(m * ld):
-            y[i] = sigmoid(y[i])
-    elif kind == TANH:
-        for i in range(m * ld):
-            y[i] = tanh(y[i])
-    elif kind == SOFTMAX:
-        for i in range(m):
-            softmax(y + i * ld, n)
+    cdef Py_ssize_t i, j
+    cdef floating* row
+    if columns == ld and kind != SOFTMAX:               # one loop without a tail
+        m, columns = 1, m * ld
+    for i in range(m):
+        row = y + i * ld
+        if kind == RELU:
+            for j in range(columns):
+                row[j] = 0 if row[j] < 0 else row[j]    # this way round NaN stays NaN
+        elif kind == SIGMOID:
+            for j in range(columns):
+                row[j] = sigmoid(row[j])
+        elif kind == TANH:
+            for j in range(columns):
+                row[j] = tanh(row[j])
+        elif kind == SOFTMAX:
+            softmax(row, n)
 
 
-cdef void activate_backward(floating* d, const floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, int kind) noexcept nogil:
+cdef void activate_backward(floating* d, const floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld,
+                            int kind) noexcept nogil:
     """d := d * f'(z), where y = f(z)"""
     cdef Py_ssize_t i, j
     cdef floating dot
-    if kind == RELU:
-        for i in range(m * ld):
-            d[i] = d[i] if y[i] > 0 else 0
-    elif kind == SIGMOID:
-        for i in range(m * ld):
-            d[i] *= y[i] * (1 - y[i])
-    elif kind == TANH:
-        for i in range(m * ld):
-            d[i] *= 1 - y[i] * y[i]
-    elif kind == SOFTMAX:                               # dz = y * (dy - dy . y), row by row
-        for i in range(m):
+    cdef floating* dr
+    cdef const floating* yr
+    if columns == ld and kind != SOFTMAX:
+        m, columns = 1, m * ld
+    for i in range(m):
+        dr, yr = d + i * ld, y + i * ld
+        if kind == RELU:
+            for j in range(columns):
+                dr[j] = dr[j] if yr[j] > 0 else 0
+        elif kind == SIGMOID:
+            for j in range(columns):
+                dr[j] *= yr[j] * (1 - yr[j])
+        elif kind == TANH:
+            for j in range(columns):
+                dr[j] *= 1 - yr[j] * yr[j]
+        elif kind == SOFTMAX:                           # dz = y * (dy - dy . y)
             dot = 0
             for j in range(n):
-                dot += d[i * ld + j] * y[i * ld + j]
+                dot += dr[j] * yr[j]
             for j in range(n):
-                d[i * ld + j] = y[i * ld + j] * (d[i * ld + j] - dot)
+                dr[j] = yr[j] * (dr[j] - dot)

@@ -15,6 +15,8 @@ LOSSES: dict[str, int]
 PAIRS: dict[str, tuple[str, ...]]
 OPTIMIZERS: dict[str, int]
 STATUSES: dict[str, int]
+REGIMES: dict[str, int]
+WANTS: dict[str, int]
 
 def tile_shape(like: Array) -> tuple[int, int, int]: ...
 def padded_columns(n: int, like: Array) -> int: ...
@@ -23,7 +25,7 @@ def matmul(y: Array, a: Array, b: Array, bias: Array | None, accumulate: bool, w
 def matmul_work(k: int, n: int, like: Array) -> int: ...
 def activate_rows(y: Array, activation: int) -> None: ...
 def work_size(
-    sizes: Sizes, activations: NDArray[np.intc], samples: int, threads: int, training: bool, like: Array
+    sizes: Sizes, activations: NDArray[np.intc], samples: int, threads: int, wanted: int, forced: int, like: Array
 ) -> int: ...
 def run(
     work: Array,
@@ -49,6 +51,7 @@ def train(
     x: Array,
     scale: float,
     threads: int,
+    forced: int,
     batch: int,
     rule: tuple[int, float, float, float, float, float, bool],
     taken: int,

@@ -3,6 +3,7 @@
 # Parameters are one flat array. A layer of k inputs and n outputs takes (k + 1) rows, each padded to whole cache lines: k of
 # weights, one of biases. X has one sample a row. work: room for the kernels, which allocate nothing; see work_size.
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
+from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 from cython.parallel cimport parallel, threadid
 
@@ -13,12 +14,18 @@ include "optimizer.pyx"
 include "table.pyx"
 include "dense.pyx"
 include "team.pyx"
+include "net.pyx"
+include "fused.pyx"
+include "step.pyx"
+include "wide.pyx"
 include "train.pyx"
 
 cdef enum:
     PACKING_PAYS = 64                    # samples of a pass for which the parameters are first put in panels
 
 STATUSES = {"done": DONE, "bad_loss": BAD_LOSS, "bad_start": BAD_START, "bad_step": BAD_STEP}
+WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADIENT}
+REGIMES = {"fused": FUSED, "wide": WIDE, "by_size": BY_SIZE}
 
 
 def tile_shape(const floating[::1] like):
@@ -99,7 +106,7 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
             pack(packed, k + 1, k, &bias[0], 0, bias.strides[0] // size, 1, n)
         product(&y[0, 0], width, y.strides[0] // size, &a[0, 0] if k > 0 else packed,
                 1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
-                packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, packed + (k + 1) * wide)
+                packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, K_BLOCK, packed + (k + 1) * wide)
 
 
 def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):
@@ -113,18 +120,77 @@ def activate_rows(floating[:, ::1] y, int activation):
         raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation}")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
-            activate(&y[0, 0], y.shape[0], y.shape[1], y.shape[1], activation)
+            activate(&y[0, 0], y.shape[0], y.shape[1], y.shape[1], y.shape[1], activation)
 
 
-def work_size(const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_t samples, int threads, bint training,
+cdef bint signalled(void* caught) noexcept nogil:
+    """Lets Python handle the signals that have come in the meantime, and keeps what their handlers raise"""
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<list> caught).append(error)
+            return True
+    return False
+
+
+cdef inline Py_ssize_t loss_room(Py_ssize_t m, const floating* like) noexcept nogil:
+    """Elements that the losses of m samples take"""
+    return padded((m * <Py_ssize_t> sizeof(double) + sizeof(floating) - 1) // sizeof(floating), like)
+
+
+cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int threads) noexcept nogil:
+    """Where in `work` everything has its place, for steps of at most m samples; returns how many elements that takes"""
+    cdef const Net* net = &job.net
+    cdef Py_ssize_t count = parameter_count(net, work), shards, rows = min(m, largest_block(net, work)), own
+    cdef bint wide = run.forced == WIDE, fused = run.forced == FUSED
+    cdef floating* at = work
+    if run.forced == BY_SIZE:            # the last step of an epoch may be smaller than the others
+        wide, fused = is_wide(net, 1, work), not is_wide(net, m, work)
+    elif fused:
+        rows = min(m, MOST_ROWS)
+    shards = most_shards(net, m, work)
+    run.current, run.other = at, at + count
+    run.turned = at = at + 2 * count
+    run.gradients = at = at + turned_count(net, work)
+    at += shards * count if fused else 0
+    job.losses = <double*> at
+    at += loss_room(m, work)
+    job.space = at
+    job.shared_size = (min(m, WIDE_SAMPLES) if run.forced == BY_SIZE else m) * row_count(net, work) if wide else 0
+    own = rows * row_count(net, work) if fused else 0
+    if wide:
+        own = max(own, tile_size(net, work) * (1 if run.forced == BY_SIZE else shards))
+    job.space_size = own + copy_size(work)
+    return at - work + job.shared_size + threads * job.space_size
+
+
+cdef Py_ssize_t lay_out_pass(Job* job, floating* work, Py_ssize_t m, int threads) noexcept nogil:
+    """The same for a pass forward"""
+    cdef const Net* net = &job.net
+    cdef Py_ssize_t count = parameter_count(net, work)
+    job.losses = <double*> (work + count)
+    job.space = work + count + (loss_room(m, work) if job.wanted == LOSS else 0)
+    job.shared_size, job.space_size = 0, min(m, largest_block(net, work)) * row_count(net, work) + copy_size(work)
+    return <floating*> job.space - work + threads * job.space_size
+
+
+def work_size(const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_t samples, int threads, want wanted, int forced,
               const floating[::1] like):
-    """Elements of work for a pass over any number of samples, or for steps of at most this many."""
-    cdef Net net = net_of(sizes, activations, 0)
-    cdef const floating* p = &like[0]
-    cdef Py_ssize_t count = parameter_count(&net, p)
-    if training:
-        count += turned_count(&net, p) + (1 + most_shards(&net, samples, p)) * count
-    return count + min(threads, MAX_THREADS if training else MAX_SHARDS) * space_count(&net, samples, p)
+    """Elements of work for a pass over so many samples; or, if the gradient is wanted, for steps of at most this many."""
+    cdef Job job
+    cdef Run steps
+    job.net, job.wanted, steps.forced = net_of(sizes, activations, 0), wanted, <regime> forced
+    threads = min(threads, MAX_THREADS)
+    if wanted == GRADIENT:
+        return lay_out(&job, &steps, <floating*> &like[0], samples, threads)
+    return lay_out_pass(&job, <floating*> &like[0], samples, threads)
+
+
+cdef void run_thread(Job* job, const Plan* p, const floating* w, floating* none, Py_ssize_t m, int thread) noexcept nogil:
+    """One thread's part in a pass forward"""
+    shard_pass(job, p, w, w, none, 0, m, thread)
+    barrier(&job.team, team_size())      # whoever comes first gives way to whoever has not begun
 
 
 def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] sizes, const int[::1] activations, int loss,
@@ -135,15 +201,15 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
     Returns the sum of the samples' losses, how many classes are right, and whether the first layer's z is finite, as far as
     what x holds shows in it.
     """
-    cdef View inputs = View(x), wanted = View(x if targets is None else targets)
+    cdef View given = View(x), wanted = View(x if targets is None else targets)
     cdef Job job
-    cdef Py_ssize_t m = inputs.buffer.shape[0]
+    cdef Py_ssize_t m = given.buffer.shape[0]
     cdef const floating* w = &params[0]
     cdef floating* none = NULL
     cdef Tally sum
-    if inputs.buffer.shape[1] != sizes[0] or work.shape[0] < work_size(sizes, activations, m, threads, False, params):
-        raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    job.net, job.x, job.targets, job.scale, job.order = net_of(sizes, activations, loss), inputs.table, wanted.table, scale, NULL
+    cdef double losses = 0
+    cdef list caught = []
+    job.net, job.x, job.targets, job.scale, job.order = net_of(sizes, activations, loss), given.table, wanted.table, scale, NULL
     job.labels = NULL
     if labels is not None:
         job.labels = &labels[0]
@@ -151,58 +217,63 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
     job.classes = NULL if classes is None else &classes[0]
     job.wanted = OUTPUTS if outputs is not None else CLASSES if classes is not None else LOSS
     job.packed = m >= PACKING_PAYS
-    cdef Plan p = plan(&job.net, m, w)
-    cdef Py_ssize_t count = parameter_count(&job.net, w)
-    job.space, job.space_size = &work[count], space_count(&job.net, m, w)
-    threads = min(threads, p.shards)
+    threads = min(threads, MAX_THREADS)
+    if given.buffer.shape[1] != sizes[0] or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
+        raise ValueError("x must have a column for each input, and work as many elements as work_size says")
+    cdef Plan p = plan(&job.net, m, w, False)
+    p.shards = p.blocks
+    threads = min(threads, p.blocks)
+    start_team(&job.team, signalled, <void*> caught)
     with nogil:
         if job.packed:
             pack_layers(&job.net, &work[0], w)
             w = &work[0]
         if threads == 1:
-            shard_pass(&job, &p, w, w, none, 0, m, 0, 1)
+            shard_pass(&job, &p, w, w, none, 0, m, 0)
         else:
             with parallel(num_threads=threads):
-                shard_pass(&job, &p, w, w, none, 0, m, threadid(), team_size())
-        sum = total(&job, &p)
-    return sum.loss, sum.correct, bool(sum.finite)
+                run_thread(&job, &p, w, none, m, threadid())
+        if job.wanted == LOSS:
+            losses = sum_of(job.losses, m)
+        sum = total(&job, threads)
+    if caught:
+        raise caught[0]
+    return losses, sum.correct, bool(sum.finite)
 
 
 def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, const Py_ssize_t[::1] sizes,
-          const int[::1] activations, int loss, x, double scale, int threads, Py_ssize_t batch, rule, Py_ssize_t taken,
-          const Py_ssize_t[::1] labels=None, targets=None, const Py_ssize_t[::1] order=None):
+          const int[::1] activations, int loss, x, double scale, int threads, int forced, Py_ssize_t batch, rule,
+          Py_ssize_t taken, const Py_ssize_t[::1] labels=None, targets=None, const Py_ssize_t[::1] order=None):
     """params := those after one step for each batch of samples, in order.
 
     rule: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov. taken: steps that the moments have
     seen; if there are any, work is that of the call before. Ends at a step whose loss is not finite, with the parameters from
     before the step that led there, even if that was the last one of the call before.
-    Returns the sum of the samples' losses, how many classes were right, the steps taken and a status.
+    Returns the sum of the samples' losses, how many classes were right, the steps taken and a status; after a signal whose
+    handler raised an error, that is raised, with the parameters of a whole number of steps.
     """
-    cdef View inputs = View(x), wanted = View(x if targets is None else targets)
+    cdef View given = View(x), wanted = View(x if targets is None else targets)
     cdef Job job
     cdef Run steps
-    cdef Py_ssize_t m = inputs.buffer.shape[0]
+    cdef Py_ssize_t m = given.buffer.shape[0], count
     cdef const floating* like = &params[0]
-    if inputs.buffer.shape[1] != sizes[0] or work.shape[0] < work_size(sizes, activations, min(batch, m), threads, True, params):
-        raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    job.net, job.x, job.targets, job.scale = net_of(sizes, activations, loss), inputs.table, wanted.table, scale
+    cdef list caught = []
+    job.net, job.x, job.targets, job.scale = net_of(sizes, activations, loss), given.table, wanted.table, scale
     job.labels = job.order = NULL
     if labels is not None:
         job.labels = &labels[0]
     if order is not None:
         job.order = &order[0]
-    job.wanted, job.packed = GRADIENT, True
-    cdef Py_ssize_t count = parameter_count(&job.net, like), shards = most_shards(&job.net, min(batch, m), like)
+    job.wanted, job.packed, steps.forced = GRADIENT, True, <regime> forced
+    threads = min(threads, MAX_THREADS)
+    if given.buffer.shape[1] != sizes[0] or work.shape[0] < lay_out(&job, &steps, &work[0], min(batch, m), threads):
+        raise ValueError("x must have a column for each input, and work as many elements as work_size says")
     (steps.rule.kind, steps.rule.learning_rate, steps.rule.momentum, steps.rule.beta2, steps.rule.epsilon,
      steps.rule.weight_decay, steps.rule.nesterov) = rule
     steps.samples, steps.batch, steps.taken = m, batch, taken
-    steps.current, steps.other, steps.gradients = &work[0], &work[count], &work[2 * count]
-    steps.turned = &work[(2 + shards) * count]
     steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
-    job.space = <floating*> steps.turned + turned_count(&job.net, like)
-    job.space_size = space_count(&job.net, min(batch, m), like)
-    threads = min(threads, MAX_THREADS)
-    start_team(&steps.team)
+    count = parameter_count(&job.net, like)
+    start_team(&job.team, signalled, <void*> caught)
     with nogil:
         pack_layers(&job.net, <floating*> steps.current, like)
         if threads == 1:
@@ -213,4 +284,6 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
         unpack_layers(&job.net, &params[0], <floating*> steps.current)
         if steps.other == &work[0]:      # where the next call does not expect it
             memcpy(&work[count], &work[0], count * sizeof(floating))
-    return steps.sum.loss, steps.sum.correct, steps.steps, steps.ended
+    if caught:
+        raise caught[0]
+    return steps.loss, steps.correct, steps.steps, steps.ended

@@ -1,32 +1,72 @@
-# One dense layer, forward and backward: the product in its three forms.
+# One dense layer, forward and backward: the product in its three forms, for some of the rows and columns of what it gives.
 #
 # m samples, k inputs, n outputs; rows of our own arrays are padded to whole cache lines.   x (m, k), rows ldx apart   y (m, n)
 # w: the layer's parameters, k rows of weights and then the biases, (k + 1, n), packed in panels or row-major
 # d: the gradient of the loss by z = x @ w + b (m, n)   dw: that by w (k + 1, n), packed   turned: the weights' transpose
-# (n, k), packed   copy, packed: space to work in
+# (n, k), packed   copy: space to work in   columns: counted with the padding, from the beginning of a panel
+
+cdef struct Part:                        # of a matrix
+    Py_ssize_t row
+    Py_ssize_t rows
+    Py_ssize_t column
+    Py_ssize_t columns
 
 
-cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed,
-                        Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, floating* copy) noexcept nogil:
+cdef inline Part whole(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """All of it"""
+    cdef Part part
+    part.row, part.rows, part.column, part.columns = 0, rows, 0, columns
+    return part
+
+
+cdef Part share(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, int thread, int threads, const floating* like) noexcept nogil:
+    """A thread's part of a matrix that several make: panels side by side, or rows"""
+    cdef Part part = whole(rows, columns)
+    cdef Py_ssize_t width = panel(like), panels = (columns + width - 1) // width
+    if by_rows or panels < 2 * threads:
+        part.row = rows * thread // threads
+        part.rows = rows * (thread + 1) // threads - part.row
+    else:
+        part.column = panels * thread // threads * width
+        part.columns = min(panels * (thread + 1) // threads * width, columns) - part.column
+    return part
+
+
+cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed, const Part* of,
+                        Py_ssize_t k, Py_ssize_t n, floating* copy) noexcept nogil:
     """y := x @ w + b"""
-    cdef Py_ssize_t ldy = padded(n, y)
-    product(y, panel(y), ldy, x, ldx, 1, w, (k + 1) * panel(y) if w_packed else panel(y), 0 if w_packed else ldy,
-            m, k, ldy, FROM_BIAS, copy)
+    cdef Py_ssize_t ldy = padded(n, y), width = panel(y)
+    product(y + of.row * ldy + of.column, width, ldy, x + of.row * ldx, ldx, 1,
+            w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else ldy,
+            of.rows, k, of.columns, FROM_BIAS, K_BLOCK, copy)
 
 
-cdef void dense_backward(floating* dw, const floating* d, const floating* x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t k,
-                         Py_ssize_t n, bint fresh, floating* packed, floating* copy) noexcept nogil:
-    """dw := (0 if fresh else dw) + x.T @ d, and the sum of d's rows below it"""
+cdef void dense_input_gradient(floating* dx, const floating* d, const floating* turned, const Part* of, Py_ssize_t k,
+                               Py_ssize_t n, floating* copy) noexcept nogil:
+    """dx := d @ w.T"""
+    cdef Py_ssize_t ldx = padded(k, d), ldd = padded(n, d)
+    product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
+            turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, K_BLOCK, copy)
+
+
+cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const floating* panels,
+                         const floating* x, Py_ssize_t ldx, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
+                         Py_ssize_t block, floating* copy) noexcept nogil:
+    """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
+
+    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. block: the samples of one chain of
+    multiply-adds.
+    """
     cdef Py_ssize_t ldd = padded(n, d), width = panel(d), i, j, q, wide
     cdef floating* db
-    cdef const floating* panels = d      # one panel is packed as it stands
-    if ldd > width:
-        pack(packed, m, 0, d, ldd, 1, m, ldd)
-        panels = packed
-    product(dw, (k + 1) * width, 0, x, 1, ldx, panels, m * width, 0, k, m, ldd, FROM_ZERO if fresh else FROM_Y, copy)
-    for j from 0 <= j < ldd by width:
-        wide = min(ldd - j, width)
-        db = dw + j * (k + 1) + k * wide
+    product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
+            of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, copy)
+    if of.row + of.rows < k:
+        return
+    d += of.column
+    for j from 0 <= j < of.columns by width:
+        wide = min(of.columns - j, width)
+        db = dw + j * dw_rows + of.rows * wide
         if fresh:
             memset(db, 0, wide * sizeof(floating))
         for i in range(m):
@@ -34,15 +74,22 @@ cdef void dense_backward(floating* dw, const floating* d, const floating* x, Py_
                 db[q] += d[i * ldd + j + q]
 
 
-cdef void dense_input_gradient(floating* dx, const floating* d, const floating* turned, Py_ssize_t m, Py_ssize_t k,
-                               Py_ssize_t n, floating* copy) noexcept nogil:
-    """dx := d @ w.T"""
-    product(dx, panel(d), padded(k, d), d, padded(n, d), 1, turned, n * panel(d), 0, m, n, padded(k, d), FROM_ZERO, copy)
+cdef inline const floating* in_panels(floating* packed, const floating* d, Py_ssize_t m, const Part* of,
+                                      Py_ssize_t n) noexcept nogil:
+    """d in packed panels, of which those in the part are put into `packed`; a single panel is packed as it stands"""
+    cdef Py_ssize_t ldd = padded(n, d)
+    if ldd <= panel(d):
+        return d
+    pack(packed + of.column * m, m, of.row, d + of.row * ldd + of.column, ldd, 1, of.rows, of.columns)
+    return packed
 
 
-cdef void dense_turn(floating* turned, const floating* w, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
-    """turned := w.T, from packed panels to packed panels"""
+cdef void dense_turn(floating* turned, const floating* w, Py_ssize_t k, Py_ssize_t n, int thread, int threads) noexcept nogil:
+    """turned := w.T, from packed panels to packed panels: a thread's share of those"""
     cdef Py_ssize_t width = panel(w), j, wide
-    for j from 0 <= j < n by width:
-        wide = min(padded(n, w) - j, width)
-        pack(turned, n, j, w + j * (k + 1), 1, wide, min(n - j, width), k)
+    cdef Py_ssize_t panels = (k + width - 1) // width, first = panels * thread // threads * width
+    cdef Py_ssize_t columns = min(panels * (thread + 1) // threads * width, k) - first
+    if columns > 0:
+        for j from 0 <= j < n by width:
+            wide = min(padded(n, w) - j, width)
+            pack(turned + first * n, n, j, w + j * (k + 1) + first * wide, 1, wide, min(n - j, width), columns)

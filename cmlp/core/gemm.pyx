@@ -160,8 +160,8 @@ cdef void copy_turned(floating* to, const floating* source, Py_ssize_t columns_a
 cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
-                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, floating* copy) noexcept nogil:
-    """y := c + a @ b"""
+                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, Py_ssize_t k_block, floating* copy) noexcept nogil:
+    """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k"""
     cdef floating zero[PANEL_FLOATS]
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
@@ -176,8 +176,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     memset(zero, 0, sizeof(zero))
     for i from 0 <= i < m by row_block:
         rows = min(m - i, row_block)
-        for p from 0 <= p < max(k, 1) by K_BLOCK:
-            depth = min(k - p, K_BLOCK)
+        for p from 0 <= p < max(k, 1) by k_block:
+            depth = min(k - p, k_block)
             block, ra, ca = a + i * rows_apart + p * columns_apart, rows_apart, columns_apart
             ta = TILE_ROWS * ra
             if copies:

@@ -76,6 +76,19 @@ typedef int pthread_mutex_t, pthread_cond_t;
 #define give_way() (void)0
 #endif
 
+/* Seconds on a clock that never goes back. */
+#include <time.h>
+#if defined(CLOCK_MONOTONIC)
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + 1e-9 * now.tv_nsec;
+}
+#else
+#define seconds() ((double)clock() / CLOCKS_PER_SEC)
+#endif
+
 /* How many threads run the parallel region that asks; without OpenMP, and where there are no locks, it is one. */
 #if defined(__GNUC__) && defined(_OPENMP)
 #include <omp.h>

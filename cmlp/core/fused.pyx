@@ -1,0 +1,199 @@
+# The fused pass: a block of samples goes through every layer, the loss, and back through every layer, while it is in the
+# cache; its gradient is added to a running sum, its shard's; then the next block.
+
+cdef enum want:
+    OUTPUTS                              # what the last activation gives
+    CLASSES                              # the index of its largest
+    LOSS                                 # and how many classes are right
+    GRADIENT                             # of the loss as well
+
+cdef struct Tally:                       # of what one thread has seen in a pass
+    Py_ssize_t correct
+    bint finite                          # whether z of the first layer is, as far as it shows what x holds
+    char apart[LINE_BYTES]             # threads write to lines of their own
+
+cdef struct Job:
+    Net net
+    want wanted
+    bint packed                          # the parameters are in panels
+    Table x
+    Table targets
+    const Py_ssize_t* labels             # or NULL: targets are read from their table
+    const Py_ssize_t* order
+    double scale                         # of x
+    void* outputs
+    Py_ssize_t ld_outputs
+    Py_ssize_t* classes
+    double* losses                       # one for each sample of the pass
+    void* space                          # what all threads share, then each thread's own
+    Py_ssize_t shared_size
+    Py_ssize_t space_size
+    Team team
+    Tally tallies[MAX_THREADS]
+
+cdef struct Room:                        # what a number of samples take in a pass
+    void* x
+    void* y                              # the activations of one layer after the other
+    void* t                              # targets
+    void* d                              # three gradients, as wide as the widest layer
+    void* dx
+    void* packed
+    void* end
+
+
+cdef inline Room room_for(const Net* net, floating* space, Py_ssize_t m) noexcept nogil:
+    """Where m samples' numbers lie, one after the other"""
+    cdef Room room
+    cdef Py_ssize_t wide = m * widest(net, space), t = m * padded(net.sizes[net.layers], space)
+    room.x, room.y = space, space + m * padded(net.sizes[0], space)
+    room.end = space + m * row_count(net, space)
+    room.packed = <floating*> room.end - wide
+    room.dx = <floating*> room.packed - wide
+    room.d = <floating*> room.dx - wide
+    room.t = <floating*> room.d - t
+    return room
+
+
+cdef inline Py_ssize_t sample(const Job* job, Py_ssize_t i) noexcept nogil:
+    """The number of the sample that is used as the i-th"""
+    return i if job.order == NULL else job.order[i]
+
+
+cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssize_t first, Py_ssize_t begin,
+                            Py_ssize_t m) noexcept nogil:
+    """Where the samples from the first on lie: in the user's array, or in x, where m of them from `begin` on are read to"""
+    cdef Py_ssize_t size = sizeof(floating)
+    if in_place(&job.x, job.order, job.scale, x):
+        ldx[0] = job.x.rows_apart // size
+        return <const floating*> (job.x.data + first * job.x.rows_apart)
+    ldx[0] = padded(job.net.sizes[0], x)
+    read_rows(x + begin * ldx[0], ldx[0], &job.x, job.order, first + begin, m, job.net.sizes[0], job.scale)
+    return x
+
+
+cdef void read_targets(floating* t, const Job* job, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
+    """t := the targets of m samples; a label's are 1 for its class and 0 for the others"""
+    cdef Py_ssize_t i, label
+    if job.labels == NULL:
+        read_rows(t, ld, &job.targets, job.order, first, m, n, 1.)
+        return
+    memset(t, 0, m * ld * sizeof(floating))
+    for i in range(m):
+        label = job.labels[sample(job, first + i)]
+        if n == 1:                       # two classes, told apart by one number
+            t[i * ld] = label
+        else:
+            t[i * ld + label] = 1
+
+
+cdef bint all_finite(const floating* z, Py_ssize_t m, Py_ssize_t ld) noexcept nogil:
+    """Of the first layer: NaN or infinity in a sample's inputs shows in each of its z, before ReLU can hide it"""
+    cdef int finite = 1
+    cdef Py_ssize_t i
+    for i in range(m):
+        finite &= z[i * ld] - z[i * ld] == 0
+    return finite
+
+
+cdef void take_loss(const Job* job, double* losses, floating* d, floating* y, floating* t, Py_ssize_t first, Py_ssize_t m, Tally* tally) noexcept nogil:
+    """The losses of m rows of the last z, counted from the first, and their gradient d"""
+    cdef const Net* net = &job.net
+    cdef Py_ssize_t i, n = net.sizes[net.layers], ld = padded(n, y)
+    read_targets(t, job, first, m, n, ld)
+    loss_and_gradient(losses, d, y, t, m, n, ld, net.loss, net.activations[net.layers - 1])
+    for i in range(m if job.labels != NULL else 0):
+        tally.correct += arg_max(y + i * ld, n) == job.labels[sample(job, first + i)]
+
+
+cdef void block_pass(Job* job, const floating* w, const floating* turned, floating* g, bint fresh, floating* space,
+                     double* losses, Py_ssize_t first, Py_ssize_t m, Tally* tally) noexcept nogil:
+    """What is wanted of m samples, from the first: layer by layer forward, the loss, layer by layer backward into g"""
+    cdef Net* net = &job.net
+    cdef Room room = room_for(net, space, m)
+    cdef Py_ssize_t l, i, k, n = net.sizes[net.layers], ld, ldx
+    cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, 0, m)
+    cdef const floating* a
+    cdef floating* free = <floating*> room.y
+    cdef floating* y = free
+    cdef floating* d = <floating*> room.d
+    cdef floating* dx = <floating*> room.dx
+    cdef floating* copy = <floating*> room.end
+    cdef Part part
+
+    ld = 0
+    for l in range(net.layers):
+        k, n, ld = net.sizes[l], net.sizes[l + 1], padded(net.sizes[l + 1], w)
+        a = x if l == 0 else y
+        y = free
+        part = whole(m, ld)
+        dense_forward(y, a, ldx if l == 0 else padded(k, w), w, job.packed, &part, k, n, copy)
+        if l == 0:
+            tally.finite &= all_finite(y, m, ld)
+        if l + 1 < net.layers or job.wanted <= CLASSES:
+            activate(y, m, n, ld, ld, net.activations[l])
+        w += (k + 1) * ld
+        free += m * ld
+
+    if job.wanted == OUTPUTS:
+        copy_block(<floating*> job.outputs + first * job.ld_outputs, job.ld_outputs, y, ld, m, n)
+    elif job.wanted == CLASSES:
+        for i in range(m):
+            job.classes[first + i] = arg_max(y + i * ld, n)
+    if job.wanted <= CLASSES:
+        return
+
+    take_loss(job, losses, d, y, <floating*> room.t, first, m, tally)
+    if job.wanted == LOSS:
+        return
+
+    g += parameter_count(net, w)
+    turned += turned_count(net, w)
+    for l in range(net.layers - 1, -1, -1):
+        k, n = net.sizes[l], net.sizes[l + 1]
+        g -= (k + 1) * padded(n, w)
+        y -= m * padded(k, w)            # what this layer was given; before the first layer that is x
+        part = whole(m, padded(n, w))
+        a = in_panels(<floating*> room.packed, d, m, &part, n)
+        part = whole(k, padded(n, w))
+        dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else padded(k, w), m, &part, k, n, fresh, m, copy)
+        if l > 0:
+            turned -= n * padded(k, w)
+            part = whole(m, padded(k, w))
+            dense_input_gradient(dx, d, turned, &part, k, n, copy)
+            activate_backward(dx, y, m, k, padded(k, w), padded(k, w), net.activations[l - 1])
+            d, dx = dx, d
+
+
+cdef inline floating* own_space(const Job* job, int thread, const floating* like) noexcept nogil:
+    """Where a thread works alone"""
+    return <floating*> job.space + job.shared_size + thread * job.space_size
+
+
+cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating* turned, floating* gradients,
+                     Py_ssize_t first, Py_ssize_t m, int thread) noexcept nogil:
+    """Shards of m samples, until none is left: a thread takes the next one when it is ready for it"""
+    cdef Py_ssize_t s, b, begin, at
+    cdef Tally* tally = &job.tallies[thread]
+    tally.correct, tally.finite = 0, True
+    while True:
+        s = claim(&job.team)
+        if s >= p.shards:
+            return
+        begin = p.blocks * s // p.shards
+        for b in range(begin, p.blocks * (s + 1) // p.shards):
+            if stopped(&job.team, thread):
+                break
+            at = b * p.block
+            block_pass(job, w, turned, gradients + s * parameter_count(&job.net, w), b == begin, own_space(job, thread, w),
+                       job.losses + at, first + at, min(p.block, m - at), tally)
+
+
+cdef Tally total(const Job* job, int threads) noexcept nogil:
+    """What the threads have seen"""
+    cdef Tally sum
+    cdef int i
+    sum.correct, sum.finite = 0, True
+    for i in range(threads):
+        sum.correct += job.tallies[i].correct
+        sum.finite &= job.tallies[i].finite
+    return sum

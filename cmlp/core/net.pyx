@@ -1,0 +1,130 @@
+# What a network is to the core, and how the samples of a step are cut.
+#
+# Who computes what never decides what is added to what: the samples of a step are cut into blocks, the blocks into shards, by
+# the step's and the network's sizes alone; a shard's blocks are added up in order, then the shards in order. So the same bits
+# come out of any number of threads.
+
+cdef enum:
+    MAX_SHARDS = 32
+    FEWEST_ROWS = 16                     # in a block, if there are samples enough
+    FEWEST_BLOCKS = 4
+    PASS_BYTES = 393216                  # of a block and its activations: with a network's parameters inside 1 MiB of L2
+    SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
+    WIDE_BYTES = 262144                  # of parameters: more than this, and a gradient for each shard costs more than barriers
+    WIDE_SAMPLES = 4096                  # of a step that goes through a wide network layer by layer
+
+cdef enum regime:
+    FUSED                                # a thread takes a block of samples through all layers
+    WIDE                                 # all threads take all samples through a layer
+    BY_SIZE                              # whichever is faster
+
+cdef struct Net:
+    Py_ssize_t layers
+    const Py_ssize_t* sizes              # layers + 1 of them: the inputs, then every layer's outputs
+    const int* activations
+    int loss
+
+cdef struct Plan:
+    Py_ssize_t block                     # rows
+    Py_ssize_t blocks
+    Py_ssize_t shards
+    bint wide
+
+
+cdef inline Py_ssize_t parameter_count(const Net* net, const floating* like) noexcept nogil:
+    """Parameters of all layers, with their padding"""
+    cdef Py_ssize_t l, count = 0
+    for l in range(net.layers):
+        count += (net.sizes[l] + 1) * padded(net.sizes[l + 1], like)
+    return count
+
+
+cdef void pack_layers(const Net* net, floating* to, const floating* params) noexcept nogil:
+    """to := the parameters in panels, from row-major ones"""
+    cdef Py_ssize_t l, k, ld
+    for l in range(net.layers):
+        k, ld = net.sizes[l], padded(net.sizes[l + 1], params)
+        pack(to, k + 1, 0, params, ld, 1, k + 1, ld)
+        to += (k + 1) * ld
+        params += (k + 1) * ld
+
+
+cdef void unpack_layers(const Net* net, floating* params, const floating* source) noexcept nogil:
+    """params := row-major parameters, from those in panels"""
+    cdef Py_ssize_t l, k, ld
+    for l in range(net.layers):
+        k, ld = net.sizes[l], padded(net.sizes[l + 1], source)
+        unpack(params, ld, source, k + 1, ld)
+        params += (k + 1) * ld
+        source += (k + 1) * ld
+
+
+cdef inline Py_ssize_t turned_count(const Net* net, const floating* like) noexcept nogil:
+    """Elements of the transposed weights of all layers but the first"""
+    cdef Py_ssize_t l, count = 0
+    for l in range(1, net.layers):
+        count += net.sizes[l + 1] * padded(net.sizes[l], like)
+    return count
+
+
+cdef inline Py_ssize_t widest(const Net* net, const floating* like) noexcept nogil:
+    """Columns of the widest layer, with their padding"""
+    cdef Py_ssize_t l, width = 0
+    for l in range(net.layers):
+        width = max(width, padded(net.sizes[l + 1], like))
+    return width
+
+
+cdef inline Py_ssize_t row_count(const Net* net, const floating* like) noexcept nogil:
+    """Elements that one sample takes in a thread's space"""
+    cdef Py_ssize_t l, count = padded(net.sizes[0], like) + padded(net.sizes[net.layers], like) + 3 * widest(net, like)
+    for l in range(net.layers):
+        count += padded(net.sizes[l + 1], like)
+    return count
+
+
+cdef inline Py_ssize_t parameter_bytes(const Net* net, const floating* like) noexcept nogil:
+    """Of all layers"""
+    return parameter_count(net, like) * <Py_ssize_t> sizeof(floating)
+
+
+cdef inline Py_ssize_t largest_block(const Net* net, const floating* like) noexcept nogil:
+    """Rows that leave room in the cache, or if the parameters do not fit there either, for which reading them pays"""
+    cdef Py_ssize_t rows = max(PASS_BYTES, parameter_bytes(net, like)) // (row_count(net, like) * <Py_ssize_t> sizeof(floating))
+    return min(max(rows // WHOLE_TILES, 1) * WHOLE_TILES, MOST_ROWS)
+
+
+cdef inline Py_ssize_t shards_in_cache(const Net* net, const floating* like) noexcept nogil:
+    """Gradients that may be kept apart"""
+    return max(SHARD_BYTES // parameter_bytes(net, like), 2)
+
+
+cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+    """Whether steps of m samples go layer by layer"""
+    return parameter_bytes(net, like) > WIDE_BYTES and m <= WIDE_SAMPLES
+
+
+cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide) noexcept nogil:
+    """How m samples are cut"""
+    cdef Plan p
+    cdef Py_ssize_t rows
+    p.wide = wide
+    if p.wide:
+        p.blocks = max((m + MOST_ROWS - 1) // MOST_ROWS, 1)
+    else:
+        rows = largest_block(net, like)
+        p.blocks = max((m + rows - 1) // rows, min(FEWEST_BLOCKS, m // FEWEST_ROWS), 1)
+    p.block = (m + p.blocks - 1) // p.blocks
+    p.blocks = (m + p.block - 1) // p.block
+    p.shards = 1 if p.wide else min(p.blocks, MAX_SHARDS, shards_in_cache(net, like))
+    return p
+
+
+cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
+    """The first row of a shard"""
+    return min(p.blocks * s // p.shards * p.block, m)
+
+
+cdef inline Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+    """Of any step of at most m samples"""
+    return min(max(m // largest_block(net, like) + 1, FEWEST_BLOCKS), MAX_SHARDS, shards_in_cache(net, like))

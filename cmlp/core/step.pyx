@@ -1,0 +1,63 @@
+# A step's end: the shards' gradients added up, averaged, and the parameters moved, for any slice of them.
+
+cdef enum:
+    STEP_PIECE = 256                     # parameters that stay in the L1 cache with all that a step reads of them
+
+cdef enum status:
+    DONE
+    BAD_LOSS                             # it is not finite: the step that led there has been taken back
+    BAD_START                            # it was not from the start: there was no such step
+    BAD_STEP                             # a parameter would not be finite: the step has not been taken
+    INTERRUPTED                          # between two steps, or in one that has not been taken
+
+cdef struct Run:                         # steps over mini-batches
+    Rule rule
+    regime forced
+    Py_ssize_t samples
+    Py_ssize_t batch
+    Py_ssize_t taken                     # steps before this run
+    void* current                        # parameters, packed
+    void* other                          # those before the last step, and room for those after the next
+    void* moment1
+    void* moment2
+    void* turned
+    void* gradients                      # one for each shard
+    bint finite[MAX_THREADS]
+    double loss                          # of the steps taken
+    Py_ssize_t correct
+    Py_ssize_t steps
+    status ended
+
+
+cdef bint step_slice(const Run* run, floating* after, const floating* before, floating* g, Py_ssize_t apart, Py_ssize_t shards,
+                     Py_ssize_t begin, Py_ssize_t size, Py_ssize_t m, Py_ssize_t t) noexcept nogil:
+    """Step t of the parameters from `begin` on, a piece at a time that stays in the L1 cache; whether they are finite
+
+    g: the first shard's gradient of the slice, the other shards' `apart` behind it. m: samples of the step.
+    """
+    cdef floating* u = <floating*> run.moment1 + begin
+    cdef floating* v = <floating*> run.moment2 + begin
+    cdef const floating* more
+    cdef const floating* p = before + begin
+    cdef floating share = 1. / m
+    cdef bint finite = True
+    cdef Py_ssize_t i, q, s, piece
+    after += begin
+    for i from 0 <= i < size by STEP_PIECE:
+        piece = min(size - i, STEP_PIECE)
+        for s in range(1, shards):
+            more = g + s * apart
+            for q in range(i, i + piece):
+                g[q] += more[q]
+        for q in range(i, i + piece):
+            g[q] *= share
+        finite &= update(after + i, p + i, g + i, u + i, v + i, piece, &run.rule, t)
+    return finite
+
+
+cdef bint step_share(const Run* run, floating* after, const floating* before, Py_ssize_t count, Py_ssize_t shards,
+                     Py_ssize_t m, Py_ssize_t t, int thread, int threads) noexcept nogil:
+    """Step t of this thread's share of all parameters, from the gradients of all shards; whether it is finite"""
+    cdef Py_ssize_t lines = count // line(before), begin = lines * thread // threads * line(before)
+    return step_slice(run, after, before, <floating*> run.gradients + begin, count, shards, begin,
+                      lines * (thread + 1) // threads * line(before) - begin, m, t)
