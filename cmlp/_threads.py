@@ -1,20 +1,36 @@
 """How many threads a piece of work is given. Who computes a number never changes it, so this is about time alone."""
 
+import math
 import os
 
 from cmlp._dispatch import core
 
-# Multiply-adds that make a second thread worth waking and waiting for.
-WORK_PER_THREAD = 200_000
+# Multiply-adds that make a second thread worth waking, and a step's that make it worth waiting for several times.
+WORK_PER_THREAD = 2_000_000
+STEP_PER_THREAD = 200_000
+
+
+def _quota() -> float:
+    """Processors' worth of time that the system grants this process's group; infinity if it does not say."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # of cgroups version 2, and 1
+        words = []
+        for name in files:
+            try:
+                with open(f"/sys/fs/cgroup/{name}") as file:
+                    words += file.read().split()
+            except OSError:
+                break
+        if len(words) == 2 and words[0].isdecimal():
+            return int(words[0]) / int(words[1])
+    return math.inf
 
 
 def _available() -> int:
-    """Processors that this process may run on."""
-    if not core.has_openmp():
+    """Processors that this process may use."""
+    if not core.has_threads():
         return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(processors, math.ceil(min(_quota(), processors)), core.openmp_limit()))
 
 
 def _judged(threads: object, name: str) -> int:
@@ -33,17 +49,10 @@ def _from_environment() -> int:
 
 
 _limit = _from_environment()
-_forked = False
-
-
-def _after_fork() -> None:
-    # The child of a process that used several threads has none of them, and would wait for ever for those it counts on.
-    global _forked
-    _forked = True
-
+_openmp_limit = core.openmp_limit()  # as it was: a lower one later is threadpoolctl's
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=core.forget_threads)
 
 
 def set_num_threads(threads: int) -> None:
@@ -55,7 +64,7 @@ def set_num_threads(threads: int) -> None:
     Parameters
     ----------
     threads : int
-        At least 1. Without OpenMP, and in a forked child, the core runs on one thread whatever is set.
+        At least 1. A core without threads, as on Windows, runs on one whatever is set.
 
     Raises
     ------
@@ -73,12 +82,15 @@ def get_num_threads() -> int:
     Returns
     -------
     int
-        What `set_num_threads` set, else the environment's ``CMLP_NUM_THREADS``, else the processors this process may
-        run on. In a forked child it is 1.
+        What `set_num_threads` set, else the environment's ``CMLP_NUM_THREADS``, else the processors that the process's
+        affinity, its group's quota and ``OMP_NUM_THREADS`` allow. Not more than threadpoolctl allows at the moment.
     """
-    return _limit if core.has_openmp() and not _forked else 1
+    if not core.has_threads():
+        return 1
+    limit: int = core.openmp_limit()
+    return min(_limit, limit) if limit < _openmp_limit else _limit
 
 
-def threads_for(work: int) -> int:
-    """Threads for a step or a pass of so many multiply-adds."""
-    return max(1, min(get_num_threads(), work // WORK_PER_THREAD))
+def threads_for(work: int, steps: int = 1) -> int:
+    """Threads for a pass of so many multiply-adds, or for steps of so many each."""
+    return max(1, min(get_num_threads(), work // STEP_PER_THREAD, work * steps // WORK_PER_THREAD))

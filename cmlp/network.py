@@ -20,6 +20,10 @@ from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer, Rule
 
+# Samples that are predicted without threads and without the core's arrays being packed: at most so many, and so many products.
+FEW_SAMPLES = 128
+FEW_PRODUCTS = 1_000_000
+
 Array = NDArray[Any]
 Data = tuple[Array, Array | None, Array | None]  # samples as rows (m, n_inputs); labels (m,); or targets (m, n_outputs)
 
@@ -94,6 +98,7 @@ class NeuralNetwork:
         """Lay the layers' parameters one after the other into a single array, and describe it to the core."""
         self._training, self._process = threading.Lock(), os.getpid()
         self._work = _arrays.empty(0, self.dtype)
+        self._shortcuts: dict[str, Any] = {}
         self._sizes = np.array([*(layer.input_size for layer in self._layers[:1]), *self._neurons()], np.intp)
         self._activations = np.array([core.ACTIVATIONS[layer.activation] for layer in self._layers], np.intc)
         self._params = _arrays.zeros(sum(layer._room() for layer in self._layers), self.dtype)
@@ -184,7 +189,7 @@ class NeuralNetwork:
         _validate.pair(self.loss, output.activation, output.neurons)
         return rows, *_validate.targets(y, len(rows), output.neurons, self.loss, self.dtype, f"y{of}")
 
-    def _pass(self, rows: Array, what: str, **wanted: Array | None) -> tuple[float, int]:
+    def _pass(self, rows: Array, what: str, name: str = "X", **wanted: Array | None) -> tuple[float, int]:
         """One pass forward; returns the sum of the losses and the number of right classes."""
         threads = _threads.threads_for(len(rows) * self._params.size)
         work = _arrays.empty(self._work_for(len(rows), threads, what), self.dtype)
@@ -200,8 +205,29 @@ class NeuralNetwork:
             **wanted,
         )
         if not finite:
-            _validate.finite(rows, "X", self.dtype, self.input_scale)
+            _validate.finite(rows, name, self.dtype, self.input_scale)
         return loss, correct
+
+    def _few(self, X: ArrayLike, what: str) -> Array | None:
+        """The outputs or classes of a few samples, or None if there are more or they have to be judged."""
+        shortcut = self._shortcuts.get(what)
+        if shortcut is None:
+            if not self._layers:
+                return None
+            work = _arrays.empty(self._work_for(FEW_SAMPLES, 1, what), self.dtype)
+            shortcut = self._shortcuts[what] = core.Shortcut(
+                work,
+                self._params,
+                self._sizes,
+                self._activations,
+                min(FEW_SAMPLES, FEW_PRODUCTS // self._params.size),
+                core.WANTS[what],
+                np.ndarray,
+                np.empty,
+                np.intp if what == "classes" else self.dtype,
+            )
+        few: Array | None = shortcut(X, self.input_scale)
+        return few
 
     def forward(self, X: ArrayLike) -> Array:
         """
@@ -222,6 +248,9 @@ class NeuralNetwork:
         ValueError, TypeError
             If X has another number of features, is empty, or holds NaN, infinity or no numbers.
         """
+        few = self._few(X, "outputs")
+        if few is not None:
+            return few.T
         rows = self._rows(X)
         outputs = np.empty((len(rows), self._layers[-1].neurons), self.dtype)
         self._pass(rows, "outputs", outputs=outputs)
@@ -248,6 +277,9 @@ class NeuralNetwork:
         """
         if self.loss == "mean_squared_error":
             return self.forward(X)
+        few = self._few(X, "classes")
+        if few is not None:
+            return few
         rows = self._rows(X)
         classes = np.empty(len(rows), np.intp)
         self._pass(rows, "classes", classes=classes)
@@ -277,9 +309,9 @@ class NeuralNetwork:
         """
         return self._measure(self._data(X, y))
 
-    def _measure(self, data: Data) -> dict[str, float]:
+    def _measure(self, data: Data, name: str = "X") -> dict[str, float]:
         rows, labels, targets = data
-        loss, correct = self._pass(rows, "loss", labels=labels, targets=targets)
+        loss, correct = self._pass(rows, "loss", name, labels=labels, targets=targets)
         return {"loss": loss / len(rows), **({} if labels is None else {"accuracy": correct / len(rows)})}
 
     def train(self, X: ArrayLike, y: ArrayLike, learning_rate: float) -> float:
@@ -327,13 +359,24 @@ class NeuralNetwork:
         finally:
             self._training.release()
 
+    @contextmanager
+    def _unchanged_on(self, error: type[Exception]) -> Iterator[None]:
+        """Put the parameters and the generator back to what they were, if there is an error."""
+        params, state = self._params.copy(), self.rng.bit_generator.state
+        try:
+            yield
+        except error:
+            self._params[:] = params
+            self.rng.bit_generator.state = state
+            raise
+
     def _steps(
         self, data: Data, order: Array | None, batch: int, rule: Rule, moments: Array, taken: int
     ) -> tuple[float, float, int]:
         """A step for each mini-batch; returns the mean loss, the accuracy and the number of steps."""
         rows, labels, targets = data
         batch = min(batch, len(rows))
-        threads = _threads.threads_for(batch * self._params.size)
+        threads = _threads.threads_for(batch * self._params.size, -(-len(rows) // batch))
         size = self._work_for(batch, threads, "gradient")
         if self._work.size < size:
             self._work = _arrays.empty(size, self.dtype)
@@ -425,16 +468,14 @@ class NeuralNetwork:
         epochs, batch_size = _validate.count(epochs, "epochs"), _validate.count(batch_size, "batch_size")
         rule = _validate.optimizer(optimizer, learning_rate, OPTIMIZERS).rule()
         data = self._data(X, y)
-        _validate.finite(data[0], "X", self.dtype, self.input_scale)
         validation = None
         if validation_data is not None:
             validation = self._data(*_validate.validation_pair(validation_data), " of validation_data")
-            _validate.finite(validation[0], "X of validation_data", self.dtype, self.input_scale)
         samples = len(data[0])
         moments = _arrays.zeros(2 * self._params.size, self.dtype).reshape(2, -1)
         history: dict[str, list[float]] = {}
         taken = 0
-        with self._alone():
+        with self._alone(), self._unchanged_on(ValueError):  # the passes find NaN and infinity on their way
             for _ in _progress.epochs(epochs, verbose, history):
                 start = time.perf_counter()
                 order = self.rng.permutation(samples).astype(np.intp, copy=False) if shuffle else None
@@ -443,7 +484,8 @@ class NeuralNetwork:
                 seconds = time.perf_counter() - start
                 figures = {"loss": loss, **({} if data[1] is None else {"accuracy": accuracy})}
                 if validation is not None:
-                    figures.update((f"val_{name}", value) for name, value in self._measure(validation).items())
+                    measured = self._measure(validation, "X of validation_data")
+                    figures.update((f"val_{name}", value) for name, value in measured.items())
                 for name, value in (*figures.items(), ("seconds", seconds)):
                     history.setdefault(name, []).append(value)
         return history
@@ -496,7 +538,7 @@ class NeuralNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         # Of the rest some cannot be copied (the lock), and some follows from the layers.
-        derived = ("_training", "_process", "_work", "_sizes", "_activations", "_params")
+        derived = ("_training", "_process", "_work", "_shortcuts", "_sizes", "_activations", "_params")
         return {name: value for name, value in self.__dict__.items() if name not in derived}
 
     def __copy__(self) -> Self:

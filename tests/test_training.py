@@ -148,6 +148,7 @@ def threads():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, hidden, sizes, optimizer):
     monkeypatch.setattr("cmlp._threads.WORK_PER_THREAD", 1)
+    monkeypatch.setattr("cmlp._threads.STEP_PER_THREAD", 1)
     X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=1300, sizes=sizes)
     activations = (*(hidden,) * (len(sizes) - 2), "softmax")
     results = []

@@ -2,10 +2,10 @@
 #
 # Parameters are one flat array. A layer of k inputs and n outputs takes (k + 1) rows, each padded to whole cache lines: k of
 # weights, one of biases. X has one sample a row. work: room for the kernels, which allocate nothing; see work_size.
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
-from cython.parallel cimport parallel, threadid
 
 include "gemm.pyx"
 include "activation.pyx"
@@ -38,9 +38,51 @@ def padded_columns(Py_ssize_t n, const floating[::1] like):
     return padded(n, &like[0])
 
 
-def has_openmp():
+def has_threads():
     """Whether the core was built to use several threads."""
+    return HAS_THREADS == 1
+
+
+def has_openmp():
+    """Whether OpenMP has a say in how many."""
     return HAS_OPENMP == 1
+
+
+def forget_threads():
+    """For a forked child, which has none of its parent's."""
+    forget_workers()
+
+
+forget_workers()
+
+
+def openmp_limit():
+    """The threads that OpenMP would use here: by the processors and OMP_NUM_THREADS, until somebody sets another number."""
+    return thread_limit()
+
+
+cdef Table table_of(const Py_buffer* buffer, Py_ssize_t rows_apart, Py_ssize_t columns_apart) noexcept nogil:
+    """An array of numbers; kind 0 if it holds none"""
+    cdef unsigned short one = 1
+    cdef char foreign = c'>' if (<char*> &one)[0] else c'<'
+    cdef const char* letter = buffer.format
+    cdef Table table
+    table.swapped = letter[0] == foreign
+    if letter[0] in (c'<', c'>', c'=', c'@', c'!'):                # the order of bytes
+        letter += 1
+    if letter[1] != 0:
+        table.kind = 0
+    elif letter[0] in (c'f', c'd', c'g'):
+        table.kind = c'f'
+    elif letter[0] in (c'b', c'h', c'i', c'l', c'q'):
+        table.kind = c'i'
+    elif letter[0] in (c'?', c'B', c'H', c'I', c'L', c'Q'):
+        table.kind = c'u'
+    else:
+        table.kind = c'e' if letter[0] == c'e' else 0
+    table.data, table.itemsize = <const char*> buffer.buf, buffer.itemsize
+    table.rows_apart, table.columns_apart = rows_apart, columns_apart
+    return table
 
 
 cdef class View:
@@ -49,16 +91,8 @@ cdef class View:
     cdef Table table
 
     def __cinit__(self, array):
-        cdef unsigned short one = 1
-        cdef char foreign = c'>' if (<char*> &one)[0] else c'<'
         PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-        cdef const char* letter = self.buffer.format
-        self.table.swapped = letter[0] == foreign
-        if letter[1] != 0:               # a letter for the order of bytes comes first
-            letter += 1
-        self.table.kind = c'e' if letter[0] == c'e' else c'f' if letter[0] in b"fdg" else c'i' if letter[0] in b"bhilq" else c'u'
-        self.table.data, self.table.itemsize = <const char*> self.buffer.buf, self.buffer.itemsize
-        self.table.rows_apart, self.table.columns_apart = self.buffer.strides[0], self.buffer.strides[1]
+        self.table = table_of(&self.buffer, self.buffer.strides[0], self.buffer.strides[1])
 
     def __dealloc__(self):
         PyBuffer_Release(&self.buffer)
@@ -187,12 +221,6 @@ def work_size(const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_
     return lay_out_pass(&job, <floating*> &like[0], samples, threads)
 
 
-cdef void run_thread(Job* job, const Plan* p, const floating* w, floating* none, Py_ssize_t m, int thread) noexcept nogil:
-    """One thread's part in a pass forward"""
-    shard_pass(job, p, w, w, none, 0, m, thread)
-    barrier(&job.team, team_size())      # whoever comes first gives way to whoever has not begun
-
-
 def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] sizes, const int[::1] activations, int loss,
         x, double scale, int threads, floating[:, ::1] outputs=None, Py_ssize_t[::1] classes=None,
         const Py_ssize_t[::1] labels=None, targets=None):
@@ -205,7 +233,6 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
     cdef Job job
     cdef Py_ssize_t m = given.buffer.shape[0]
     cdef const floating* w = &params[0]
-    cdef floating* none = NULL
     cdef Tally sum
     cdef double losses = 0
     cdef list caught = []
@@ -220,25 +247,96 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
     threads = min(threads, MAX_THREADS)
     if given.buffer.shape[1] != sizes[0] or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
         raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    cdef Plan p = plan(&job.net, m, w, False)
-    p.shards = p.blocks
-    threads = min(threads, p.blocks)
-    start_team(&job.team, signalled, <void*> caught)
+    job.run, job.in_double, job.plan, job.params = NULL, sizeof(floating) == sizeof(double), plan(&job.net, m, w, False), w
+    job.plan.shards = job.plan.blocks    # each to be taken by itself
     with nogil:
         if job.packed:
             pack_layers(&job.net, &work[0], w)
-            w = &work[0]
-        if threads == 1:
-            shard_pass(&job, &p, w, w, none, 0, m, 0)
-        else:
-            with parallel(num_threads=threads):
-                run_thread(&job, &p, w, none, m, threadid())
+            job.params = &work[0]
+        do_job(&job, min(threads, job.plan.blocks), signalled, <void*> caught)
         if job.wanted == LOSS:
             losses = sum_of(job.losses, m)
-        sum = total(&job, threads)
+        sum = total(&job, job.threads)
     if caught:
         raise caught[0]
     return losses, sum.correct, bool(sum.finite)
+
+
+cdef class Shortcut:
+    """What a network makes of a few samples, without threads, and without judging: it takes what needs no judgement.
+
+    array_type: that of NumPy. empty: its function. wanted: "outputs" or "classes". work, params and so on: as for `run`.
+    """
+    cdef Job job
+    cdef Py_buffer work, params
+    cdef object sizes, activations, array_type, empty, dtype
+    cdef Py_ssize_t inputs, outputs, most
+    cdef bint in_double
+
+    def __cinit__(self, work, params, const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_t most, want wanted,
+                  array_type, empty, dtype):
+        PyObject_GetBuffer(work, &self.work, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
+        PyObject_GetBuffer(params, &self.params, PyBUF_STRIDED_RO)
+        self.in_double = self.params.itemsize == sizeof(double)
+        self.sizes, self.activations = sizes, activations           # kept, as the job points into them
+        self.array_type, self.empty, self.dtype = array_type, empty, dtype
+        self.job.net, self.job.order, self.job.labels = net_of(sizes, activations, 0), NULL, NULL
+        self.job.wanted, self.job.packed = wanted, False
+        self.inputs, self.outputs = sizes[0], sizes[sizes.shape[0] - 1]
+        if self.in_double:
+            self.most = min(most, largest_block(&self.job.net, <double*> NULL))
+        else:
+            self.most = min(most, largest_block(&self.job.net, <float*> NULL))
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.work)
+        PyBuffer_Release(&self.params)
+
+    def __call__(self, x, double scale):
+        """The outputs (m, n_outputs) or classes (m,) of scale * x (inputs, m) or (inputs,); None if that must be judged first."""
+        cdef Py_buffer given, made
+        cdef Py_ssize_t m, apart
+        cdef bint finite
+        if type(x) is not self.array_type:
+            return None
+        try:
+            PyObject_GetBuffer(x, &given, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        except (BufferError, ValueError):                           # of a type that has none, as dates
+            return None
+        try:
+            if not 1 <= given.ndim <= 2 or given.shape[0] != self.inputs:
+                return None
+            m = given.shape[1] if given.ndim == 2 else 1
+            if not 1 <= m <= self.most:
+                return None
+            # A single sample is a row of its own, whatever its stride says.
+            apart = given.strides[1] if m > 1 else self.inputs * given.itemsize
+            if self.job.wanted == OUTPUTS:
+                result = self.empty((m, self.outputs), self.dtype)
+            else:
+                result = self.empty(m, self.dtype)
+            PyObject_GetBuffer(result, &made, PyBUF_WRITABLE)
+            with cython.critical_section(self):
+                self.job.x, self.job.scale = table_of(&given, apart, given.strides[0]), scale
+                self.job.outputs, self.job.ld_outputs, self.job.classes = made.buf, self.outputs, <Py_ssize_t*> made.buf
+                if self.job.x.kind == 0:
+                    finite = False
+                elif self.in_double:
+                    finite = self.passed[double](NULL, m)
+                else:
+                    finite = self.passed[float](NULL, m)
+            PyBuffer_Release(&made)
+            return result if finite else None
+        finally:
+            PyBuffer_Release(&given)
+
+    cdef bint passed(self, const floating* none, Py_ssize_t m) noexcept nogil:
+        """The pass; whether what x holds is finite"""
+        cdef Tally tally
+        cdef const floating* w = <const floating*> self.params.buf
+        tally.finite = True
+        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.work.buf, NULL, 0, m, &tally)
+        return tally.finite
 
 
 def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, const Py_ssize_t[::1] sizes,
@@ -273,14 +371,10 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
     steps.samples, steps.batch, steps.taken = m, batch, taken
     steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
     count = parameter_count(&job.net, like)
-    start_team(&job.team, signalled, <void*> caught)
+    job.run, job.in_double = &steps, sizeof(floating) == sizeof(double)
     with nogil:
         pack_layers(&job.net, <floating*> steps.current, like)
-        if threads == 1:
-            train_thread(&job, &steps, 0, like)
-        else:
-            with parallel(num_threads=threads):
-                train_thread(&job, &steps, threadid(), like)
+        do_job(&job, threads, signalled, <void*> caught)
         unpack_layers(&job.net, &params[0], <floating*> steps.current)
         if steps.other == &work[0]:      # where the next call does not expect it
             memcpy(&work[count], &work[0], count * sizeof(floating))

@@ -7,6 +7,31 @@ cdef enum want:
     LOSS                                 # and how many classes are right
     GRADIENT                             # of the loss as well
 
+cdef enum status:
+    DONE
+    BAD_LOSS                             # it is not finite: the step that led there has been taken back
+    BAD_START                            # it was not from the start: there was no such step
+    BAD_STEP                             # a parameter would not be finite: the step has not been taken
+    INTERRUPTED                          # between two steps, or in one that has not been taken
+
+cdef struct Run:                         # steps over mini-batches
+    Rule rule
+    regime forced
+    Py_ssize_t samples
+    Py_ssize_t batch
+    Py_ssize_t taken                     # steps before this run
+    void* current                        # parameters, packed
+    void* other                          # those before the last step, and room for those after the next
+    void* moment1
+    void* moment2
+    void* turned
+    void* gradients                      # one for each shard
+    bint finite[MAX_THREADS]
+    double loss                          # of the steps taken
+    Py_ssize_t correct
+    Py_ssize_t steps
+    status ended
+
 cdef struct Tally:                       # of what one thread has seen in a pass
     Py_ssize_t correct
     bint finite                          # whether z of the first layer is, as far as it shows what x holds
@@ -28,6 +53,11 @@ cdef struct Job:
     void* space                          # what all threads share, then each thread's own
     Py_ssize_t shared_size
     Py_ssize_t space_size
+    bint in_double                       # what the pointers point to, if not to floats
+    Run* run                             # the steps that the gradient is for, or NULL
+    Plan plan                            # of a pass forward
+    const void* params                   # for it
+    int threads
     Team team
     Tally tallies[MAX_THREADS]
 

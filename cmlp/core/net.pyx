@@ -8,7 +8,7 @@ cdef enum:
     MAX_SHARDS = 32
     FEWEST_ROWS = 16                     # in a block, if there are samples enough
     FEWEST_BLOCKS = 4
-    PASS_BYTES = 393216                  # of a block and its activations: with a network's parameters inside 1 MiB of L2
+    PASS_BYTES = 524288                  # of a block and its activations: half of an L2 cache of 1 MiB
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
     WIDE_BYTES = 262144                  # of parameters: more than this, and a gradient for each shard costs more than barriers
     WIDE_SAMPLES = 4096                  # of a step that goes through a wide network layer by layer
@@ -25,7 +25,8 @@ cdef struct Net:
     int loss
 
 cdef struct Plan:
-    Py_ssize_t block                     # rows
+    Py_ssize_t rows
+    Py_ssize_t block                     # rows of a block
     Py_ssize_t blocks
     Py_ssize_t shards
     bint wide
@@ -108,7 +109,7 @@ cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide) no
     """How m samples are cut"""
     cdef Plan p
     cdef Py_ssize_t rows
-    p.wide = wide
+    p.rows, p.wide = m, wide
     if p.wide:
         p.blocks = max((m + MOST_ROWS - 1) // MOST_ROWS, 1)
     else:

@@ -3,31 +3,6 @@
 cdef enum:
     STEP_PIECE = 256                     # parameters that stay in the L1 cache with all that a step reads of them
 
-cdef enum status:
-    DONE
-    BAD_LOSS                             # it is not finite: the step that led there has been taken back
-    BAD_START                            # it was not from the start: there was no such step
-    BAD_STEP                             # a parameter would not be finite: the step has not been taken
-    INTERRUPTED                          # between two steps, or in one that has not been taken
-
-cdef struct Run:                         # steps over mini-batches
-    Rule rule
-    regime forced
-    Py_ssize_t samples
-    Py_ssize_t batch
-    Py_ssize_t taken                     # steps before this run
-    void* current                        # parameters, packed
-    void* other                          # those before the last step, and room for those after the next
-    void* moment1
-    void* moment2
-    void* turned
-    void* gradients                      # one for each shard
-    bint finite[MAX_THREADS]
-    double loss                          # of the steps taken
-    Py_ssize_t correct
-    Py_ssize_t steps
-    status ended
-
 
 cdef bint step_slice(const Run* run, floating* after, const floating* before, floating* g, Py_ssize_t apart, Py_ssize_t shards,
                      Py_ssize_t begin, Py_ssize_t size, Py_ssize_t m, Py_ssize_t t) noexcept nogil:

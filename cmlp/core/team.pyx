@@ -1,18 +1,31 @@
-# Threads that wait for each other, several times a step: a barrier of our own.
+# Threads that work together: who they are, and how they wait for each other, several times a step.
 #
-# Who waits spins for as long as a step's other threads may reasonably take, and then sleeps. OpenMP's barrier spins for
-# milliseconds: where the processors are busy with something else, it spins its time away and then waits for its turn.
+# Threads of our own, since with OpenMP's the first one waits up to four milliseconds at the end of a region, where a system has
+# woken the second one on the first one's processor: idle threads spin there for that long. Ours sleep almost at once, and work
+# that a thread was given but has not begun is taken back. How many there may be is still what OpenMP says: see thread_limit.
+#
+# Who waits at a barrier spins for as long as a step's other threads may reasonably take, then gives way to whoever wants the
+# processor, for a few milliseconds, and sleeps at last.
+from libc.stdlib cimport calloc, free
 
 cdef extern from "vec.h" nogil:
+    ctypedef struct pthread_t:
+        pass
     enum: HAS_OPENMP
     double seconds()                     # of some clock that never goes back
-    int team_size()                      # threads of the parallel region that this is called in
+    enum: HAS_THREADS
+    int thread_limit()                   # OpenMP's, which OMP_NUM_THREADS and threadpoolctl set
+    void keep_off(pthread_t thread)      # the processor that this one is on
     void relax()                         # lets the processor know that this is a spin
     void give_way()                      # lets another thread have this processor, if one wants it
     ctypedef struct pthread_mutex_t:
         pass
     ctypedef struct pthread_cond_t:
         pass
+    int pthread_create(pthread_t* thread, const void* options, void* (*run)(void*) noexcept nogil, void* with_what)
+    int pthread_detach(pthread_t thread)
+    int pthread_cond_signal(pthread_cond_t* condition)
+    bint __atomic_compare_exchange_n(int* number, int* expected, int value, bint weak, int order, int otherwise)
     int pthread_mutex_init(pthread_mutex_t* lock, const void* options)
     int pthread_cond_init(pthread_cond_t* condition, const void* options)
     int pthread_mutex_lock(pthread_mutex_t* lock)
@@ -100,3 +113,123 @@ cdef bint barrier(Team* team, int threads) noexcept nogil:
         pthread_cond_wait(&team.moved, &team.lock)
     pthread_mutex_unlock(&team.lock)
     return team.agreed
+
+
+ctypedef void (*part)(void* work, int thread) noexcept nogil
+
+cdef enum:
+    IDLE
+    GIVEN                                # something to do, which may be taken back
+    WORKING
+
+cdef struct Worker:
+    pthread_t thread
+    pthread_mutex_t lock
+    pthread_cond_t changed
+    int state
+    part what
+    void* work
+    int number
+    Worker* next
+
+cdef struct Workers:
+    pthread_mutex_t lock
+    Worker* idle
+
+cdef Workers workers
+
+
+cdef void forget_workers() noexcept nogil:
+    """Begin without any: at first, and in a forked child, where there are none"""
+    pthread_mutex_init(&workers.lock, NULL)
+    workers.idle = NULL
+
+
+cdef void* wait_for_work(void* of) noexcept nogil:
+    """A worker's life"""
+    cdef Worker* worker = <Worker*> of
+    cdef int _spin, given
+    while True:
+        for _spin in range(SPINS):
+            if __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) == GIVEN:
+                break
+            relax()
+        pthread_mutex_lock(&worker.lock)
+        while __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) != GIVEN:
+            pthread_cond_wait(&worker.changed, &worker.lock)
+        pthread_mutex_unlock(&worker.lock)
+        given = GIVEN
+        if __atomic_compare_exchange_n(&worker.state, &given, WORKING, False, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE):
+            worker.what(worker.work, worker.number)
+            set_state(worker, IDLE)
+
+
+cdef void set_state(Worker* worker, int state) noexcept nogil:
+    """And wake whoever waits for it"""
+    pthread_mutex_lock(&worker.lock)
+    __atomic_store_n(&worker.state, state, __ATOMIC_RELEASE)
+    pthread_cond_broadcast(&worker.changed)
+    pthread_mutex_unlock(&worker.lock)
+
+
+cdef Worker* new_worker() noexcept nogil:
+    """NULL if the system has none to give"""
+    cdef Worker* worker = <Worker*> calloc(1, sizeof(Worker))
+    if worker == NULL:
+        return NULL
+    pthread_mutex_init(&worker.lock, NULL)
+    pthread_cond_init(&worker.changed, NULL)
+    if pthread_create(&worker.thread, NULL, wait_for_work, worker) != 0:
+        free(worker)
+        return NULL
+    pthread_detach(worker.thread)
+    return worker
+
+
+cdef int hire(Worker** hired, int wanted) noexcept nogil:
+    """Idle workers, or new ones; how many they are"""
+    cdef int number = 0
+    cdef Worker* worker
+    while HAS_THREADS and number < wanted:
+        pthread_mutex_lock(&workers.lock)
+        worker = workers.idle
+        if worker != NULL:
+            workers.idle = worker.next
+        pthread_mutex_unlock(&workers.lock)
+        if worker == NULL:
+            worker = new_worker()
+        if worker == NULL:
+            break
+        hired[number] = worker
+        number += 1
+    return number
+
+
+cdef void work_together(part what, void* work, Worker** hired, int number, bint all_of_them) noexcept nogil:
+    """what(work, thread) on this thread, the first, and on the hired ones, who are dismissed after it
+
+    all_of_them: whether they wait for each other; otherwise whoever has not begun when the first is done never will.
+    """
+    cdef Worker* worker
+    cdef int i, _spin, given
+    for i in range(number):
+        worker = hired[i]
+        worker.what, worker.work, worker.number = what, work, i + 1
+        keep_off(worker.thread)
+        set_state(worker, GIVEN)
+    what(work, 0)
+    for i in range(number):
+        worker = hired[i]
+        given = GIVEN
+        if all_of_them or not __atomic_compare_exchange_n(&worker.state, &given, IDLE, False, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE):
+            for _spin in range(SPINS):
+                if __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) == IDLE:
+                    break
+                relax()
+            pthread_mutex_lock(&worker.lock)
+            while __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) != IDLE:
+                pthread_cond_wait(&worker.changed, &worker.lock)
+            pthread_mutex_unlock(&worker.lock)
+        pthread_mutex_lock(&workers.lock)
+        worker.next, workers.idle = workers.idle, worker
+        pthread_mutex_unlock(&workers.lock)

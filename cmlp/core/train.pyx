@@ -28,7 +28,7 @@ cdef void turn_weights(const Net* net, floating* turned, const floating* w, int 
 
 cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noexcept nogil:
     """One thread's part in all the steps"""
-    cdef int threads = team_size(), i
+    cdef int threads = job.threads, i
     cdef Py_ssize_t first, m, t, steps = 0, correct = 0
     cdef floating* current = <floating*> run.current
     cdef floating* other = <floating*> run.other
@@ -61,3 +61,32 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
         steps += 1
     if thread == 0:
         run.current, run.other, run.loss, run.correct, run.steps, run.ended = current, other, loss, correct, steps, ended
+
+
+cdef void job_thread(Job* job, int thread, const floating* like) noexcept nogil:
+    """One thread's part in a job"""
+    cdef const floating* w = <const floating*> job.params
+    if job.run != NULL:
+        train_thread(job, job.run, thread, like)
+    else:
+        shard_pass(job, &job.plan, w, w, <floating*> NULL, 0, job.plan.rows, thread)
+
+
+cdef void take_part(void* work, int thread) noexcept nogil:
+    """The same, for the dtype at hand"""
+    cdef Job* job = <Job*> work
+    if job.in_double:
+        job_thread(job, thread, <const double*> NULL)
+    else:
+        job_thread(job, thread, <const float*> NULL)
+
+
+cdef void do_job(Job* job, int threads, question wanted, void* asker) noexcept nogil:
+    """All of it, on this thread and on so many more as can be had"""
+    cdef Worker* hired[MAX_THREADS]
+    cdef int i
+    job.threads = 1 + hire(hired, min(threads, MAX_THREADS) - 1)
+    start_team(&job.team, wanted, asker)
+    for i in range(job.threads):
+        job.tallies[i].correct, job.tallies[i].finite = 0, True
+    work_together(take_part, job, hired, job.threads - 1, job.run != NULL)

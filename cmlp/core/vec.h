@@ -48,8 +48,12 @@ typedef double pair;
 /* What threads need to wait for each other: POSIX's locks, and the compiler's atomic operations. */
 #if defined(__GNUC__)
 #include <pthread.h>
+#define HAS_THREADS 1
 #else
-typedef int pthread_mutex_t, pthread_cond_t;
+#define HAS_THREADS 0
+typedef int pthread_t, pthread_mutex_t, pthread_cond_t;
+#define pthread_create(thread, options, run, with) 1
+#define pthread_detach(thread) (void)(thread)
 #define pthread_mutex_init(lock, options) (*(lock) = 0)
 #define pthread_cond_init(condition, options) (*(condition) = 0)
 #define pthread_mutex_lock(lock) (void)(lock)
@@ -59,6 +63,8 @@ typedef int pthread_mutex_t, pthread_cond_t;
 #define __atomic_load_n(number, order) (*(number))
 #define __atomic_store_n(number, value, order) (*(number) = (value))
 #define __atomic_add_fetch(number, value, order) (*(number) += (value))
+#define __atomic_compare_exchange_n(number, expected, value, weak, order, otherwise) \
+    (*(number) == *(expected) ? (*(number) = (value), 1) : 0)
 #endif
 
 /* That the thread is waiting in a loop; that another may have its processor. */
@@ -79,7 +85,7 @@ typedef int pthread_mutex_t, pthread_cond_t;
 /* Seconds on a clock that never goes back. */
 #include <time.h>
 #if defined(CLOCK_MONOTONIC)
-static double seconds(void)
+static inline double seconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -89,12 +95,29 @@ static double seconds(void)
 #define seconds() ((double)clock() / CLOCKS_PER_SEC)
 #endif
 
-/* How many threads run the parallel region that asks; without OpenMP, and where there are no locks, it is one. */
+/* Keep a thread off the processor that the calling one is on. A virtual machine's idle processors look busy to Linux, which then
+   wakes the thread behind the one that it is to work beside. */
+#if defined(__linux__) && defined(__GNUC__)
+static inline void keep_off(pthread_t thread)
+{
+    cpu_set_t processors;
+    int mine = sched_getcpu();
+    if (mine < 0 || sched_getaffinity(0, sizeof(processors), &processors) != 0)
+        return;
+    if (CPU_COUNT(&processors) > 1)
+        CPU_CLR(mine, &processors);
+    pthread_setaffinity_np(thread, sizeof(processors), &processors);
+}
+#else
+#define keep_off(thread) (void)(thread)
+#endif
+
+/* How many threads OpenMP would use; without it, any number. */
 #if defined(__GNUC__) && defined(_OPENMP)
 #include <omp.h>
 #define HAS_OPENMP 1
-#define team_size() omp_get_num_threads()
+#define thread_limit() omp_get_max_threads()
 #else
 #define HAS_OPENMP 0
-#define team_size() 1
+#define thread_limit() 2147483647
 #endif
