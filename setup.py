@@ -19,7 +19,7 @@ elif MACHINE in ("x86_64", "amd64"):
     ISAS = {
         "v2": ["-march=x86-64-v2", "-DVECTOR_BYTES=16", "-DTILE_ROWS=6"],  # 15 of 16 registers
         "v3": ["-march=x86-64-v3", "-DVECTOR_BYTES=32", "-DTILE_ROWS=6"],  # 15 of 16
-        "v4": ["-march=x86-64-v4", "-DVECTOR_BYTES=64", "-DTILE_ROWS=14"],  # 31 of 32
+        "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512", "-DVECTOR_BYTES=64", "-DTILE_ROWS=14"],  # 31 of 32
     }
 elif MACHINE in ("arm64", "aarch64"):
     ISAS = {"neon": ["-DVECTOR_BYTES=16", "-DTILE_ROWS=14"]}  # 31 of 32

@@ -472,7 +472,8 @@ class NeuralNetwork:
         if validation_data is not None:
             validation = self._data(*_validate.validation_pair(validation_data), " of validation_data")
         samples = len(data[0])
-        moments = _arrays.zeros(2 * self._params.size, self.dtype).reshape(2, -1)
+        past = core.moment_count(rule)
+        moments = _arrays.zeros(past * self._params.size or 1, self.dtype).reshape(past or 1, -1)
         history: dict[str, list[float]] = {}
         taken = 0
         with self._alone(), self._unchanged_on(ValueError):  # the passes find NaN and infinity on their way

@@ -60,6 +60,7 @@ def run(
     labels: Sizes | None = None,
     targets: Array | None = None,
 ) -> tuple[float, int, bool]: ...
+def moment_count(rule: tuple[int, float, float, float, float, float, bool]) -> int: ...
 def train(
     work: Array,
     params: Array,

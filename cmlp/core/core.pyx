@@ -157,6 +157,18 @@ def activate_rows(floating[:, ::1] y, int activation):
             activate(&y[0, 0], y.shape[0], y.shape[1], y.shape[1], y.shape[1], activation)
 
 
+cdef Rule rule_of(given):
+    cdef Rule rule
+    (rule.kind, rule.learning_rate, rule.momentum, rule.beta2, rule.epsilon, rule.weight_decay, rule.nesterov) = given
+    return rule
+
+
+def moment_count(rule):
+    """How many numbers of each parameter's past the rule keeps: rows of moments for `train`."""
+    cdef Rule given = rule_of(rule)
+    return moments_of(&given)
+
+
 cdef bint signalled(void* caught) noexcept nogil:
     """Lets Python handle the signals that have come in the meantime, and keeps what their handlers raise"""
     with gil:
@@ -182,7 +194,7 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     if run.forced == BY_SIZE:            # the last step of an epoch may be smaller than the others
         wide, fused = is_wide(net, 1, work), not is_wide(net, m, work)
     elif fused:
-        rows = min(m, MOST_ROWS)
+        rows = min(m, K_BLOCK)
     shards = most_shards(net, m, work)
     run.current, run.other = at, at + count
     run.turned = at = at + 2 * count
@@ -366,8 +378,9 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
     threads = min(threads, MAX_THREADS)
     if given.buffer.shape[1] != sizes[0] or work.shape[0] < lay_out(&job, &steps, &work[0], min(batch, m), threads):
         raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    (steps.rule.kind, steps.rule.learning_rate, steps.rule.momentum, steps.rule.beta2, steps.rule.epsilon,
-     steps.rule.weight_decay, steps.rule.nesterov) = rule
+    steps.rule = rule_of(rule)
+    if moments.shape[0] < moments_of(&steps.rule):
+        raise ValueError("moments must have as many rows as moment_count says")
     steps.samples, steps.batch, steps.taken = m, batch, taken
     steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
     count = parameter_count(&job.net, like)

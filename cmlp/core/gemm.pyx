@@ -35,7 +35,7 @@ cdef enum:
     PANEL_FLOATS = 32
     K_BLOCK = 256                        # of k in one go: a panel's rows are 32 KiB, about an L1 cache
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
-    MOST_ROWS = 252                      # of a that are used on one panel after another
+    MOST_ROWS = 294                      # of a that are used on one panel after another
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory
     ROW_BLOCKS = 4                       # chains of k that a single row is made of at a time
     ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache
@@ -244,6 +244,12 @@ cdef void copy_turned(floating* to, const floating* source, Py_ssize_t columns_a
             to += TILE_ROWS
 
 
+cdef inline Py_ssize_t whole_tiles(Py_ssize_t m, Py_ssize_t most) noexcept nogil:
+    """Rows of the blocks into which m rows are cut, at most so many each"""
+    cdef Py_ssize_t blocks = max((m + most - 1) // most, 1), rows = (m + blocks - 1) // blocks
+    return min((rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS, most)
+
+
 cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
@@ -253,8 +259,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
     cdef bint copies = n > 2 * width or apart * size % ALIAS_BYTES == 0
-    # With a single panel there is nothing to come back for: a tile's rows are read from end to end.
-    cdef Py_ssize_t row_block = MOST_ROWS if n > width else TILE_ROWS
+    # Blocks of about as many rows. With a single panel there is nothing to come back for: a tile's rows are read end to end.
+    cdef Py_ssize_t row_block = TILE_ROWS if n <= width else whole_tiles(m, MOST_ROWS)
     cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
     cdef const floating* block
     cdef const floating* bj

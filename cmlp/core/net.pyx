@@ -92,7 +92,7 @@ cdef inline Py_ssize_t parameter_bytes(const Net* net, const floating* like) noe
 cdef inline Py_ssize_t largest_block(const Net* net, const floating* like) noexcept nogil:
     """Rows that leave room in the cache, or if the parameters do not fit there either, for which reading them pays"""
     cdef Py_ssize_t rows = max(PASS_BYTES, parameter_bytes(net, like)) // (row_count(net, like) * <Py_ssize_t> sizeof(floating))
-    return min(max(rows // WHOLE_TILES, 1) * WHOLE_TILES, MOST_ROWS)
+    return min(max(rows // WHOLE_TILES, 1), K_BLOCK // WHOLE_TILES) * WHOLE_TILES
 
 
 cdef inline Py_ssize_t shards_in_cache(const Net* net, const floating* like) noexcept nogil:
@@ -111,7 +111,7 @@ cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide) no
     cdef Py_ssize_t rows
     p.rows, p.wide = m, wide
     if p.wide:
-        p.blocks = max((m + MOST_ROWS - 1) // MOST_ROWS, 1)
+        p.blocks = max((m + K_BLOCK - 1) // K_BLOCK, 1)
     else:
         rows = largest_block(net, like)
         p.blocks = max((m + rows - 1) // rows, min(FEWEST_BLOCKS, m // FEWEST_ROWS), 1)

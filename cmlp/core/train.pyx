@@ -3,6 +3,7 @@
 cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, floating* after, Py_ssize_t first, Py_ssize_t m,
                        Py_ssize_t t, int thread, int threads) noexcept nogil:
     """Step t, over m samples from the first; `after` is not to be used unless it is done"""
+    cdef Rule rule = at_step(&run.rule, t)
     cdef double loss
     barrier(&job.team, threads)          # all of the transposed weights are there
     shard_pass(job, p, w, <const floating*> run.turned, <floating*> run.gradients, first, m, thread)
@@ -11,7 +12,7 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
     loss = sum_of(job.losses, m)
     if not total(job, threads).finite or loss - loss != 0:
         return BAD_LOSS
-    run.finite[thread] = step_share(run, after, w, parameter_count(&job.net, w), p.shards, m, t, thread, threads)
+    run.finite[thread] = step_share(run, &rule, after, w, parameter_count(&job.net, w), p.shards, m, thread, threads)
     return INTERRUPTED if barrier(&job.team, threads) else DONE
 
 

@@ -72,10 +72,10 @@ cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, con
     return panels
 
 
-cdef bint step_part(Job* job, const Run* run, const Plan* p, const floating* d, const floating* panels, const floating* x,
+cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, const floating* d, const floating* panels, const floating* x,
                     Py_ssize_t ldx, Part of, Py_ssize_t l, Py_ssize_t offset, floating* after, const floating* before,
-                    Py_ssize_t m, Py_ssize_t t, int thread) noexcept nogil:
-    """Step t of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite"""
+                    Py_ssize_t m, int thread) noexcept nogil:
+    """A step of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], width = panel(d), some = tile_rows(of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, rows, s, j, at, wide
     cdef Py_ssize_t apart = tile_size(&job.net, d)
@@ -93,8 +93,8 @@ cdef bint step_part(Job* job, const Run* run, const Plan* p, const floating* d, 
                            shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, copy)
         for j from 0 <= j < of.columns by width:
             wide = min(of.columns - j, width)
-            finite &= step_slice(run, after, before, g + j * rows, apart, p.shards,
-                                 offset + (of.column + j) * (k + 1) + row * wide, rows * wide, m, t)
+            finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards,
+                                 offset + (of.column + j) * (k + 1) + row * wide, rows * wide, m)
     return finite
 
 
@@ -113,6 +113,7 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     cdef floating* dx = <floating*> room.dx
     cdef floating* copy = own_space(job, thread, w)
     cdef Tally* tally = &job.tallies[thread]
+    cdef Rule rule = at_step(&run.rule, t)
     cdef Part of
     cdef bint last
     cdef double loss
@@ -146,8 +147,8 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
             turned -= n * padded(k, w)
             backward_part(job, dx, d, y, turned, share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w),
                           l, copy, thread)
-        run.finite[thread] &= step_part(job, run, p, d, panels, x if l == 0 else y, ldx if l == 0 else padded(k, w), of, l,
-                                        offset, after, w, m, t, thread)
+        run.finite[thread] &= step_part(job, run, &rule, p, d, panels, x if l == 0 else y, ldx if l == 0 else padded(k, w), of, l,
+                                        offset, after, w, m, thread)
         d, dx = dx, d
         if barrier(&job.team, threads):
             return INTERRUPTED
