@@ -64,17 +64,20 @@ cdef inline floating sigmoid(floating z) noexcept nogil:
     return (1 if z > 0 else e) / (1 + e)
 
 
-cdef inline floating softmax(floating* y, Py_ssize_t n) noexcept nogil:
-    """y := exp(y) / sum(exp(y)); returns log(sum(exp(y))). The largest y is subtracted first, so nothing overflows."""
+cdef inline floating softmax(floating* y, Py_ssize_t n, Py_ssize_t columns) noexcept nogil:
+    """y := exp(y) / sum(exp(y)) of n numbers, and anything in the columns behind them; returns log(sum(exp(y)))
+
+    The largest y is subtracted first, so nothing overflows.
+    """
     cdef floating largest = y[0], total = 0
     cdef Py_ssize_t j
     for j in range(1, n):
         largest = max(largest, y[j])
-    for j in range(n):
+    for j in range(columns):
         y[j] = exp(y[j] - largest)
     for j in range(n):
         total += y[j]
-    for j in range(n):
+    for j in range(columns):
         y[j] /= total
     return largest + log(total)
 
@@ -97,7 +100,7 @@ cdef void activate(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, 
             for j in range(columns):
                 row[j] = tanh(row[j])
         elif kind == SOFTMAX:
-            softmax(row, n)
+            softmax(row, n, ld)
 
 
 cdef void activate_backward(floating* d, const floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld,

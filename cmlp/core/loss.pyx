@@ -16,15 +16,16 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_E
 PAIRS = {"cross_entropy": ("softmax",), "binary_cross_entropy": ("sigmoid",), "mean_squared_error": tuple(ACTIVATIONS)}
 
 
-cdef inline double cross_entropy_after_softmax(floating* d, floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
+cdef inline double cross_entropy_after_softmax(floating* d, floating* y, const floating* t, Py_ssize_t n,
+                                               Py_ssize_t columns) noexcept nogil:
     """-sum(t * log(softmax(z))) = sum(t) * log(sum(exp(z))) - t . z, with gradient sum(t) * softmax(z) - t"""
     cdef floating dot = 0, total = 0, log_sum
     cdef Py_ssize_t j
     for j in range(n):
         dot += t[j] * y[j]
         total += t[j]
-    log_sum = softmax(y, n)
-    for j in range(n):
+    log_sum = softmax(y, n, columns)
+    for j in range(columns):
         d[j] = total * y[j] - t[j]
     return total * log_sum - dot
 
@@ -62,7 +63,7 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, const floa
         activate(y, m, n, ld, ld, output)
     for i in range(m):
         if kind == CROSS_ENTROPY:
-            losses[i] = cross_entropy_after_softmax(d, y + i * ld, t, n)
+            losses[i] = cross_entropy_after_softmax(d, y + i * ld, t, n, ld)
         elif kind == BINARY_CROSS_ENTROPY:
             losses[i] = binary_cross_entropy_after_sigmoid(d, y + i * ld, t, n)
         else:

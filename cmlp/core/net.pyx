@@ -6,7 +6,7 @@
 
 cdef enum:
     MAX_SHARDS = 32
-    FEWEST_ROWS = 16                     # in a block, if there are samples enough
+    FEWEST_ROWS = 32                     # in a block, if there are samples enough
     FEWEST_BLOCKS = 4
     PASS_BYTES = 524288                  # of a block and its activations: half of an L2 cache of 1 MiB
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two

@@ -4,7 +4,7 @@ cdef enum:
     STEP_PIECE = 256                     # parameters that stay in the L1 cache with all that a step reads of them
 
 
-cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const floating* before, floating* g, Py_ssize_t apart, Py_ssize_t shards,
+cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const floating* before, const floating* g, Py_ssize_t apart, Py_ssize_t shards,
                      Py_ssize_t begin, Py_ssize_t size, Py_ssize_t m) noexcept nogil:
     """A step of the parameters from `begin` on, a piece at a time that stays in the L1 cache; whether they are finite
 
@@ -12,7 +12,7 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     """
     cdef floating* u = <floating*> run.moment1 + begin
     cdef floating* v = <floating*> run.moment2 + begin
-    cdef const floating* more
+    cdef floating mean[STEP_PIECE]
     cdef const floating* p = before + begin
     cdef floating share = 1. / m
     cdef bint finite = True
@@ -20,13 +20,13 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     after += begin
     for i from 0 <= i < size by STEP_PIECE:
         piece = min(size - i, STEP_PIECE)
+        memcpy(mean, g + i, piece * sizeof(floating))
         for s in range(1, shards):
-            more = g + s * apart
-            for q in range(i, i + piece):
-                g[q] += more[q]
-        for q in range(i, i + piece):
-            g[q] *= share
-        finite &= update(after + i, p + i, g + i, u + i, v + i, piece, rule)
+            for q in range(piece):
+                mean[q] += g[s * apart + i + q]
+        for q in range(piece):
+            mean[q] *= share
+        finite &= update(after + i, p + i, mean, u + i, v + i, piece, rule)
     return finite
 
 
