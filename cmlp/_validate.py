@@ -203,6 +203,18 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Array:
     return array.T
 
 
+def out(value: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array for results, which may lie in memory in any way; a new one, samples one after the other, for None."""
+    if value is None:
+        return np.empty(shape[::-1], dtype).T
+    if not isinstance(value, np.ndarray) or value.dtype != dtype:
+        given = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"out must be an array of {dtype}, got {given}")
+    if value.shape != shape or not value.flags.writeable:
+        raise ValueError(f"out must be writeable and have shape {shape}, got shape {value.shape}")
+    return value
+
+
 def same_samples(m: int, other: int, name: str, other_name: str) -> None:
     """That two arrays have as many columns."""
     if m != other:

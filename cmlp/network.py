@@ -24,6 +24,8 @@ from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer, Rule
 FEW_SAMPLES = 128
 FEW_PRODUCTS = 1_000_000
 
+INDEX = np.dtype(np.intp)
+
 Array = NDArray[Any]
 Data = tuple[Array, Array | None, Array | None]  # samples as rows (m, n_inputs); labels (m,); or targets (m, n_outputs)
 
@@ -208,7 +210,7 @@ class NeuralNetwork:
             _validate.finite(rows, name, self.dtype, self.input_scale)
         return loss, correct
 
-    def _few(self, X: ArrayLike, what: str) -> Array | None:
+    def _few(self, X: ArrayLike, what: str, out: Array | None) -> Array | None:
         """The outputs or classes of a few samples, or None if there are more or they have to be judged."""
         shortcut = self._shortcuts.get(what)
         if shortcut is None:
@@ -224,12 +226,12 @@ class NeuralNetwork:
                 core.WANTS[what],
                 np.ndarray,
                 np.empty,
-                np.intp if what == "classes" else self.dtype,
+                INDEX if what == "classes" else self.dtype,
             )
-        few: Array | None = shortcut(X, self.input_scale)
+        few: Array | None = shortcut(X, self.input_scale, out)
         return few
 
-    def forward(self, X: ArrayLike) -> Array:
+    def forward(self, X: ArrayLike, out: Array | None = None) -> Array:
         """
         Return what the last layer makes of the samples.
 
@@ -237,6 +239,8 @@ class NeuralNetwork:
         ----------
         X : array_like of shape (features, m), any number type
             One sample a column; a single sample may have shape (features,).
+        out : ndarray of shape (n_outputs, m), the network's dtype, optional
+            Where the results go, in any layout; a part of X it must not be.
 
         Returns
         -------
@@ -246,17 +250,17 @@ class NeuralNetwork:
         Raises
         ------
         ValueError, TypeError
-            If X has another number of features, is empty, or holds NaN, infinity or no numbers.
+            If X has another number of features, is empty, or holds NaN, infinity or no numbers; if `out` does not fit.
         """
-        few = self._few(X, "outputs")
+        few = self._few(X, "outputs", out)
         if few is not None:
-            return few.T
+            return few
         rows = self._rows(X)
-        outputs = np.empty((len(rows), self._layers[-1].neurons), self.dtype)
-        self._pass(rows, "outputs", outputs=outputs)
-        return outputs.T
+        outputs = _validate.out(out, (self._layers[-1].neurons, len(rows)), self.dtype)
+        self._pass(rows, "outputs", outputs=outputs.T)
+        return outputs
 
-    def predict(self, X: ArrayLike) -> Array:
+    def predict(self, X: ArrayLike, out: Array | None = None) -> Array:
         """
         Return the class of each sample, or under mean squared error the outputs.
 
@@ -264,6 +268,8 @@ class NeuralNetwork:
         ----------
         X : array_like of shape (features, m), any number type
             One sample a column; a single sample may have shape (features,).
+        out : ndarray of the shape and type that is returned, optional
+            Where the results go, in any layout; a part of X it must not be.
 
         Returns
         -------
@@ -273,15 +279,15 @@ class NeuralNetwork:
         Raises
         ------
         ValueError, TypeError
-            If X has another number of features, is empty, or holds NaN, infinity or no numbers.
+            If X has another number of features, is empty, or holds NaN, infinity or no numbers; if `out` does not fit.
         """
         if self.loss == "mean_squared_error":
-            return self.forward(X)
-        few = self._few(X, "classes")
+            return self.forward(X, out)
+        few = self._few(X, "classes", out)
         if few is not None:
             return few
         rows = self._rows(X)
-        classes = np.empty(len(rows), np.intp)
+        classes = _validate.out(out, (len(rows),), INDEX)
         self._pass(rows, "classes", classes=classes)
         return classes
 

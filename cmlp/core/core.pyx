@@ -234,7 +234,7 @@ def work_size(const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_
 
 
 def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] sizes, const int[::1] activations, int loss,
-        x, double scale, int threads, floating[:, ::1] outputs=None, Py_ssize_t[::1] classes=None,
+        x, double scale, int threads, floating[:, :] outputs=None, Py_ssize_t[:] classes=None,
         const Py_ssize_t[::1] labels=None, targets=None):
     """One pass forward: outputs := those of the last layer; or classes := the index of the largest; or the loss.
 
@@ -252,9 +252,12 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
     job.labels = NULL
     if labels is not None:
         job.labels = &labels[0]
-    job.outputs, job.ld_outputs = NULL if outputs is None else &outputs[0, 0], 0 if outputs is None else outputs.shape[1]
-    job.classes = NULL if classes is None else &classes[0]
-    job.wanted = OUTPUTS if outputs is not None else CLASSES if classes is not None else LOSS
+    job.wanted = LOSS
+    if outputs is not None:
+        job.wanted, job.results = OUTPUTS, <char*> &outputs[0, 0]
+        job.results_apart, job.outputs_apart = outputs.strides[0], outputs.strides[1]
+    elif classes is not None:
+        job.wanted, job.results, job.results_apart = CLASSES, <char*> &classes[0], classes.strides[0]
     job.packed = m >= PACKING_PAYS
     threads = min(threads, MAX_THREADS)
     if given.buffer.shape[1] != sizes[0] or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
@@ -304,8 +307,11 @@ cdef class Shortcut:
         PyBuffer_Release(&self.work)
         PyBuffer_Release(&self.params)
 
-    def __call__(self, x, double scale):
-        """The outputs (m, n_outputs) or classes (m,) of scale * x (inputs, m) or (inputs,); None if that must be judged first."""
+    def __call__(self, x, double scale, out):
+        """The outputs (n_outputs, m) or classes (m,) of scale * x (inputs, m) or (inputs,); None if that must be judged first.
+
+        out: None, or an array of the results' type for them.
+        """
         cdef Py_buffer given, made
         cdef Py_ssize_t m, apart
         cdef bint finite
@@ -323,22 +329,31 @@ cdef class Shortcut:
                 return None
             # A single sample is a row of its own, whatever its stride says.
             apart = given.strides[1] if m > 1 else self.inputs * given.itemsize
-            if self.job.wanted == OUTPUTS:
-                result = self.empty((m, self.outputs), self.dtype)
-            else:
-                result = self.empty(m, self.dtype)
-            PyObject_GetBuffer(result, &made, PyBUF_WRITABLE)
-            with cython.critical_section(self):
-                self.job.x, self.job.scale = table_of(&given, apart, given.strides[0]), scale
-                self.job.outputs, self.job.ld_outputs, self.job.classes = made.buf, self.outputs, <Py_ssize_t*> made.buf
-                if self.job.x.kind == 0:
-                    finite = False
-                elif self.in_double:
-                    finite = self.passed[double](NULL, m)
-                else:
-                    finite = self.passed[float](NULL, m)
-            PyBuffer_Release(&made)
-            return result if finite else None
+            if out is None:
+                out = self.empty((m, self.outputs), self.dtype).T if self.job.wanted == OUTPUTS else self.empty(m, self.dtype)
+            elif type(out) is not self.array_type or out.dtype is not self.dtype:
+                return None
+            try:
+                PyObject_GetBuffer(out, &made, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
+            except (BufferError, ValueError):                       # read-only
+                return None
+            try:
+                if made.shape[made.ndim - 1] != m or made.ndim != (2 if self.job.wanted == OUTPUTS else 1) \
+                        or made.ndim == 2 and made.shape[0] != self.outputs:
+                    return None
+                with cython.critical_section(self):
+                    self.job.x, self.job.scale = table_of(&given, apart, given.strides[0]), scale
+                    self.job.results, self.job.results_apart = <char*> made.buf, made.strides[made.ndim - 1]
+                    self.job.outputs_apart = made.strides[0]
+                    if self.job.x.kind == 0:
+                        finite = False
+                    elif self.in_double:
+                        finite = self.passed[double](NULL, m)
+                    else:
+                        finite = self.passed[float](NULL, m)
+                return out if finite else None
+            finally:
+                PyBuffer_Release(&made)
         finally:
             PyBuffer_Release(&given)
 

@@ -46,9 +46,9 @@ cdef struct Job:
     const Py_ssize_t* labels             # or NULL: targets are read from their table
     const Py_ssize_t* order
     double scale                         # of x
-    void* outputs
-    Py_ssize_t ld_outputs
-    Py_ssize_t* classes
+    char* results                        # outputs or classes, any bytes apart
+    Py_ssize_t results_apart             # from one sample to the next
+    Py_ssize_t outputs_apart
     double* losses                       # one for each sample of the pass
     void* space                          # what all threads share, then each thread's own
     Py_ssize_t shared_size
@@ -165,10 +165,12 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         free += m * ld
 
     if job.wanted == OUTPUTS:
-        copy_block(<floating*> job.outputs + first * job.ld_outputs, job.ld_outputs, y, ld, m, n)
+        for i in range(m):
+            for k in range(n):
+                (<floating*> (job.results + (first + i) * job.results_apart + k * job.outputs_apart))[0] = y[i * ld + k]
     elif job.wanted == CLASSES:
         for i in range(m):
-            job.classes[first + i] = arg_max(y + i * ld, n)
+            (<Py_ssize_t*> (job.results + (first + i) * job.results_apart))[0] = arg_max(y + i * ld, n)
     if job.wanted <= CLASSES:
         return
 
