@@ -11,6 +11,8 @@ from benchmarks.libraries import LIBRARIES
 from benchmarks.peak import measured_peaks
 from benchmarks.workloads import WORKLOADS, sweeps
 
+ABOUT = ("version", "kernels", "threads")
+
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -18,7 +20,7 @@ def main():
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES), metavar="LIBRARY")
     parser.add_argument("--repeats", type=int, default=9, help="of which the median is taken")
     parser.add_argument("--threads", type=int, help="of cmlp; by default what it chooses")
-    parser.add_argument("--sweeps", action="store_true", help="widths and batches as well, for the second picture")
+    parser.add_argument("--sweeps", action="store_true", help="widths and batches instead, for the second picture")
     parser.add_argument("--json", type=Path, help="write the figures here; report.py makes the README's table of them")
     options = parser.parse_args()
 
@@ -32,17 +34,31 @@ def main():
             "date": time.strftime("%Y-%m-%d"),
         },
         "peak_gflops": peaks,
+        "repeats": options.repeats,
+        "libraries": {},
         "workloads": {},
     }
     print(f"{figures['machine']['cpu']}, peak {peaks}")
-    chosen = [w for w in WORKLOADS if not options.workloads or w.key in options.workloads]
-    if options.sweeps:
-        chosen += [workload for sweep in sweeps() for workload in sweep]
-    for workload in chosen:
+    known = [workload for sweep in sweeps() for workload in sweep] if options.sweeps else WORKLOADS
+    for workload in known:
+        if options.workloads and workload.key not in options.workloads:
+            continue
         results = measure.compare(workload, options.libraries, options.repeats, options.threads)
-        figures["workloads"][workload.key] = {"title": workload.title, "results": results}
-        print("\n".join(report.lines(workload, results, peaks)), flush=True)
-        for name in measure.wrong_answers(workload, results):
+        for name, result in results.items():
+            if "ms" in result:
+                figures["libraries"][name] = {word: result.pop(word) for word in ABOUT if word in result}
+        entry = {
+            "title": workload.title,
+            "samples": workload.samples,
+            "operations": workload.operations,
+            "dtype": workload.dtype,
+            "to_reach": workload.ratios,
+            "results": results,
+            "wrong": measure.wrong_answers(workload, results),
+        }
+        figures["workloads"][workload.key] = entry
+        print("\n".join(report.lines(workload.key, entry, peaks)), flush=True)
+        for name in entry["wrong"]:
             print(f"  {name} has another answer: {results[name]['answer']}")
         if options.json:
             options.json.write_text(json.dumps(figures, indent=1) + "\n")

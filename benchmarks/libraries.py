@@ -253,7 +253,7 @@ class Sklearn:
         )
         classes = np.arange(workload.sizes[-1])
         some = np.resize(self.X, (len(classes), self.X.shape[1])).astype(self.X.dtype)
-        self.model.set_params(batch_size=len(classes)).partial_fit(some, classes, classes)
+        self.model.set_params(batch_size=len(classes)).partial_fit(some, classes, classes=classes)
         self.model.set_params(batch_size=workload.batch or 1)
         self.model.coefs_ = [W.copy() for W, _ in workload.parameters()]
         self.model.intercepts_ = [b.copy() for _, b in workload.parameters()]

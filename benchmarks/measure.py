@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.libraries import LIBRARIES
 
 ROOT = Path(__file__).resolve().parent.parent
-PAUSE = 0.5  # seconds, in which the other processes' threads stop spinning
+PAUSE = 0.2  # seconds, in which the other processes' threads stop spinning
 ROUND_SECONDS = 0.02  # of a measurement, at least
 AGREEING = 0.999  # of the classes that are to be NumPy's in float64
 LOSS_TOLERANCE = 2e-3  # of the loss after an epoch, relative: float32 and the order of sums

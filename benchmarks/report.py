@@ -1,19 +1,48 @@
-"""What the figures look like: as lines of text, as the README's table, as pictures."""
+"""What the figures look like: as lines of text, as the README's table, as pictures.
 
+python -m benchmarks.report [FILE]   puts the table of a file written by `python -m benchmarks --json` into README.md, and
+                                     draws the pictures beside this program
+"""
+
+import json
 import platform
+import re
+import sys
 from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS, SWEEPS = HERE / "results.json", HERE / "sweeps.json"
+PEERS = {
+    "jax": "JAX",
+    "torch": "PyTorch",
+    "sklearn": "scikit-learn",
+    "onnxruntime": "ONNX Runtime",
+    "numpy": "the notebook's NumPy",
+}
+COLOURS = {
+    "cmlp": "#c2410c",
+    "jax": "#2563eb",
+    "torch": "#7c3aed",
+    "sklearn": "#0891b2",
+    "onnxruntime": "#4d7c0f",
+    "numpy": "#737373",
+}
+BEGIN, END = "<!-- benchmark: written by benchmarks/report.py -->", "<!-- end -->"
 
 
 def cpu_name():
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    numbers = [line.partition(":")[2].strip() for line in lines if line.startswith(("cpu family", "model\t"))]
+    if not names:
+        return platform.processor() or platform.machine()
+    return f"{names[0]}, family {numbers[0]} model {numbers[1]}" if len(numbers) > 1 else names[0]
 
 
-def share(workload, milliseconds, peaks):
+def share(entry, milliseconds, peaks):
     """Of the multiply-adds that all processors could have done in the time."""
-    return workload.operations / (milliseconds * 1e6) / (peaks[workload.dtype] * peaks["threads"])
+    return entry["operations"] / (milliseconds * 1e6) / (peaks[entry["dtype"]] * peaks["threads"])
 
 
 def fastest(results, peer):
@@ -22,17 +51,137 @@ def fastest(results, peer):
     return min(times, default=None)
 
 
-def lines(workload, results, peaks):
-    yield f"{workload.key}  {workload.title}"
+def lines(key, entry, peaks):
+    """A workload's figures as text."""
+    results = entry["results"]
+    yield f"{key}  {entry['title']}"
     ours = results.get("cmlp", {}).get("ms")
     for name, result in results.items():
         if "ms" not in result:
             yield f"  {name:<22}-- {result['missing'].splitlines()[0]}"
             continue
-        target = workload.ratios.get(name.split()[0])
         yield (
             f"  {name:<22}{result['ms']:>10.4f} ms  best {result['best_ms']:>10.4f}"
-            f"{share(workload, result['ms'], peaks):>7.0%} of peak{result['megabytes']:>8.1f} MB"
+            f"{share(entry, result['ms'], peaks):>7.0%} of peak{result['megabytes']:>8.1f} MB"
             + (f"{result['ms'] / ours:>8.2f} x" if ours else "")
-            + (f"  (to reach {target})" if target else "")
         )
+    for peer, ratio in entry["to_reach"].items():
+        theirs = fastest(results, peer)
+        if ours and theirs:
+            state = "reached" if theirs / ours >= ratio else "not reached"
+            yield f"  {peer}, at its best: {theirs / ours:.2f} x, {ratio} x aimed at: {state}"
+
+
+def time_text(milliseconds):
+    return f"{milliseconds:,.3g} ms" if milliseconds >= 0.1 else f"{1e3 * milliseconds:.3g} µs"
+
+
+def table(figures):
+    """The figures in Markdown: milliseconds of cmlp, its share of the limit, and how many times as long each peer takes."""
+    machine, peaks = figures["machine"], figures["peak_gflops"]
+    rows = [
+        ["", "cmlp", "of the FMA limit", *PEERS.values()],
+        ["---", *["---:"] * (2 + len(PEERS))],
+    ]
+    for key, entry in figures["workloads"].items():
+        results = entry["results"]
+        ours = results["cmlp"]["ms"]
+        cells = []
+        for peer in PEERS:
+            theirs = fastest(results, peer)
+            cells.append("" if theirs is None else f"{theirs / ours:.1f} x")
+        rows.append(
+            [f"{key}: {entry['title']}", time_text(ours), f"{share(entry, ours, peaks):.0%}", *cells],
+        )
+    versions = [
+        f"{PEERS.get(name, name)} {result['version']}"
+        for name, result in figures["libraries"].items()
+        if name in (*PEERS, "cmlp")
+    ]
+    return "\n".join(
+        [
+            *("| " + " | ".join(row) + " |" for row in rows),
+            "",
+            f"{machine['cpu']}, {machine['processors']} processors, {figures['libraries']['cmlp']['kernels']} build, "
+            f"{machine['date']}; medians of {figures['repeats']} interleaved rounds. {', '.join(versions)}.",
+        ]
+    )
+
+
+def with_table(readme, figures):
+    """The README's text with the figures' table between its marks."""
+    return re.sub(
+        f"{re.escape(BEGIN)}.*?{re.escape(END)}",
+        lambda _: f"{BEGIN}\n{table(figures)}\n{END}",
+        readme,
+        flags=re.DOTALL,
+    )
+
+
+def draw_workloads(figures, path):
+    """Bars: each library's time over cmlp's, for every workload."""
+    from matplotlib import pyplot
+
+    entries = figures["workloads"]
+    names = ["cmlp", *PEERS]
+    figure, axes = pyplot.subplots(figsize=(11, 4.2), layout="constrained")
+    width = 0.8 / len(names)
+    for number, name in enumerate(names):
+        places, heights = [], []
+        for place, entry in enumerate(entries.values()):
+            theirs, ours = fastest(entry["results"], name), entry["results"]["cmlp"]["ms"]
+            if theirs is not None:
+                places.append(place + (number - (len(names) - 1) / 2) * width)
+                heights.append(theirs / ours)
+        axes.bar(places, heights, width, label=PEERS.get(name, name), color=COLOURS[name])
+    axes.axhline(1, color=COLOURS["cmlp"], linewidth=0.8)
+    axes.set_yscale("log")
+    axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
+    axes.set_xticks(range(len(entries)), entries)
+    axes.set_ylabel("time, in cmlp's")
+    axes.set_title(f"{figures['machine']['cpu']}, {figures['machine']['processors']} processors")
+    axes.legend(ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def draw_sweeps(figures, path):
+    """Samples a second over the width of two hidden layers, and over the batch."""
+    from matplotlib import pyplot
+
+    figure, pair = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for axes, kind in zip(pair, ("width", "batch"), strict=True):
+        chosen = {int(key.split()[1]): e for key, e in figures["workloads"].items() if key.startswith(kind)}
+        for name in ("cmlp", *PEERS):
+            points = [(n, fastest(entry["results"], name), entry["samples"]) for n, entry in sorted(chosen.items())]
+            points = [(n, samples / ms * 1e3) for n, ms, samples in points if ms is not None]
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True), marker="o", markersize=3, color=COLOURS[name], label=PEERS.get(name, name)
+                )
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(list(chosen), list(chosen), fontsize=7, rotation=45)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    pair[0].set(title="64-n-n-10, batch 128, SGD", xlabel="width n", ylabel="samples a second")
+    pair[1].set(title="64-64-64-10, SGD", xlabel="batch")
+    pair[1].legend(frameon=False)
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def main():
+    results = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
+    readme = HERE.parent / "README.md"
+    figures = json.loads(results.read_text())
+    readme.write_text(with_table(readme.read_text(), figures))
+    draw_workloads(figures, HERE / "workloads.svg")
+    if SWEEPS.exists():
+        draw_sweeps(json.loads(SWEEPS.read_text()), HERE / "sweeps.svg")
+
+
+if __name__ == "__main__":
+    main()
