@@ -12,7 +12,8 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     """
     cdef floating* u = <floating*> run.moment1 + begin
     cdef floating* v = <floating*> run.moment2 + begin
-    cdef floating mean[STEP_PIECE]
+    cdef floating sum[STEP_PIECE]
+    cdef const floating* of_all
     cdef const floating* p = before + begin
     cdef floating share = 1. / m
     cdef bint finite = True
@@ -20,13 +21,14 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     after += begin
     for i from 0 <= i < size by STEP_PIECE:
         piece = min(size - i, STEP_PIECE)
-        memcpy(mean, g + i, piece * sizeof(floating))
+        of_all = g + i
+        if shards > 1:
+            of_all = sum
+            memcpy(sum, g + i, piece * sizeof(floating))
         for s in range(1, shards):
             for q in range(piece):
-                mean[q] += g[s * apart + i + q]
-        for q in range(piece):
-            mean[q] *= share
-        finite &= update(after + i, p + i, mean, u + i, v + i, piece, rule)
+                sum[q] += g[s * apart + i + q]
+        finite &= update(after + i, p + i, of_all, share, u + i, v + i, piece, rule)
     return finite
 
 
