@@ -57,18 +57,18 @@ def module(name, source, flags):
 
 
 class BuildWithThreads(build_ext):
-    """Adds OpenMP if a program that needs it can be built; without it the core runs on one thread."""
+    """Adds OpenMP if a program that needs it can be built: what it is told about the number of threads, the core heeds."""
 
     def build_extensions(self):
         compile_flags, link_flags = self.openmp()
         for extension in self.extensions:
             extension.extra_compile_args = extension.extra_compile_args + compile_flags
-            extension.extra_link_args = extension.extra_link_args + link_flags
+            extension.extra_link_args = extension.extra_link_args + link_flags + ([] if MSVC else ["-pthread"])
         super().build_extensions()
 
     def openmp(self):
         flag = "-fopenmp"
-        if MSVC:  # whose C has none of the waiting that the core does
+        if MSVC:  # whose C has none of the threads that the core uses
             return [], []
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")

@@ -21,7 +21,11 @@ def main():
     parser.add_argument("--repeats", type=int, default=9, help="of which the median is taken")
     parser.add_argument("--threads", type=int, help="of cmlp; by default what it chooses")
     parser.add_argument("--sweeps", action="store_true", help="widths and batches instead, for the second picture")
-    parser.add_argument("--json", type=Path, help="write the figures here; report.py makes the README's table of them")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="write the figures here, where those of the same processor's other workloads stay; see report.py",
+    )
     options = parser.parse_args()
 
     peaks = measured_peaks()
@@ -38,6 +42,10 @@ def main():
         "libraries": {},
         "workloads": {},
     }
+    if options.json and options.json.exists():
+        before = json.loads(options.json.read_text())
+        if before["machine"]["cpu"] == figures["machine"]["cpu"]:
+            figures["libraries"], figures["workloads"] = before["libraries"], before["workloads"]
     print(f"{figures['machine']['cpu']}, peak {peaks}")
     known = [workload for sweep in sweeps() for workload in sweep] if options.sweeps else WORKLOADS
     for workload in known:

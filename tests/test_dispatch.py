@@ -36,7 +36,7 @@ def test_every_build_can_be_asked_for(isa, tmp_path):
     assert lines[0].split() == ["cmlp", cmlp.__version__]
     assert lines[1].split()[:2] == ["isa", isa]
     assert lines[2].split() == ["openmp", "yes" if _dispatch.core.has_openmp() else "no"]
-    assert lines[3].split() == ["threads", "3" if _dispatch.core.has_openmp() else "1"]
+    assert lines[3].split() == ["threads", "3" if _dispatch.core.has_threads() else "1"]
     assert lines[4] == f"cmlp.core_{isa}"
 
 

@@ -1,7 +1,9 @@
 """The README does what it says. As a program, prints one of its commands: `python tests/test_readme.py 0`."""
 
+import json
 import re
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +34,16 @@ def test_there_are_two_commands():
 def test_every_file_it_links_to_is_there():
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_table_is_what_was_measured():
+    spec = spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
+    report = module_from_spec(spec)
+    spec.loader.exec_module(report)
+    figures = json.loads(report.RESULTS.read_text())
+    assert report.BEGIN in README
+    assert report.with_table(README, figures) == README
+    assert not [key for key, entry in figures["workloads"].items() if "cmlp" in entry["wrong"]]
 
 
 if __name__ == "__main__":

@@ -145,31 +145,37 @@ cdef void forget_workers() noexcept nogil:
     workers.idle = NULL
 
 
-cdef void* wait_for_work(void* of) noexcept nogil:
-    """A worker's life"""
-    cdef Worker* worker = <Worker*> of
-    cdef int _spin, given
-    while True:
-        for _spin in range(SPINS):
-            if __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) == GIVEN:
-                break
-            relax()
-        pthread_mutex_lock(&worker.lock)
-        while __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) != GIVEN:
-            pthread_cond_wait(&worker.changed, &worker.lock)
-        pthread_mutex_unlock(&worker.lock)
-        given = GIVEN
-        if __atomic_compare_exchange_n(&worker.state, &given, WORKING, False, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE):
-            worker.what(worker.work, worker.number)
-            set_state(worker, IDLE)
-
-
 cdef void set_state(Worker* worker, int state) noexcept nogil:
     """And wake whoever waits for it"""
     pthread_mutex_lock(&worker.lock)
     __atomic_store_n(&worker.state, state, __ATOMIC_RELEASE)
     pthread_cond_broadcast(&worker.changed)
     pthread_mutex_unlock(&worker.lock)
+
+
+cdef void wait_until(Worker* worker, int state) noexcept nogil:
+    """Spins for a while, then sleeps"""
+    cdef int _spin
+    for _spin in range(SPINS):
+        if __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) == state:
+            return
+        relax()
+    pthread_mutex_lock(&worker.lock)
+    while __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) != state:
+        pthread_cond_wait(&worker.changed, &worker.lock)
+    pthread_mutex_unlock(&worker.lock)
+
+
+cdef void* wait_for_work(void* of) noexcept nogil:
+    """A worker's life"""
+    cdef Worker* worker = <Worker*> of
+    cdef int given
+    while True:
+        wait_until(worker, GIVEN)
+        given = GIVEN
+        if __atomic_compare_exchange_n(&worker.state, &given, WORKING, False, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE):
+            worker.what(worker.work, worker.number)
+            set_state(worker, IDLE)
 
 
 cdef Worker* new_worker() noexcept nogil:
@@ -211,7 +217,7 @@ cdef void work_together(part what, void* work, Worker** hired, int number, bint 
     all_of_them: whether they wait for each other; otherwise whoever has not begun when the first is done never will.
     """
     cdef Worker* worker
-    cdef int i, _spin, given
+    cdef int i, given
     for i in range(number):
         worker = hired[i]
         worker.what, worker.work, worker.number = what, work, i + 1
@@ -222,14 +228,7 @@ cdef void work_together(part what, void* work, Worker** hired, int number, bint 
         worker = hired[i]
         given = GIVEN
         if all_of_them or not __atomic_compare_exchange_n(&worker.state, &given, IDLE, False, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE):
-            for _spin in range(SPINS):
-                if __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) == IDLE:
-                    break
-                relax()
-            pthread_mutex_lock(&worker.lock)
-            while __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) != IDLE:
-                pthread_cond_wait(&worker.changed, &worker.lock)
-            pthread_mutex_unlock(&worker.lock)
+            wait_until(worker, IDLE)
         pthread_mutex_lock(&workers.lock)
         worker.next, workers.idle = workers.idle, worker
         pthread_mutex_unlock(&workers.lock)
