@@ -57,7 +57,7 @@ def module(name, source, flags):
 
 
 class BuildWithThreads(build_ext):
-    """Adds OpenMP if a program that needs it can be built: what it is told about the number of threads, the core heeds."""
+    """Adds OpenMP if a program that needs it can be built: the core heeds how many threads it would use."""
 
     def build_extensions(self):
         compile_flags, link_flags = self.openmp()

@@ -7,7 +7,6 @@ product's time is that of the whole call: putting its right side in panels count
 """
 
 import argparse
-import ast
 import json
 import os
 import platform
@@ -15,55 +14,19 @@ import statistics
 import sys
 import tempfile
 import time
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
-from Cython.Build import cythonize
-from setuptools import Distribution, Extension
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for a core that was built in place
 import cmlp
+from benchmarks.peak import CHAIN_REPEATS, DTYPES, build_peaks
+from benchmarks.report import cpu_name
 from cmlp import _arrays, _dispatch
 
-ROOT = Path(__file__).resolve().parent.parent
 SHAPES = ((1024, 1024, 1024), (128, 784, 512))  # samples m, inputs k, outputs n
-DTYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 FORWARD, BACKWARD, GRADIENT = FORMS = ("x @ w + b", "dz @ w.T", "dw + x.T @ dz")
-CHAIN_REPEATS = 500_000
 ROUND_SECONDS = 0.03  # of each measurement in a round, at least
-
-
-def build_settings():
-    """Return the names that setup.py assigns, without what it does: its flags are the ones to measure with."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign, ast.If))]
-    names = {}
-    exec(compile(tree, "setup.py", "exec"), names)
-    return names
-
-
-def build_peaks(isas, folder):
-    """Return peak.pyx compiled for each instruction set."""
-    settings = build_settings()
-    extensions = []
-    for isa in isas:
-        source = Extension(f"peak_{isa}", [str(ROOT / "benchmarks/peak.pyx")], include_dirs=[str(ROOT / "cmlp/core")])
-        (extension,) = cythonize(
-            [source], build_dir=f"{folder}/{isa}", compiler_directives=settings["DIRECTIVES"], quiet=True
-        )
-        extension.extra_compile_args = settings["FLAGS"] + settings["ISAS"][isa]
-        extensions.append(extension)
-    command = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
-    command.build_lib = command.build_temp = folder
-    command.ensure_finalized()
-    command.run()
-    peaks = {}
-    for isa, extension in zip(isas, extensions, strict=True):
-        spec = spec_from_file_location(extension.name, command.get_ext_fullpath(extension.name))
-        peaks[isa] = module_from_spec(spec)
-        spec.loader.exec_module(peaks[isa])
-    return peaks
 
 
 class Measurement:
@@ -113,13 +76,6 @@ def product_measurement(core, isa, dtype, form, shape):
     exact = np.matmul(a, b, dtype=np.float64) + (bias if form == FORWARD else 0)
     assert np.abs(y - exact).max() < np.finfo(dtype).eps * len(b) ** 2
     return Measurement(call, 2 * m * k * n, isa=isa, dtype=dtype.name, product=form, m=m, k=k, n=n)
-
-
-def cpu_name():
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main():

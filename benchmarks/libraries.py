@@ -1,7 +1,7 @@
 """The same work done by cmlp and by its peers, each in the way that is fastest for it.
 
-Each class takes a workload and offers `run()`, an epoch of training or a prediction, and afterwards `parameters()` (what
-training has made of them, weights (inputs, outputs) and biases) or `classes()` (what was predicted).
+Each class takes a workload and offers `run()`, an epoch of training or a prediction, and afterwards `parameters()`,
+weights (inputs, outputs) and biases, or `classes()`, what was predicted.
 """
 
 import os

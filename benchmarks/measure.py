@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,12 @@ class Process:
             environment["CMLP_NUM_THREADS"] = str(threads)
         command = [sys.executable, "-m", "benchmarks.worker", library, key]
         self.child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
         )
         self.first = self.answer()
 
@@ -127,5 +131,3 @@ def work(library, workload):
         for _ in range(times):
             task.run()
         print(json.dumps({"seconds": (time.perf_counter() - start) / times}), flush=True)
-
-

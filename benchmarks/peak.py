@@ -1,4 +1,4 @@
-"""The processor's multiply-adds at their most: peak.pyx, compiled for each instruction set with the core's own flags."""
+"""The processor's multiply-adds at their most: peak.pyx, compiled for each instruction set with the core's flags."""
 
 import ast
 import os

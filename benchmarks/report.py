@@ -1,7 +1,7 @@
 """What the figures look like: as lines of text, as the README's table, as pictures.
 
-python -m benchmarks.report [FILE]   puts the table of a file written by `python -m benchmarks --json` into README.md, and
-                                     draws the pictures beside this program
+python -m benchmarks.report [FILE]   puts the table of a file that `python -m benchmarks --json` wrote into README.md,
+                                     and draws the pictures beside this program
 """
 
 import json
@@ -77,7 +77,7 @@ def time_text(milliseconds):
 
 
 def table(figures):
-    """The figures in Markdown: milliseconds of cmlp, its share of the limit, and how many times as long each peer takes."""
+    """The figures in Markdown: the time of cmlp, its share of the limit, and how many times as long each peer takes."""
     machine, peaks = figures["machine"], figures["peak_gflops"]
     rows = [
         ["", "cmlp", "of the FMA limit", *PEERS.values()],
@@ -102,8 +102,11 @@ def table(figures):
         [
             *("| " + " | ".join(row) + " |" for row in rows),
             "",
-            f"{machine['cpu']}, {machine['processors']} processors, {figures['libraries']['cmlp']['kernels']} build, "
-            f"{machine['date']}; medians of {figures['repeats']} interleaved rounds. {', '.join(versions)}.",
+            (
+                f"{machine['cpu']}, {machine['processors']} processors, "
+                f"{figures['libraries']['cmlp']['kernels']} build, "
+                f"{machine['date']}; medians of {figures['repeats']} interleaved rounds. {', '.join(versions)}."
+            ),
         ]
     )
 
@@ -158,7 +161,11 @@ def draw_sweeps(figures, path):
             points = [(n, samples / ms * 1e3) for n, ms, samples in points if ms is not None]
             if points:
                 axes.plot(
-                    *zip(*points, strict=True), marker="o", markersize=3, color=COLOURS[name], label=PEERS.get(name, name)
+                    *zip(*points, strict=True),
+                    marker="o",
+                    markersize=3,
+                    color=COLOURS[name],
+                    label=PEERS.get(name, name),
                 )
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")

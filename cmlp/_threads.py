@@ -5,8 +5,8 @@ import os
 
 from cmlp._dispatch import core
 
-# Multiply-adds that make a second thread worth waking, and a step's that make it worth waiting for several times: with less,
-# handing gradients from one processor's cache to another's may take longer than computing them.
+# Multiply-adds that make a second thread worth waking, and a step's that make it worth waiting for several times: with
+# less, handing gradients from one processor's cache to another's may take longer than computing them.
 WORK_PER_THREAD = 2_000_000
 STEP_PER_THREAD = 500_000
 

@@ -20,7 +20,7 @@ from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer, Rule
 
-# Samples that are predicted without threads and without the core's arrays being packed: at most so many, and so many products.
+# Samples that are predicted without threads and with the parameters as they lie: at most so many, and products.
 FEW_SAMPLES = 128
 FEW_PRODUCTS = 1_000_000
 

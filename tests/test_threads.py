@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from cmlp import NeuralNetwork, _dispatch, _threads
 
 def make(sizes=(50, 64, 64, 2), rng=0):
     nn = NeuralNetwork(rng=rng)
-    for k, n in zip(sizes, sizes[1:], strict=False):
+    for k, n in pairwise(sizes):
         nn.add_layer(k, n, "relu" if n != sizes[-1] else "softmax")
     return nn
 
@@ -162,7 +163,7 @@ def test_an_error_of_a_signal_handler_ends_training():
     class Enough(Exception):
         pass
 
-    def handler(number, frame):
+    def handler(*_):
         raise Enough
 
     if not hasattr(signal, "setitimer"):

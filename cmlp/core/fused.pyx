@@ -125,7 +125,8 @@ cdef bint all_finite(const floating* z, Py_ssize_t m, Py_ssize_t ld) noexcept no
     return finite
 
 
-cdef void take_loss(const Job* job, double* losses, floating* d, floating* y, floating* t, Py_ssize_t first, Py_ssize_t m, Tally* tally) noexcept nogil:
+cdef void take_loss(const Job* job, double* losses, floating* d, floating* y, floating* t, Py_ssize_t first, Py_ssize_t m,
+                    Tally* tally) noexcept nogil:
     """The losses of m rows of the last z, counted from the first, and their gradient d"""
     cdef const Net* net = &job.net
     cdef Py_ssize_t i, n = net.sizes[net.layers], ld = padded(n, y)

@@ -196,7 +196,7 @@ cdef void row_panel(floating* y, const floating* c, const floating* a, Py_ssize_
 cdef void row_sweep(floating* y, const floating* c, const floating* a, Py_ssize_t apart, const floating* b, Py_ssize_t ldb,
                     Py_ssize_t k, Py_ssize_t n, floating* acc) noexcept nogil:
     """y := c + a @ b for one row and a row-major b that is read from end to end; acc: room for n chains"""
-    cdef Py_ssize_t p, q, j, depth
+    cdef Py_ssize_t p, q, _q, j, depth
     cdef floating a0, a1, a2, a3
     for p from 0 <= p < max(k, 1) by K_BLOCK:
         depth = min(k - p, K_BLOCK)
@@ -209,7 +209,7 @@ cdef void row_sweep(floating* y, const floating* c, const floating* a, Py_ssize_
                 acc[j] = acc[j] + a2 * b[2 * ldb + j]
                 acc[j] = acc[j] + a3 * b[3 * ldb + j]
             a, b = a + 4 * apart, b + 4 * ldb
-        for q in range(depth // 4 * 4, depth):
+        for _q in range(depth // 4 * 4, depth):
             a0 = a[0]
             for j in range(n):
                 acc[j] = acc[j] + a0 * b[j]

@@ -4,8 +4,8 @@ cdef enum:
     STEP_PIECE = 256                     # parameters that stay in the L1 cache with all that a step reads of them
 
 
-cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const floating* before, const floating* g, Py_ssize_t apart, Py_ssize_t shards,
-                     Py_ssize_t begin, Py_ssize_t size, Py_ssize_t m) noexcept nogil:
+cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const floating* before, const floating* g,
+                     Py_ssize_t apart, Py_ssize_t shards, Py_ssize_t begin, Py_ssize_t size, Py_ssize_t m) noexcept nogil:
     """A step of the parameters from `begin` on, a piece at a time that stays in the L1 cache; whether they are finite
 
     g: the first shard's gradient of the slice, the other shards' `apart` behind it. m: samples of the step.
@@ -32,8 +32,8 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     return finite
 
 
-cdef bint step_share(const Run* run, const Rule* rule, floating* after, const floating* before, Py_ssize_t count, Py_ssize_t shards,
-                     Py_ssize_t m, int thread, int threads) noexcept nogil:
+cdef bint step_share(const Run* run, const Rule* rule, floating* after, const floating* before, Py_ssize_t count,
+                     Py_ssize_t shards, Py_ssize_t m, int thread, int threads) noexcept nogil:
     """A step of this thread's share of all parameters, from the gradients of all shards; whether it is finite"""
     cdef Py_ssize_t lines = count // line(before), begin = lines * thread // threads * line(before)
     return step_slice(run, rule, after, before, <floating*> run.gradients + begin, count, shards, begin,

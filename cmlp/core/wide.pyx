@@ -54,8 +54,8 @@ cdef void backward_part(Job* job, floating* dx, const floating* d, const floatin
         activate_backward(dx + at, y + at, of.rows, k, of.columns, ld, job.net.activations[l - 1])
 
 
-cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, const floating* d, Part of, Py_ssize_t m, Py_ssize_t n,
-                                  int thread, int threads) noexcept nogil:
+cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, const floating* d, Part of, Py_ssize_t m,
+                                  Py_ssize_t n, int thread, int threads) noexcept nogil:
     """d in packed panels, shard by shard: those panels at least that this thread's part of the layer's gradient needs"""
     cdef Py_ssize_t ld = padded(n, d), s, at, rows
     cdef bint by_rows = of.columns == ld                     # everybody needs all panels
@@ -72,8 +72,9 @@ cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, con
     return panels
 
 
-cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, const floating* d, const floating* panels, const floating* x,
-                    Py_ssize_t ldx, Part of, Py_ssize_t l, Py_ssize_t offset, floating* after, const floating* before,
+cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, const floating* d,
+                    const floating* panels, const floating* x, Py_ssize_t ldx, Part of, Py_ssize_t l,
+                    Py_ssize_t offset, floating* after, const floating* before,
                     Py_ssize_t m, int thread) noexcept nogil:
     """A step of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], width = panel(d), some = tile_rows(of.columns)
