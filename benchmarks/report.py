@@ -73,7 +73,9 @@ def lines(key, entry, peaks):
 
 
 def time_text(milliseconds):
-    return f"{milliseconds:,.3g} ms" if milliseconds >= 0.1 else f"{1e3 * milliseconds:.3g} µs"
+    if milliseconds < 0.1:
+        return f"{1e3 * milliseconds:.3g} µs"
+    return f"{milliseconds:.3g} ms" if milliseconds < 100 else f"{milliseconds:,.0f} ms"
 
 
 def table(figures):
