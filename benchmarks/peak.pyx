@@ -4,7 +4,7 @@
 # multiplication and an addition.
 
 cdef extern from "vec.h" nogil:
-    ctypedef float vf                    # to Cython a float; really one register of floats, as in cmlp/core/gemm.pyx
+    ctypedef float vf                    # to Cython a float; really one register of floats, as in cmlp/core/tile.pyx
     ctypedef double vd
 
 cdef enum:

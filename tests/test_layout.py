@@ -26,7 +26,23 @@ HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
 LIBRARIES = {"_progress": {"tqdm"}, "data": {"pandas"}, "cli": {"pandas"}, "model_file": {"safetensors"}}
 
 # The parts of the core, in the order core.pyx includes them: each may use names of those before it.
-PARTS = ["gemm", "activation", "loss", "optimizer", "table", "dense", "team", "net", "fused", "step", "wide", "train"]
+PARTS = [
+    "tile",
+    "row",
+    "gemm",
+    "pack",
+    "activation",
+    "loss",
+    "optimizer",
+    "table",
+    "dense",
+    "team",
+    "net",
+    "fused",
+    "step",
+    "wide",
+    "train",
+]
 
 
 def imports(module):

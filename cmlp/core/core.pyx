@@ -7,7 +7,10 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBu
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 
+include "tile.pyx"
+include "row.pyx"
 include "gemm.pyx"
+include "pack.pyx"
 include "activation.pyx"
 include "loss.pyx"
 include "optimizer.pyx"

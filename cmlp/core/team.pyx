@@ -24,7 +24,6 @@ cdef extern from "vec.h" nogil:
         pass
     int pthread_create(pthread_t* thread, const void* options, void* (*run)(void*) noexcept nogil, void* with_what)
     int pthread_detach(pthread_t thread)
-    int pthread_cond_signal(pthread_cond_t* condition)
     bint __atomic_compare_exchange_n(int* number, int* expected, int value, bint weak, int order, int otherwise)
     int pthread_mutex_init(pthread_mutex_t* lock, const void* options)
     int pthread_cond_init(pthread_cond_t* condition, const void* options)

@@ -1,0 +1,62 @@
+# Matrices into packed panels, transposed on the way if need be, and out of them. Panels are described in gemm.pyx.
+
+cdef inline void turn_square(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source) noexcept nogil:
+    """to := source.T, both of as many rows and columns as 16 bytes hold"""
+    cdef quad a, b, c, d, ac, bd
+    cdef pair p, q
+    if floating is float:
+        a, b = (<const quad*> source)[0], (<const quad*> (source + ld_source))[0]
+        c, d = (<const quad*> (source + 2 * ld_source))[0], (<const quad*> (source + 3 * ld_source))[0]
+        ac, bd = deal_quads_low(a, c), deal_quads_low(b, d)
+        (<quad*> to)[0], (<quad*> (to + ld_to))[0] = deal_quads_low(ac, bd), deal_quads_high(ac, bd)
+        ac, bd = deal_quads_high(a, c), deal_quads_high(b, d)
+        (<quad*> (to + 2 * ld_to))[0], (<quad*> (to + 3 * ld_to))[0] = deal_quads_low(ac, bd), deal_quads_high(ac, bd)
+    else:
+        p, q = (<const pair*> source)[0], (<const pair*> (source + ld_source))[0]
+        (<pair*> to)[0], (<pair*> (to + ld_to))[0] = deal_pairs_low(p, q), deal_pairs_high(p, q)
+
+
+cdef void turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+               Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to (rows, columns) := source, whose columns are runs of memory if rows_apart is 1: in squares then"""
+    cdef Py_ssize_t side = 16 // sizeof(floating), squares = 0, whole = rows // side * side, i, j, r
+    if HAS_SHUFFLES and rows_apart == 1:
+        squares = columns // side * side
+    for i from 0 <= i < whole by side:
+        for j from 0 <= j < squares by side:
+            turn_square(to + i * ld_to + j, ld_to, source + i + j * columns_apart, columns_apart)
+        for r in range(i, i + side):
+            for j in range(squares, columns):
+                to[r * ld_to + j] = source[r * rows_apart + j * columns_apart]
+    for r in range(whole, rows):
+        for j in range(columns):
+            to[r * ld_to + j] = source[r * rows_apart + j * columns_apart]
+
+
+cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floating* source,
+               Py_ssize_t rows_apart, Py_ssize_t columns_apart, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """Rows first .. first + rows of `to`, packed panels of to_rows rows, := source; the padding := 0"""
+    cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to), some = ROWS_TO_PACK if columns_apart == 1 else rows
+    cdef Py_ssize_t i, j, r, wide, filled, depth
+    cdef floating* out
+    cdef const floating* block
+    for i from 0 <= i < rows by some:
+        depth = min(rows - i, some)
+        for j from 0 <= j < all_columns by width:
+            wide, filled = min(all_columns - j, width), min(columns - j, width)
+            out, block = to + j * to_rows + (first + i) * wide, source + i * rows_apart + j * columns_apart
+            for r in range(depth):
+                memset(out + r * wide + filled, 0, (wide - filled) * sizeof(floating))
+            if columns_apart == 1:
+                for r in range(depth):
+                    memcpy(out + r * wide, block + r * rows_apart, filled * sizeof(floating))
+            else:
+                turn(out, wide, block, rows_apart, columns_apart, depth, filled)
+
+
+cdef void unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to, row-major, := source, packed panels of `rows` rows"""
+    cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to)
+    cdef Py_ssize_t j
+    for j from 0 <= j < all_columns by width:
+        copy_block(to + j, ld, source + j * rows, min(all_columns - j, width), rows, min(columns - j, width))
