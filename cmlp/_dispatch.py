@@ -1,6 +1,7 @@
 """Chooses the compiled core once, by what this processor runs."""
 
 import os
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -42,9 +43,20 @@ def load(isa: str) -> ModuleType:
     return import_module(f"cmlp.core_{isa}")
 
 
+def is_command() -> bool:
+    """Whether Python was started for the command `cmlp`, so that there is nobody to catch an exception of an import."""
+    return sys.orig_argv[1:3] == ["-m", "cmlp"] or os.path.basename(sys.argv[0]) in ("cmlp", "cmlp.exe")
+
+
 # The build in use: the one that CMLP_ISA names, or else the best.
 ISA = os.environ.get("CMLP_ISA") or next(iter(supported()), "")
 if TYPE_CHECKING:
     from cmlp.core import core as core
 else:
-    core = load(ISA)
+    try:
+        core = load(ISA)
+    except ImportError as error:
+        if is_command():
+            print(f"cmlp: error: {error}", file=sys.stderr)
+            sys.exit(2)
+        raise

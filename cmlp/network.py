@@ -26,6 +26,11 @@ FEW_PRODUCTS = 1_000_000
 
 INDEX = np.dtype(np.intp)
 
+# Sum of the parameters' squares, above one for each, from which a step's own loss might not be finite.
+LARGE_SQUARES = 1e6
+
+STATUS_NAMES = {status: name for name, status in core.STATUSES.items()}
+
 Array = NDArray[Any]
 Data = tuple[Array, Array | None, Array | None]  # samples as rows (m, n_inputs); labels (m,); or targets (m, n_outputs)
 
@@ -343,7 +348,7 @@ class NeuralNetwork:
         ValueError, TypeError
             If X or y do not fit the network, or hold NaN, infinity or no numbers; nothing has changed then.
         FloatingPointError
-            If the loss is not finite, or a parameter would not be after the step, which is not taken then.
+            If the loss is not finite, or it or a parameter would not be after the step, which is not taken then.
         RuntimeError
             If another thread is training this network.
         """
@@ -351,6 +356,7 @@ class NeuralNetwork:
         data = self._data(X, y)
         with self._alone():
             loss, _, _ = self._steps(data, None, len(data[0]), rule, np.empty((1, 1), self.dtype), 0)
+            self._check_last_step(data, 1)
         return loss
 
     @contextmanager
@@ -406,17 +412,29 @@ class NeuralNetwork:
         )
         if status != core.STATUSES["done"]:
             _validate.finite(rows, "X", self.dtype, self.input_scale)
-            what = {
-                core.STATUSES[
-                    "bad_start"
-                ]: "the loss is not a finite {0} with the parameters as they are: no step was taken",
-                core.STATUSES["bad_loss"]: "step {1} led to a loss that is not a finite {0}: it was taken back",
-                core.STATUSES[
-                    "bad_step"
-                ]: "step {1} would lead to a parameter that is not a finite {0}: it was not taken",
-            }[status].format(self.dtype, taken + steps + 1)
-            raise FloatingPointError(f"{what}. A smaller learning rate, or inputs and targets of about 1, may help")
+            raise self._bad_step(STATUS_NAMES[status], taken + steps + 1)
         return loss / len(rows), correct / len(rows), steps
+
+    def _check_last_step(self, data: Data, taken: int) -> None:
+        """Take back the last of the steps, whose loss no next step has shown yet, if it is not finite."""
+        with np.errstate(over="ignore"):
+            squares = np.dot(self._params, self._params)
+        if squares < self._params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
+            return
+        rows, labels, targets = data
+        loss, _ = self._pass(rows, "loss", labels=labels, targets=targets)
+        if not np.isfinite(loss):
+            core.take_back(self._params, self._sizes, self._activations, self._work)
+            raise self._bad_step("bad_loss", taken)
+
+    def _bad_step(self, status: str, number: int) -> FloatingPointError:
+        """What to raise after the step of this number."""
+        what = {
+            "bad_start": "the loss is not a finite {0} with the parameters as they are: no step was taken",
+            "bad_loss": "step {1} led to a loss that is not a finite {0}: it was taken back",
+            "bad_step": "step {1} would lead to a parameter that is not a finite {0}: it was not taken",
+        }[status].format(self.dtype, number)
+        return FloatingPointError(f"{what}. A smaller learning rate, or inputs and targets of about 1, may help")
 
     def fit(
         self,
@@ -495,6 +513,7 @@ class NeuralNetwork:
                     figures.update((f"val_{name}", value) for name, value in measured.items())
                 for name, value in (*figures.items(), ("seconds", seconds)):
                     history.setdefault(name, []).append(value)
+            self._check_last_step(data, taken)
         return history
 
     def save(self, path: str | os.PathLike[str]) -> None:

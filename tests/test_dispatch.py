@@ -1,8 +1,10 @@
 """Choosing a build and a number of threads; each in a process of its own, for both happen at import."""
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,21 @@ def test_an_unknown_build_is_refused_with_the_valid_ones(name, tmp_path):
         error
         == f"ImportError: CMLP_ISA must be one of {', '.join(_dispatch.supported())} on this machine, got {name!r}"
     )
+
+
+@pytest.mark.parametrize("command", [["-m", "cmlp"], [shutil.which("cmlp", path=sysconfig.get_path("scripts"))]])
+def test_the_command_refuses_an_unknown_build_in_one_line(command, tmp_path):
+    result = subprocess.run(
+        [sys.executable, *command, "config"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "CMLP_ISA": "avx2"},
+        timeout=60,
+    )
+    names = ", ".join(_dispatch.supported())
+    assert result.returncode == 2
+    assert result.stderr == f"cmlp: error: CMLP_ISA must be one of {names} on this machine, got 'avx2'\n"
 
 
 def test_a_build_that_the_processor_lacks_is_refused_and_not_tried(monkeypatch):

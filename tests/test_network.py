@@ -431,6 +431,24 @@ def test_a_step_is_taken_back_from_the_next_epoch_too(rng, batch_size):
     assert np.isfinite(nn.evaluate(X, y)["loss"])
 
 
+@pytest.mark.parametrize("regime", ["fused", "wide"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("take", ["train", "fit"])
+def test_a_step_to_finite_parameters_with_an_infinite_loss_is_taken_back_at_once(rng, dtype, steps, regime, take):
+    X, y = rng.normal(size=(6, 40)), rng.normal(size=(2, 40))
+    large = float(np.finfo(dtype).max) ** 0.6  # a step of this size is finite, the loss behind it is not
+    nn = make(sizes=(6, 4, 2), loss="mean_squared_error", output="identity", dtype=dtype)
+    nn._regime = regime
+    for _ in range(steps - 1):
+        nn.train(X, y, 0.1)
+    before = state(nn)
+    step = {"train": lambda: nn.train(X, y, large), "fit": lambda: nn.fit(X, y, 1, 40, SGD(large))}[take]
+    with pytest.raises(FloatingPointError, match="step 1 led to a loss that is not a finite"):
+        step()
+    assert same(nn, before)
+
+
 def test_targets_beyond_the_networks_type_are_refused():
     nn = make(sizes=(6, 2), loss="mean_squared_error", output="identity")
     with pytest.raises(ValueError, match=r"y holds 1e.300, too large for float32"):

@@ -412,3 +412,13 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
     if caught:
         raise caught[0]
     return steps.loss, steps.correct, steps.steps, steps.ended
+
+
+def take_back(floating[::1] params, const Py_ssize_t[::1] sizes, const int[::1] activations, const floating[::1] work):
+    """params := those of before the last step that `train` took, which it left in work."""
+    cdef Net net = net_of(sizes, activations, 0)
+    cdef Py_ssize_t count = parameter_count(&net, &params[0])
+    if params.shape[0] != count or work.shape[0] < 2 * count:
+        raise ValueError("params and work must be those that `train` was given")
+    with nogil:
+        unpack_layers(&net, &params[0], &work[count])
