@@ -1,6 +1,7 @@
 """The reference against what does not depend on it: finite differences, values by hand, and laws."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -9,19 +10,20 @@ from cmlp import reference
 
 M = 3  # samples in the batches of the gradient tests
 STEP = 1e-3  # of the central differences; the truncation error is of order STEP**4
-KINK = 0.05  # no relu's input is closer to 0 than this, so that no difference reaches across its kink
+KINK = 0.05  # nothing is closer to a kink than this, so that no difference reaches across it
+KINKS = {"relu": [0], "leaky_relu": [0], "elu": [0], "selu": [0], "hard_swish": [-3, 3]}
 
 # The functions that have a derivative by z alone.
 ELEMENTWISE = [f for f in reference.ACTIVATIONS.values() if f is not reference.softmax]
 PAIRS = [(loss, activation) for loss, allowed in reference.PAIRS.items() for activation in allowed]
-# Hidden layers of every kind under every pair; without hidden layers their kind makes no difference.
-NETWORKS = [(*pair, "identity", 1) for pair in PAIRS] + [
-    (*pair, hidden, depth) for pair in PAIRS for hidden in reference.ACTIVATIONS for depth in (2, 3, 4)
+# Every pair, and hidden layers of every kind.
+NETWORKS = [(*pair, "tanh", depth) for pair in PAIRS for depth in (1, 2)] + [
+    ("mean_squared_error", "identity", hidden, depth) for hidden in reference.ACTIVATIONS for depth in (2, 3, 4)
 ]
 
 
 def random_network(rng, loss, activations, sizes):
-    weights = [rng.normal(size=(n, k)) for k, n in itertools.pairwise(sizes)]
+    weights = [rng.normal(scale=k**-0.5, size=(n, k)) for k, n in itertools.pairwise(sizes)]
     biases = [rng.normal(size=(n, 1)) for n in sizes[1:]]
     return reference.Network(weights, biases, activations, loss)
 
@@ -32,17 +34,24 @@ def random_targets(rng, loss, shape):
     return Y / Y.sum(axis=0) if loss == "cross_entropy" else Y
 
 
+def distance_to_kinks(Z, activation):
+    return min((np.abs(Z - kink).min() for kink in KINKS.get(activation, ())), default=np.inf)
+
+
 def network_and_batch(loss, output, hidden, depth):
-    """Return a tiny network and a batch that move no relu across its kink and leave no gradient at 0."""
+    """Return a tiny network and a batch that are far from kinks, leave no gradient at 0 and let no exp explode."""
     activations = [hidden] * (depth - 1) + [output]
     for seed in range(1000):
         rng = np.random.default_rng(seed)
         network = random_network(rng, loss, activations, [2] + [3] * depth)
         X, Y = rng.normal(size=(2, M)), random_targets(rng, loss, (3, M))
-        inputs = [Z for Z, f in zip(network.forward(X)[0], activations, strict=True) if f == "relu"]
-        gradients = itertools.chain(*network.gradients(X, Y))
-        if all(np.abs(Z).min() > KINK for Z in inputs) and all(np.abs(g).max() > 1e-3 for g in gradients):
-            return network, X, Y
+        with np.errstate(invalid="ignore"):  # exp of exp of exp may explode: then the next seed
+            Zs = network.forward(X)[0]
+        distances = [distance_to_kinks(Z, f) for Z, f in zip(Zs, activations, strict=True)]
+        if min(distances) > KINK and max(np.abs(Z).max() for Z in Zs) < 5:
+            gradients = itertools.chain(*network.gradients(X, Y))
+            if all(np.abs(g).max() > 1e-3 for g in gradients):
+                return network, X, Y
     raise AssertionError("no seed gives such a network")
 
 
@@ -122,27 +131,82 @@ def test_the_notebooks_functions_are_a_network_of_two_layers():
 # ---- Values ----
 
 
+SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # of selu
+ROOT = math.sqrt(2 / math.pi)
+
+
 @pytest.mark.parametrize(
     ("f", "Z", "expected"),
     [
         (reference.identity, [-2, 3], [-2, 3]),
         (reference.relu, [-2, 0, 3], [0, 0, 3]),
-        (reference.relu_deriv, [-2, 0, 3, np.nan], [0, 0, 1, 0]),
-        (reference.sigmoid, [0, np.log(3), -np.log(3)], [1 / 2, 3 / 4, 1 / 4]),
+        (reference.leaky_relu, [-2, 0, 3], [-0.02, 0, 3]),
+        (reference.elu, [-np.log(2), 0, 3], [-1 / 2, 0, 3]),
+        (reference.selu, [-np.log(2), 0, 3], [-SCALE * ALPHA / 2, 0, 3 * SCALE]),
+        (reference.gelu, [-1, 0, 2], [-(1 + math.erf(-1 / math.sqrt(2))) / 2, 0, 1 + math.erf(math.sqrt(2))]),
+        (reference.gelu_tanh, [0, 1, 2], [0, (1 + math.tanh(ROOT * 1.044715)) / 2, 1 + math.tanh(ROOT * 2.35772)]),
+        (reference.silu, [-np.log(3), 0, np.log(3)], [-np.log(3) / 4, 0, np.log(3) * 3 / 4]),
+        (reference.mish, [0, np.log(2)], [0, np.log(2) * 4 / 5]),  # tanh(log(3)) is 4 / 5
+        (reference.softplus, [0, np.log(3)], [np.log(2), np.log(4)]),
+        (reference.hard_swish, [-4, -3, -1, 0, 1, 3, 4], [0, 0, -1 / 3, 0, 2 / 3, 3, 4]),
         (reference.tanh, [0, np.log(2)], [0, 3 / 5]),
+        (reference.sigmoid, [0, np.log(3), -np.log(3)], [1 / 2, 3 / 4, 1 / 4]),
+        (reference.exp, [0, np.log(3)], [1, 3]),
         (reference.softmax, [[0, 7], [np.log(3), 7]], [[1 / 4, 1 / 2], [3 / 4, 1 / 2]]),
-        # far out, where a plain exp would overflow
-        (reference.relu, [-1e4, 1e4], [0, 1e4]),
-        (reference.sigmoid, [-1e4, 1e4], [0, 1]),
+        # at the kinks
+        (reference.relu_deriv, [-2, 0, 3, np.nan], [0, 0, 1, 0]),
+        (reference.leaky_relu_deriv, [-2, 0, 3, np.nan], [0.01, 0.01, 1, 0.01]),
+        (reference.elu_deriv, [-np.log(2), 0, 3], [1 / 2, 1, 1]),
+        (reference.selu_deriv, [-np.log(2), 0, 3], [SCALE * ALPHA / 2, SCALE * ALPHA, SCALE]),
+        (reference.hard_swish_deriv, [-3, 0, 3], [0, 1 / 2, 1]),
+        # far out, where a plain formula would overflow or cancel
         (reference.sigmoid, [-300], [np.exp(-300)]),
-        (reference.sigmoid_deriv, [-1e4, 1e4], [0, 0]),
-        (reference.tanh, [-1e4, 1e4], [-1, 1]),
-        (reference.tanh_deriv, [-1e4, 1e4], [0, 0]),
+        (reference.silu, [-300], [-300 * np.exp(-300)]),
+        (reference.mish, [-300], [-300 * np.exp(-300)]),
+        (reference.softplus, [-300], [np.exp(-300)]),
+        (reference.gelu, [-20], [-10 * math.erfc(20 / math.sqrt(2))]),
+        (reference.gelu_tanh, [-10], [-10 * np.exp(2 * ROOT * -54.715)]),
         (reference.softmax, [[-1e4, 1e4], [1e4, 1e4]], [[0, 1 / 2], [1, 1 / 2]]),
     ],
 )
 def test_activations_by_hand(f, Z, expected):
-    np.testing.assert_allclose(f(np.array(Z)), expected, rtol=1e-15)
+    np.testing.assert_allclose(f(np.array(Z)), expected, rtol=1e-15 if np.abs(Z).max() < 10 else 1e-13)
+
+
+# What f(z) comes to far below 0 and far above: a + b z, given as (a, b).
+FLAT, LINE = (0, 0), (0, 1)
+ASYMPTOTES = {
+    "identity": (LINE, LINE),
+    "relu": (FLAT, LINE),
+    "leaky_relu": ((0, 0.01), LINE),
+    "elu": ((-1, 0), LINE),
+    "selu": ((-SCALE * ALPHA, 0), (0, SCALE)),
+    "gelu": (FLAT, LINE),
+    "gelu_tanh": (FLAT, LINE),
+    "silu": (FLAT, LINE),
+    "mish": (FLAT, LINE),
+    "softplus": (FLAT, LINE),
+    "hard_swish": (FLAT, LINE),
+    "tanh": ((-1, 0), (1, 0)),
+    "sigmoid": (FLAT, (1, 0)),
+    "exp": (FLAT, (np.inf, np.inf)),
+}
+
+
+@pytest.mark.parametrize("f", ELEMENTWISE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_far_out_activations_are_their_asymptotes(f, dtype):
+    for sign, (a, b) in zip((-1, 1), ASYMPTOTES[f.__name__], strict=True):
+        Z = sign * np.array([1e4, 1e30, np.inf], dtype)
+        np.testing.assert_allclose(f(Z), a + b * Z if b else np.full(3, a), rtol=1e-6)
+        np.testing.assert_allclose(reference.derivatives[f](Z), np.full(3, b), rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", ELEMENTWISE)
+def test_nan_stays_nan(f):
+    constant = {reference.identity, reference.relu, reference.leaky_relu}  # the derivatives, on either side
+    assert np.isnan(f(np.nan))
+    assert f in constant or np.isnan(reference.derivatives[f](np.nan))
 
 
 @pytest.mark.parametrize(
@@ -348,9 +412,9 @@ def test_training_lowers_every_loss(loss, activation):
     Y = reference.one_hot(labels, 3)
     network = random_network(np.random.default_rng(6), loss, ["tanh", activation], [4, 5, 3])
     start = network.loss_value(X, Y)
-    losses = [network.train(X, Y, 0.5) for _ in range(100)]
+    losses = network.optimize([(X, Y)] * 200, "adam", learning_rate=0.03)
     assert losses[0] == start
-    assert network.loss_value(X, Y) < losses[-1] < 0.6 * start
+    assert network.loss_value(X, Y) < 0.6 * start
     predictions = network.predict(X)
     if loss == "cross_entropy":
         assert reference.get_accuracy(predictions, labels) > 0.95
@@ -377,10 +441,10 @@ def network(weights, biases, activations, loss="cross_entropy"):
 @pytest.mark.parametrize(
     ("f", "arguments", "message"),
     [
-        (reference.activation_backward, ("gelu", ONE, ONE), "'gelu'.*identity, relu, sigmoid, tanh, softmax"),
+        (reference.activation_backward, ("swish", ONE, ONE), "'swish'.*identity, relu, .*, softmax"),
         (reference.loss_value, ("hinge", "tanh", ONE, ONE), "'hinge'.*cross_entropy, binary_cross_entropy"),
         (reference.loss_value, ("binary_cross_entropy", "softmax", ONE, ONE), "needs sigmoid.*'softmax'"),
-        (reference.loss_value, ("mean_squared_error", "gelu", ONE, ONE), "identity or relu or .*'gelu'"),
+        (reference.loss_value, ("mean_squared_error", "swish", ONE, ONE), "identity or relu or .*'swish'"),
         (reference.loss_value, ("cross_entropy", "softmax", TWO, ONE), r"\(2, 1\), got \(1, 1\)"),
         (reference.output_gradient, ("cross_entropy", "sigmoid", ONE, ONE), "needs softmax.*'sigmoid'"),
         (reference.output_gradient, ("mean_squared_error", "tanh", TWO, ONE), r"\(2, 1\), got \(1, 1\)"),
@@ -391,7 +455,7 @@ def network(weights, biases, activations, loss="cross_entropy"):
         (network, ([], [], []), "must be a layer"),
         (network, ([ONE], [ONE, ONE], ["softmax"]), "each layer needs"),
         (network, ([ONE], [ONE], ["tanh"]), "needs softmax"),
-        (network, ([ONE, ONE], [ONE, ONE], ["gelu", "softmax"]), "'gelu'"),
+        (network, ([ONE, ONE], [ONE, ONE], ["swish", "softmax"]), "'swish'"),
         (network, ([TWO], [ONE], ["softmax"]), r"got \(2, 1\) and \(1, 1\)"),
         (network, ([TWO, TWO], [TWO, TWO], ["tanh", "softmax"]), r"\(n, 2\)"),
         (network, ([ONE], [[1.0]], ["softmax"]), r"and \(1,\)"),
