@@ -6,12 +6,23 @@ import platform
 import time
 from pathlib import Path
 
-from benchmarks import measure, report
+from benchmarks import footprint, gemm, measure, report
 from benchmarks.libraries import LIBRARIES
 from benchmarks.peak import measured_peaks
-from benchmarks.workloads import WORKLOADS, sweeps
+from benchmarks.workloads import REMEMBERED, SCALED, WORKLOADS, sweeps
+from cmlp import _dispatch
 
 ABOUT = ("version", "kernels", "threads")
+MORE = ("scaling", "gemm", "memory", "footprint")
+
+
+def more(scaling, chosen, repeats, wheel):
+    """What the second table is made of; the scaling of workloads that are not chosen stays as it was."""
+    workloads = {workload.key: workload for workload in WORKLOADS}
+    yield "scaling", scaling | {key: measure.scaling(workloads[key], repeats) for key in SCALED if key in chosen}
+    yield "gemm", {"build": _dispatch.ISA, "rounds": repeats, "results": gemm.measure(repeats)}
+    yield "memory", {REMEMBERED: measure.memory(workloads[REMEMBERED], ("cmlp", "numpy"))}
+    yield "footprint", footprint.measure(repeats, wheel)
 
 
 def main():
@@ -20,6 +31,8 @@ def main():
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES), metavar="LIBRARY")
     parser.add_argument("--repeats", type=int, default=9, help="of which the median is taken")
     parser.add_argument("--threads", type=int, help="of cmlp; by default what it chooses")
+    parser.add_argument("--more", action="store_true", help="also scaling, product, memory and footprint of cmlp")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="whose size is noted with --more")
     parser.add_argument("--sweeps", action="store_true", help="widths and batches instead, for the second picture")
     parser.add_argument(
         "--json",
@@ -45,12 +58,17 @@ def main():
     if options.json and options.json.exists():
         before = json.loads(options.json.read_text())
         if before["machine"]["cpu"] == figures["machine"]["cpu"]:
-            figures["libraries"], figures["workloads"] = before["libraries"], before["workloads"]
+            figures |= {key: before[key] for key in ("libraries", "workloads", *MORE) if key in before}
     print(f"{figures['machine']['cpu']}, peak {peaks}")
+
+    def write():
+        if options.json:
+            options.json.write_text(json.dumps(figures, indent=1) + "\n")
+
     known = [workload for sweep in sweeps() for workload in sweep] if options.sweeps else WORKLOADS
-    for workload in known:
-        if options.workloads and workload.key not in options.workloads:
-            continue
+    chosen = {workload.key: workload for workload in known if workload.key in (options.workloads or [workload.key])}
+    for workload in chosen.values():
+        right = {"float64_loss": measure.right_loss(workload)} if workload.optimizer else {}
         results = measure.compare(workload, options.libraries, options.repeats, options.threads)
         for name, result in results.items():
             if "ms" in result:
@@ -61,15 +79,18 @@ def main():
             "operations": workload.operations,
             "dtype": workload.dtype,
             "to_reach": workload.ratios,
+            **right,
             "results": results,
-            "wrong": measure.wrong_answers(workload, results),
+            "wrong": measure.wrong_answers(workload, results, **right),
+            "unchecked": {name: result["unchecked"] for name, result in results.items() if "unchecked" in result},
         }
         figures["workloads"][workload.key] = entry
         print("\n".join(report.lines(workload.key, entry, peaks)), flush=True)
-        for name in entry["wrong"]:
-            print(f"  {name} has another answer: {results[name]['answer']}")
-        if options.json:
-            options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write()
+    if options.more:
+        figures |= more(figures.get("scaling", {}), chosen, options.repeats, options.wheel)
+        print(*(f"{what}: {figure}" for what, figure in report.more(figures)), sep="\n")
+        write()
 
 
 if __name__ == "__main__":

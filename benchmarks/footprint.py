@@ -19,23 +19,27 @@ def seconds(statement):
     return time.perf_counter() - start
 
 
+def measure(repeats, wheel=None):
+    """Medians of the times of the imports, in turn; and the wheel's size."""
+    statements = ("import numpy", "import cmlp")
+    times = {statement: [] for statement in statements}
+    for _ in range(repeats):
+        for statement in statements:
+            times[statement].append(seconds(statement))
+    medians = {statement: 1e3 * statistics.median(values) for statement, values in times.items()}
+    return {
+        "milliseconds": medians,
+        "milliseconds over numpy": medians["import cmlp"] - medians["import numpy"],
+        **({"wheel megabytes": wheel.stat().st_size / 1e6} if wheel else {}),
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wheel", type=Path)
     parser.add_argument("--repeats", type=int, default=21)
     options = parser.parse_args()
-    statements = ("import numpy", "import cmlp")
-    times = {statement: [] for statement in statements}
-    for _ in range(options.repeats):
-        for statement in statements:
-            times[statement].append(seconds(statement))
-    medians = {statement: 1e3 * statistics.median(values) for statement, values in times.items()}
-    figures = {
-        "milliseconds": medians,
-        "milliseconds over numpy": medians["import cmlp"] - medians["import numpy"],
-        **({"wheel megabytes": options.wheel.stat().st_size / 1e6} if options.wheel else {}),
-    }
-    print(json.dumps(figures, indent=2))
+    print(json.dumps(measure(options.repeats, options.wheel), indent=2))
 
 
 if __name__ == "__main__":

@@ -78,12 +78,8 @@ def product_measurement(core, isa, dtype, form, shape):
     return Measurement(call, 2 * m * k * n, isa=isa, dtype=dtype.name, product=form, m=m, k=k, n=n)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11, help="measurements of which the median is taken")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
-    arguments = parser.parse_args()
-
+def measure(rounds):
+    """Every build's products, in each type: GFLOP/s, the peak's, and the share."""
     isas = _dispatch.supported()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps what has been imported
         peaks = build_peaks(isas, folder)
@@ -95,22 +91,11 @@ def main():
         for isa in isas
         for dtype in DTYPES
     ]
-    for _ in range(arguments.rounds):
+    for _ in range(rounds):
         for peak, products in groups:
             for measurement in (peak, *products):
                 measurement.seconds.append(measurement.once(measurement.times))
-
-    machine = {
-        "cpu": cpu_name(),
-        "processors": os.cpu_count(),
-        "threads": 1,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "cmlp": cmlp.__version__,
-        "rounds": arguments.rounds,
-    }
-    results = [
+    return [
         product.labels
         | {
             "gflops": round(product.gflops(), 2),
@@ -122,6 +107,25 @@ def main():
         for peak, products in groups
         for product in products
     ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=11, help="measurements of which the median is taken")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
+    arguments = parser.parse_args()
+
+    results = measure(arguments.rounds)
+    machine = {
+        "cpu": cpu_name(),
+        "processors": os.cpu_count(),
+        "threads": 1,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "cmlp": cmlp.__version__,
+        "rounds": arguments.rounds,
+    }
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     print(f"{'build':<7}{'dtype':<9}{'product':<15}{'m x k x n':>18}{'GFLOP/s':>10}{'peak':>8}{'share':>8}")
     for row in results:

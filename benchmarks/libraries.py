@@ -4,6 +4,7 @@ Each class takes a workload and offers `run()`, an epoch of training or a predic
 weights (inputs, outputs) and biases, or `classes()`, what was predicted.
 """
 
+import math
 import os
 from itertools import pairwise
 
@@ -99,7 +100,7 @@ class Cmlp:
         w = self.workload
         if self.optimizer is None:
             self.result = self.nn.predict(self.X)
-        elif w.batch == w.samples:
+        elif w.batch == w.samples and w.optimizer == "sgd":
             self.nn.train(self.X, self.y, RATE["sgd"])
         else:
             self.nn.fit(self.X, self.y, 1, w.batch, self.optimizer, shuffle=False)
@@ -201,7 +202,8 @@ class Jax:
             g, t = jax.grad(loss)(params, *batch), t + 1
             u = jax.tree.map(lambda u, g: 0.9 * u + 0.1 * g, u, g)
             v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
-            unbias, step = 1 / np_.sqrt(1 - 0.999**t), rate / (1 - 0.9**t)
+            # 1 - 0.999^t as it stands would keep five digits in float32.
+            unbias, step = 1 / np_.sqrt(-np_.expm1(t * math.log(0.999))), rate / (1 - 0.9**t)
             params = jax.tree.map(lambda p, u, v: p - step * u / (np_.sqrt(v) * unbias + 1e-8), params, u, v)
             return (params, u, v, t), None
 
@@ -242,10 +244,20 @@ class Jax:
 
 
 class Sklearn:
-    """MLPClassifier, an epoch by partial_fit."""
+    """MLPClassifier, an epoch by partial_fit.
+
+    Its Adam adds epsilon to a root that is still biased towards zero, all others add it to the unbiased one, as Kingma
+    and Ba's Algorithm 1 does. Here each step's epsilon is biased in the same way, which makes the two equal.
+    """
 
     def __init__(self, workload):
         from sklearn.neural_network import MLPClassifier
+        from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
+
+        class Adam(AdamOptimizer):
+            def _get_updates(self, grads):
+                self.epsilon = 1e-8 * (1 - self.beta_2 ** (self.t + 1)) ** 0.5
+                return super()._get_updates(grads)
 
         if workload.pixels:
             raise NotImplementedError("floats only")
@@ -267,7 +279,10 @@ class Sklearn:
         self.model.set_params(batch_size=workload.batch or 1)
         self.model.coefs_ = [W.copy() for W, _ in workload.parameters()]
         self.model.intercepts_ = [b.copy() for _, b in workload.parameters()]
-        del self.model._optimizer  # it holds the parameters of before
+        if workload.optimizer == "adam":
+            self.model._optimizer = Adam(self.model.coefs_ + self.model.intercepts_, RATE["adam"])
+        else:
+            del self.model._optimizer  # it holds the parameters of before
 
     @staticmethod
     def about():

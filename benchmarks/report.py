@@ -1,6 +1,6 @@
 """What the figures look like: as lines of text, as the README's table, as pictures.
 
-python -m benchmarks.report [FILE]   puts the table of a file that `python -m benchmarks --json` wrote into README.md,
+python -m benchmarks.report [FILE]   puts the tables of a file that `python -m benchmarks --json` wrote into README.md,
                                      and draws the pictures beside this program
 """
 
@@ -28,6 +28,7 @@ COLOURS = {
     "numpy": "#737373",
 }
 BEGIN, END = "<!-- benchmark: written by benchmarks/report.py -->", "<!-- end -->"
+BEGIN_MORE = BEGIN.replace("benchmark:", "more:")
 
 
 def cpu_name():
@@ -65,6 +66,14 @@ def lines(key, entry, peaks):
             f"{share(entry, result['ms'], peaks):>7.0%} of peak{result['megabytes']:>8.1f} MB"
             + (f"{result['ms'] / ours:>8.2f} x" if ours else "")
         )
+    right = entry.get("float64_loss")
+    for name, result in results.items():
+        if "float64_loss" in result:
+            yield f"  {name:<22}{abs(result['float64_loss'] / right - 1):>10.0e} of the loss off, in float64"
+        if "unchecked" in result:
+            yield f"  {name:<22}unchecked: {result['unchecked'].splitlines()[0]}"
+        if name in entry["wrong"]:
+            yield f"  {name:<22}has another answer: {result['answer']}"
     for peer, ratio in entry["to_reach"].items():
         theirs = fastest(results, peer)
         if ours and theirs:
@@ -113,14 +122,40 @@ def table(figures):
     )
 
 
-def with_table(readme, figures):
-    """The README's text with the figures' table between its marks."""
-    return re.sub(
-        f"{re.escape(BEGIN)}.*?{re.escape(END)}",
-        lambda _: f"{BEGIN}\n{table(figures)}\n{END}",
-        readme,
-        flags=re.DOTALL,
-    )
+def more(figures):
+    """What `--more` measured, as far as it did: pairs of what it is, and its figures."""
+    for key, times in figures.get("scaling", {}).items():
+        yield f"{key} on two threads", f"{times['1']['ms'] / times['2']['ms']:.2f} x as fast as on one"
+    shares = {}
+    for row in figures.get("gemm", {}).get("results", []):
+        if row["isa"] == figures["gemm"]["build"]:
+            by_type = shares.setdefault(f"{row['m']} x {row['k']} x {row['n']}", {})
+            by_type.setdefault(row["dtype"], []).append(row["share"])
+    for shape, by_type in shares.items():
+        ranges = [f"{dtype} {min(of):.0%} to {max(of):.0%}" for dtype, of in by_type.items()]
+        yield f"products of {shape} on one thread, of the FMA limit", ", ".join(ranges)
+    for key, megabytes in figures.get("memory", {}).items():
+        ours, theirs = megabytes["cmlp"], megabytes["numpy"]
+        yield f"memory of {key} above its data", f"{ours:.1f} MB; {PEERS['numpy']} {theirs:,.0f} MB"
+    footprint = figures.get("footprint", {})
+    if footprint:
+        yield "`import cmlp`, above `import numpy`", f"{footprint['milliseconds over numpy']:.0f} ms"
+    if "wheel megabytes" in footprint:
+        yield "wheel", f"{footprint['wheel megabytes']:.1f} MB"
+
+
+def more_table(figures):
+    """These figures in Markdown; nothing if there are none."""
+    rows = [f"| {what} | {figure} |" for what, figure in more(figures)]
+    return "\n".join(["| | |", "| --- | --- |", *rows]) if rows else ""
+
+
+def with_tables(readme, figures):
+    """The README's text with the figures' tables between their marks."""
+    for begin, text in ((BEGIN, table(figures)), (BEGIN_MORE, more_table(figures))):
+        between = re.compile(f"{re.escape(begin)}.*?{re.escape(END)}", re.DOTALL)
+        readme = between.sub(lambda _, lines=(begin, text, END): "\n".join(filter(None, lines)), readme)
+    return readme
 
 
 def draw_workloads(figures, path):
@@ -186,7 +221,7 @@ def main():
     results = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
     readme = HERE.parent / "README.md"
     figures = json.loads(results.read_text())
-    readme.write_text(with_table(readme.read_text(), figures))
+    readme.write_text(with_tables(readme.read_text(), figures))
     draw_workloads(figures, HERE / "workloads.svg")
     if SWEEPS.exists():
         draw_sweeps(json.loads(SWEEPS.read_text()), HERE / "sweeps.svg")

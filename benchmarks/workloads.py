@@ -1,6 +1,6 @@
 """What is timed: networks, data and how they are trained, and the ratios to the peers that are aimed at."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +38,10 @@ class Workload:
         products = [k * n for k, n in pairwise(self.sizes)]
         times = [2, *[3] * (len(products) - 1)] if self.optimizer else [1] * len(products)
         return 2 * self.samples * sum(a * b for a, b in zip(times, products, strict=True))
+
+    def in_float64(self):
+        """The same work, in the type in which its answer is judged."""
+        return replace(self, dtype="float64")
 
     def data(self):
         """Samples as rows, and a label for each."""
@@ -78,6 +82,9 @@ WORKLOADS = [
     Workload("I4", MIDDLE, 10_000, ratios={"onnxruntime": 1.35, "jax": 1.35, "torch": 1.35}),
     Workload("I5", SMALL, 64, ratios={"onnxruntime": 2.5}),
 ]
+
+SCALED = ("W1", "W3", "W5")  # whose time on two threads is set beside that on one
+REMEMBERED = "W1"  # whose memory is set beside the notebook's
 
 SWEEP_WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 SWEEP_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
