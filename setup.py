@@ -36,6 +36,7 @@ FLAGS = (
         "-fno-math-errno",  # sqrt is an instruction, not a call
         "-fno-trapping-math",  # both sides of a choice may be computed, so that it can be vectorised
         "-Wno-psabi",
+        "-DCYTHON_INLINE=__inline__ __attribute__((always_inline))",  # a loop that calls a function is not vectorised
     ]
 )
 DIRECTIVES = {

@@ -49,7 +49,7 @@ from cmlp.losses import (
     one_hot,
 )
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import SGD, Adam, AdamW
+from cmlp.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 
 if TYPE_CHECKING:
     from cmlp.data import load_csv, train_test_split
@@ -59,7 +59,9 @@ __all__ = [
     "Adam",
     "AdamW",
     "DenseLayer",
+    "Lion",
     "NeuralNetwork",
+    "RMSprop",
     "__version__",
     "binary_cross_entropy",
     "cross_entropy",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cmlp._dispatch import core
 
 LINE_BYTES = 64
+CHUNK = 1 << 20  # elements of temporaries, whatever the size of X
 
 Array = NDArray[Any]
 
@@ -35,3 +36,11 @@ def rows(count: int, columns: int, dtype: "np.dtype[Any]") -> Array:
     """Zeros of shape (count, columns), whose rows are padded."""
     width = padded(columns, dtype)
     return zeros(count * width, dtype).reshape(count, width)[:, :columns]
+
+
+def moments(rows: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column, in double, a block of rows at a time."""
+    step = max(1, CHUNK // rows.shape[1])
+    mean = sum(rows[i : i + step].sum(axis=0, dtype=np.float64) for i in range(0, len(rows), step)) / len(rows)
+    square = sum(((rows[i : i + step] - mean) ** 2).sum(axis=0) for i in range(0, len(rows), step)) / len(rows)
+    return np.asarray(mean), np.sqrt(square)

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cmlp._arrays import CHUNK
 from cmlp._dispatch import core
 from cmlp._init import INITIALISERS
 from cmlp.activations import ACTIVATIONS
 from cmlp.losses import LOSSES
 
 Array = NDArray[Any]
-
-# Elements that a check looks at in one go, so that its temporaries stay small whatever the size of X.
-CHUNK = 1 << 20
 
 DTYPES = ("float32", "float64")
 
@@ -45,9 +43,12 @@ def activation(value: object) -> str:
     return _name_of(value, "activation", ACTIVATIONS)
 
 
-def loss(value: object) -> str:
-    """The name of a loss."""
-    return _name_of(value, "loss", LOSSES)
+def loss(value: Any) -> tuple[str, dict[str, Any]]:
+    """The name of a loss and its options."""
+    if hasattr(value, "options"):
+        return value.name, value.options
+    name = _name_of(value, "loss", LOSSES)
+    return name, {"levels": (0.5,)} if name == "quantile" else {}
 
 
 def initialiser(value: object) -> str:
@@ -134,10 +135,61 @@ def settings(rule: Any) -> None:
         raise ValueError("nesterov needs a momentum of more than 0")
 
 
-def scale(value: object, dtype: np.dtype[Any]) -> float:
-    """What inputs are multiplied by, in the network's type."""
+def scale(value: Any, dtype: np.dtype[Any]) -> Any:
+    """What inputs are multiplied by, in the network's type: a number, or one for each feature."""
     limits = np.finfo(dtype)
-    return number(value, "input_scale", least=float(limits.tiny), below=float(limits.max))
+    if np.ndim(value) == 0:
+        return number(value, "input_scale", least=float(limits.tiny), below=float(limits.max))
+    array = _one_dimension(value, "input_scale")
+    if not ((array > 0) & (array < float(limits.max))).all():
+        raise ValueError(f"input_scale must hold finite numbers of more than 0, got {array}")
+    return array
+
+
+def shift(value: Any) -> Any:
+    """What is subtracted from inputs: a number, or one for each feature."""
+    if np.ndim(value) == 0:
+        return number(value, "input_shift", least=-np.inf)
+    array = _one_dimension(value, "input_shift")
+    if not np.isfinite(array).all():
+        raise ValueError(f"input_shift must hold finite numbers, got {array}")
+    return array
+
+
+def _one_dimension(value: Any, name: str) -> Array:
+    array = _numbers(value, name).astype(np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a number or have shape (features,), got shape {array.shape}")
+    return array
+
+
+def one_for_each_feature(scaling: tuple[Any, Any], features: int) -> None:
+    """That arrays of input_scale and input_shift fit the first layer."""
+    for value, name in zip(scaling, ("input_scale", "input_shift"), strict=True):
+        if np.ndim(value) and len(value) != features:
+            raise ValueError(f"{name} must have shape ({features},), one number for each feature, got {value.shape}")
+
+
+def weights(value: Any, m: int, name: str) -> Array | None:
+    """How much each sample counts."""
+    if value is None:
+        return None
+    array = _numbers(value, name)
+    if array.shape != (m,):
+        raise ValueError(f"{name} must have shape ({m},), one number for each sample, got {array.shape}")
+    array = np.ascontiguousarray(array, np.float64)
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() > 0):
+        raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0")
+    return array
+
+
+def dropout_places(rates: Sequence[float], activations: Sequence[str]) -> None:
+    """That no layer has dropout for which it means nothing."""
+    if rates[-1] > 0:
+        raise ValueError("the last layer cannot have dropout: its outputs are the answer")
+    for number_, (rate, activation_) in enumerate(zip(rates, activations, strict=True)):
+        if rate > 0 and activation_ == "softmax":
+            raise ValueError(f"layer {number_} cannot have dropout after softmax, whose outputs belong together")
 
 
 def next_size(input_size: int, sizes: Sequence[int]) -> None:
@@ -152,11 +204,18 @@ def has_layers(layers: Sequence[object]) -> None:
         raise ValueError("the network has no layers: add one with add_layer(input_size, neurons, activation)")
 
 
-def pair(loss_name: str, output: str, n_outputs: int) -> None:
-    """That the loss has a gradient after the output layer's activation."""
+def pair(loss: tuple[str, dict[str, Any]], activations: Sequence[str], n_outputs: int) -> None:
+    """That the loss has a gradient after the output layer's activation, and fits its size."""
+    loss_name, output = loss[0], activations[-1]
+    levels = loss[1].get("levels", (0.5,))
+    if n_outputs % len(levels):
+        raise ValueError(f"{n_outputs} outputs cannot be {len(levels)} quantiles of each target: {levels}")
     allowed = core.PAIRS[loss_name]
     if output not in allowed:
-        valid = "; ".join(f"{name} after {' or '.join(outputs)}" for name, outputs in core.PAIRS.items())
+        valid = "; ".join(
+            f"{name} after {'any' if len(outputs) == len(ACTIVATIONS) else ' or '.join(outputs)}"
+            for name, outputs in core.PAIRS.items()
+        )
         raise ValueError(f"{loss_name} has no gradient after {output}. Valid pairs: {valid}")
     if output == "softmax" and n_outputs == 1:
         raise ValueError(
@@ -222,20 +281,25 @@ def same_samples(m: int, other: int, name: str, other_name: str) -> None:
 
 
 def targets(
-    y: ArrayLike, m: int, n_outputs: int, loss_name: str, dtype: np.dtype[Any], name: str
+    y: ArrayLike, m: int, n_outputs: int, loss: tuple[str, dict[str, Any]], dtype: np.dtype[Any], name: str
 ) -> tuple[Array | None, Array | None]:
     """Labels (m,), or else targets (m, n_outputs), of m samples, from what the loss allows y to be."""
+    loss_name, options = loss
     array = _numbers(y, name)
-    flat, table = ((m,), (m, 1), (1, m)), (n_outputs, m)
-    if loss_name == "mean_squared_error":
-        if array.shape != table and not (n_outputs == 1 and array.shape in flat):
+    levels = len(options.get("levels", (0.5,)))
+    flat, table = ((m,), (m, 1), (1, m)), (n_outputs // levels, m)
+    if "entropy" not in loss_name:
+        if array.shape != table and not (table[0] == 1 and array.shape in flat):
             hint = (
                 f"{name}.T, perhaps"
                 if array.shape == table[::-1]
                 else f"from labels: cmlp.one_hot({name}, {n_outputs})"
             )
             raise ValueError(f"{name} must have the outputs' shape {table}, got {array.shape}: {hint}")
-        return None, finite(array.reshape(table).T, name, dtype)
+        of_each = finite(array.reshape(table).T, name, dtype)
+        if loss_name == "poisson" and of_each.min() < 0:
+            raise ValueError(f"{name} must hold numbers of at least 0 under poisson, got {of_each.min()}")
+        return None, of_each if levels == 1 else np.repeat(of_each, levels, axis=1)
     if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
         return _columns(array, loss_name, name)
     if array.shape not in flat:
@@ -264,16 +328,18 @@ def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Arr
     return None, array.T
 
 
-def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, factor: float = 1.0) -> Array:
+def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Array:
     """That no number of a table with one sample a row is NaN or infinite, nor becomes so in a network's type."""
-    largest = np.inf if rows.dtype.kind == "f" else 2.0 ** (8 * rows.dtype.itemsize) * factor
+    factor, shift = scaling
+    whole = np.max(np.abs(shift)) + 2.0 ** (8 * rows.dtype.itemsize)
+    largest = np.inf if rows.dtype.kind == "f" else whole * np.max(factor)
     if largest < np.finfo(dtype or "float32").max:
         return rows
     step = max(1, CHUNK // rows.shape[1])
     for first in range(0, len(rows), step):
         chunk = rows[first : first + step]
         with np.errstate(over="ignore", invalid="ignore"):
-            good = np.isfinite(chunk if dtype is None else chunk.astype(dtype) * dtype.type(factor))
+            good = np.isfinite(chunk if dtype is None else ((chunk - shift) * factor).astype(dtype))
         if not good.all():
             sample, feature = (int(i) for i in np.argwhere(~good)[0])
             value = chunk[sample, feature]

@@ -40,6 +40,8 @@ class DenseLayer:
         Where the first weights are drawn from.
     input_activation : str or callable, default "relu"
         The activation of the layer before, whose derivative `backprop` multiplies by.
+    dropout : float, default 0.0
+        Share of the outputs that a network's steps leave out, in [0, 1); steps by hand do not.
 
     Attributes
     ----------
@@ -47,6 +49,8 @@ class DenseLayer:
         Sizes.
     activation, input_activation : str
         Names.
+    dropout : float
+        The share.
 
     Raises
     ------
@@ -65,11 +69,13 @@ class DenseLayer:
         dtype: Any = "float32",
         rng: int | np.random.Generator | None = None,
         input_activation: str | Callable[..., Any] = "relu",
+        dropout: float = 0.0,
     ) -> None:
         self.input_size = _validate.count(input_size, "input_size")
         self.neurons = _validate.count(nr_neurons, "nr_neurons")
         self.activation = _validate.activation(activation)
         self.input_activation = _validate.activation(input_activation)
+        self.dropout = _validate.number(dropout, "dropout", below=1.0)
         self.is_first = bool(is_first)
         self._dtype = _validate.dtype(dtype)
         name = _init.default(self.activation) if init is None else _validate.initialiser(init)

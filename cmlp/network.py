@@ -4,7 +4,6 @@ from __future__ import annotations  # numpy.random takes as long to import as th
 
 import copy
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,11 +13,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _progress, _threads, _validate
+from cmlp import _arrays, _progress, _threads, _validate, training
 from cmlp._dispatch import core
 from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
-from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer, Rule
+from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
+from cmlp.training import Samples
 
 # Samples that are predicted without threads and with the parameters as they lie: at most so many, and products.
 FEW_SAMPLES = 128
@@ -26,13 +26,10 @@ FEW_PRODUCTS = 1_000_000
 
 INDEX = np.dtype(np.intp)
 
-# Sum of the parameters' squares, above one for each, from which a step's own loss might not be finite.
-LARGE_SQUARES = 1e6
-
-STATUS_NAMES = {status: name for name, status in core.STATUSES.items()}
+# Losses whose networks predict classes.
+CLASSIFYING = ("cross_entropy", "binary_cross_entropy")
 
 Array = NDArray[Any]
-Data = tuple[Array, Array | None, Array | None]  # samples as rows (m, n_inputs); labels (m,); or targets (m, n_outputs)
 
 
 class NeuralNetwork:
@@ -52,8 +49,11 @@ class NeuralNetwork:
     rng : None, int or numpy.random.Generator, optional
         Where first weights and the order of samples are drawn from. The same seed gives the same bits, for any number
         of threads and with AVX2 as with AVX-512.
-    input_scale : float, default 1.0
-        What every number of X is multiplied by on the way in: 1/255 for pixels kept as bytes.
+    input_scale : float or array_like of shape (features,), default 1.0
+        What every number of X, or each feature, is multiplied by on the way in: 1/255 for pixels kept as bytes.
+    input_shift : float or array_like of shape (features,), optional
+        What is subtracted before that: with the features' means, and 1 over their standard deviations as `input_scale`,
+        they are standardised. See `adapt`.
 
     Attributes
     ----------
@@ -63,8 +63,8 @@ class NeuralNetwork:
         Type of the parameters.
     rng : numpy.random.Generator
         The generator.
-    input_scale : float
-        The factor.
+    input_scale, input_shift : float or ndarray of shape (features,), float64
+        What inputs are multiplied by, and what is subtracted from them before.
 
     Raises
     ------
@@ -92,22 +92,19 @@ class NeuralNetwork:
         loss: str | Callable[..., Any] = cross_entropy,
         dtype: Any = "float32",
         rng: int | np.random.Generator | None = None,
-        input_scale: float = 1.0,
+        input_scale: float | ArrayLike = 1.0,
+        input_shift: float | ArrayLike = 0.0,
     ) -> None:
-        self.loss = _validate.loss(loss)
-        self.dtype = _validate.dtype(dtype)
-        self.rng = _validate.rng(rng)
-        self.input_scale = _validate.scale(input_scale, self.dtype)
         self._layers: list[DenseLayer] = []
+        self._memory = training.Memory()
+        self._dtype = _validate.dtype(dtype)
+        self._loss = _validate.loss(loss)
+        self.rng = _validate.rng(rng)
+        self._scaling = _validate.scale(input_scale, self.dtype), _validate.shift(input_shift)
         self._reset()
 
     def _reset(self) -> None:
         """Lay the layers' parameters one after the other into a single array, and describe it to the core."""
-        self._training, self._process = threading.Lock(), os.getpid()
-        self._work = _arrays.empty(0, self.dtype)
-        self._shortcuts: dict[str, Any] = {}
-        self._sizes = np.array([*(layer.input_size for layer in self._layers[:1]), *self._neurons()], np.intp)
-        self._activations = np.array([core.ACTIVATIONS[layer.activation] for layer in self._layers], np.intc)
         self._params = _arrays.zeros(sum(layer._room() for layer in self._layers), self.dtype)
         end = 0
         for layer in self._layers:
@@ -115,6 +112,132 @@ class NeuralNetwork:
             weights, biases = layer.weights, layer.biases
             layer._move(self._params[begin:end])
             layer.weights, layer.biases = weights, biases
+        self._memory.forget()
+        self._describe()
+
+    def _describe(self) -> None:
+        """Tell the core what the network is."""
+        self._shortcuts: dict[str, Any] = {}
+        self._model = None
+        if not self._layers:
+            return
+        scale, shift = self._scaling
+        n_inputs, n_outputs = self._layers[0].input_size, self._layers[-1].neurons
+        _validate.one_for_each_feature((scale, shift), n_inputs)
+        name, options = self._loss
+        levels = options.get("levels", (0.0,))
+        standardised = np.ndim(scale) > 0 or np.ndim(shift) > 0 or shift != 0
+        self._model = core.Model(
+            np.array([n_inputs, *self._neurons()], np.intp),
+            np.array([core.ACTIVATIONS[layer.activation] for layer in self._layers], np.intc),
+            np.array([layer.dropout for layer in self._layers], np.float64),
+            core.LOSSES[name],
+            options.get("label_smoothing", 0.0),
+            options.get("delta", 1.0),
+            np.resize(np.array(levels, np.float64), n_outputs),
+            1.0 if standardised else scale,
+            np.full(n_inputs, shift, np.float64) if standardised else None,
+            np.full(n_inputs, scale, np.float64) if standardised else None,
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """
+        Type of the parameters and of all that is computed.
+
+        Returns
+        -------
+        numpy.dtype
+            float32 or float64.
+        """
+        return self._dtype
+
+    @property
+    def loss(self) -> str:
+        """
+        The loss, which can be assigned in the ways that the constructor takes.
+
+        Returns
+        -------
+        str
+            Its name.
+        """
+        return self._loss[0]
+
+    @loss.setter
+    def loss(self, value: Any) -> None:  # numpydoc ignore=GL08
+        self._loss = _validate.loss(value)
+        self._describe()
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """
+        What the loss was given.
+
+        Returns
+        -------
+        dict
+            Such as "delta"; empty for most losses.
+        """
+        return dict(self._loss[1])
+
+    @property
+    def input_scale(self) -> Any:
+        """
+        What inputs are multiplied by, which can be assigned.
+
+        Returns
+        -------
+        float or ndarray of shape (features,), float64
+            One for all features, or one for each.
+        """
+        return self._scaling[0]
+
+    @input_scale.setter
+    def input_scale(self, value: float | ArrayLike) -> None:  # numpydoc ignore=GL08
+        self._scale(value, self.input_shift)
+
+    @property
+    def input_shift(self) -> Any:
+        """
+        What is subtracted from inputs before they are multiplied, which can be assigned.
+
+        Returns
+        -------
+        float or ndarray of shape (features,), float64
+            One for all features, or one for each.
+        """
+        return self._scaling[1]
+
+    @input_shift.setter
+    def input_shift(self, value: float | ArrayLike) -> None:  # numpydoc ignore=GL08
+        self._scale(self.input_scale, value)
+
+    def _scale(self, scale: float | ArrayLike, shift: float | ArrayLike) -> None:
+        scaling = _validate.scale(scale, self.dtype), _validate.shift(shift)
+        if self._layers:
+            _validate.one_for_each_feature(scaling, self._layers[0].input_size)
+        self._scaling = scaling
+        self._describe()
+
+    def adapt(self, X: ArrayLike) -> None:
+        """
+        Standardise what the network is given from now on, by the means and standard deviations of these samples.
+
+        Parameters
+        ----------
+        X : array_like of shape (features, m), any number type
+            One sample a column, as they come. A feature that is the same in all of them is only shifted.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit the network, or holds NaN, infinity or no numbers.
+        """
+        rows = self._rows(X)
+        _validate.finite(rows, "X")
+        mean, deviation = _arrays.moments(rows)
+        self._scale(1 / np.where(deviation > 0, deviation, 1.0), mean)
 
     def _neurons(self) -> list[int]:
         return [layer.neurons for layer in self._layers]
@@ -133,7 +256,12 @@ class NeuralNetwork:
         return tuple(self._layers)
 
     def add_layer(
-        self, input_size: int, nr_neurons: int, activation: str | Callable[..., Any], init: str | None = None
+        self,
+        input_size: int,
+        nr_neurons: int,
+        activation: str | Callable[..., Any],
+        init: str | None = None,
+        dropout: float = 0.0,
     ) -> None:
         """
         Add a layer behind those there are.
@@ -145,10 +273,14 @@ class NeuralNetwork:
         nr_neurons : int
             Neurons; in the last layer the number of classes, or of values to predict.
         activation : str or callable
-            "identity", "relu", "sigmoid", "tanh" or "softmax", or the function of that name in cmlp.
+            A name of `cmlp.activations.ACTIVATIONS`, such as "relu", or the function of that name in cmlp.
         init : str, optional
-            How the weights are drawn: "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", or "uniform", the
-            notebook's U(-0.5, 0.5) for weights and biases. By default "he_uniform" for ReLU, else "glorot_uniform".
+            How the weights are drawn: "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal",
+            "lecun_uniform", or "uniform", the notebook's U(-0.5, 0.5) for weights and biases. By default "he_uniform"
+            for ReLU and those like it, "lecun_normal" for SELU, else "glorot_uniform".
+        dropout : float, default 0.0
+            Share of the layer's outputs that each step of training leaves out, in [0, 1); the others are made as much
+            larger. Not for the last layer, nor after softmax.
 
         Raises
         ------
@@ -165,55 +297,57 @@ class NeuralNetwork:
             dtype=self.dtype,
             rng=self.rng,
             input_activation=before,
+            dropout=dropout,
         )
         _validate.next_size(layer.input_size, self._neurons())
+        if not self._layers:
+            _validate.one_for_each_feature(self._scaling, layer.input_size)
         self._layers.append(layer)
         self._reset()
 
-    def _work_for(self, samples: int, threads: int, wanted: str) -> int:
+    def _work_for(self, samples: int, threads: int, wanted: str, whole: bool = False) -> int:
         """Elements that the core needs to work in."""
-        return int(
-            core.work_size(
-                self._sizes,
-                self._activations,
-                samples,
-                threads,
-                core.WANTS[wanted],
-                core.REGIMES[self._regime],
-                self._params,
-            )
-        )
+        regime = core.REGIMES[self._regime]
+        return int(core.work_size(self._model, samples, threads, core.WANTS[wanted], regime, whole, self._params))
 
     def _rows(self, X: ArrayLike, name: str = "X") -> Array:
         """X with samples as rows."""
         _validate.has_layers(self._layers)
         return _validate.inputs(X, self._layers[0].input_size, name)
 
-    def _data(self, X: ArrayLike, y: ArrayLike, of: str = "") -> Data:
-        """X with samples as rows, and labels or else targets."""
+    def _data(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, of: str = "") -> Samples:
+        """X with samples as rows, labels or else targets, and the samples' weights."""
         rows = self._rows(X, f"X{of}")
         output = self._layers[-1]
-        _validate.pair(self.loss, output.activation, output.neurons)
-        return rows, *_validate.targets(y, len(rows), output.neurons, self.loss, self.dtype, f"y{of}")
+        _validate.pair(self._loss, [layer.activation for layer in self._layers], output.neurons)
+        _validate.dropout_places([layer.dropout for layer in self._layers], [x.activation for x in self._layers])
+        labels, targets = _validate.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
+        return Samples(rows, labels, targets, _validate.weights(sample_weight, len(rows), f"sample_weight{of}"))
 
-    def _pass(self, rows: Array, what: str, name: str = "X", **wanted: Array | None) -> tuple[float, int]:
-        """One pass forward; returns the sum of the losses and the number of right classes."""
-        threads = _threads.threads_for(len(rows) * self._params.size)
-        work = _arrays.empty(self._work_for(len(rows), threads, what), self.dtype)
+    def _pass(self, samples: Samples, what: str, name: str = "X", **wanted: Array) -> tuple[float, float]:
+        """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
+        rows, labels, targets, weights, order = samples
+        threads = _threads.threads_for(samples.count() * self._params.size)
+        work = _arrays.empty(self._work_for(samples.count(), threads, what), self.dtype)
         loss, correct, finite = core.run(
+            self._model,
             work,
             self._params,
-            self._sizes,
-            self._activations,
-            core.LOSSES[self.loss],
             rows,
-            self.input_scale,
             threads,
+            labels=labels,
+            targets=targets,
+            weights=weights,
+            order=order,
             **wanted,
         )
         if not finite:
-            _validate.finite(rows, name, self.dtype, self.input_scale)
+            self._check_finite(rows, name)
         return loss, correct
+
+    def _check_finite(self, rows: Array, name: str) -> None:
+        """Say where X holds NaN or infinity, if it does."""
+        _validate.finite(rows, name, self.dtype, self._scaling)
 
     def _few(self, X: ArrayLike, what: str, out: Array | None) -> Array | None:
         """The outputs or classes of a few samples, or None if there are more or they have to be judged."""
@@ -223,17 +357,16 @@ class NeuralNetwork:
                 return None
             work = _arrays.empty(self._work_for(FEW_SAMPLES, 1, what), self.dtype)
             shortcut = self._shortcuts[what] = core.Shortcut(
+                self._model,
                 work,
                 self._params,
-                self._sizes,
-                self._activations,
                 min(FEW_SAMPLES, FEW_PRODUCTS // self._params.size),
                 core.WANTS[what],
                 np.ndarray,
                 np.empty,
                 INDEX if what == "classes" else self.dtype,
             )
-        few: Array | None = shortcut(X, self.input_scale, out)
+        few: Array | None = shortcut(X, out)
         return few
 
     def forward(self, X: ArrayLike, out: Array | None = None) -> Array:
@@ -262,12 +395,12 @@ class NeuralNetwork:
             return few
         rows = self._rows(X)
         outputs = _validate.out(out, (self._layers[-1].neurons, len(rows)), self.dtype)
-        self._pass(rows, "outputs", outputs=outputs.T)
+        self._pass(Samples(rows, None, None), "outputs", outputs=outputs.T)
         return outputs
 
     def predict(self, X: ArrayLike, out: Array | None = None) -> Array:
         """
-        Return the class of each sample, or under mean squared error the outputs.
+        Return the class of each sample, or for regression the outputs.
 
         Parameters
         ----------
@@ -286,17 +419,17 @@ class NeuralNetwork:
         ValueError, TypeError
             If X has another number of features, is empty, or holds NaN, infinity or no numbers; if `out` does not fit.
         """
-        if self.loss == "mean_squared_error":
+        if self.loss not in CLASSIFYING:
             return self.forward(X, out)
         few = self._few(X, "classes", out)
         if few is not None:
             return few
         rows = self._rows(X)
         classes = _validate.out(out, (len(rows),), INDEX)
-        self._pass(rows, "classes", classes=classes)
+        self._pass(Samples(rows, None, None), "classes", classes=classes)
         return classes
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
+    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
         """
         Return how good the predictions are.
 
@@ -306,26 +439,28 @@ class NeuralNetwork:
             One sample a column.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
             Labels, one-hot columns, or targets.
+        sample_weight : array_like of shape (m,), optional
+            How much each sample counts, at least 0.
 
         Returns
         -------
         dict of str to float
-            "loss", the mean over the samples (in nats, under a cross-entropy); with labels also "accuracy", the
-            fraction of right predictions.
+            "loss", the mean over the samples (in nats, under a cross-entropy), without penalties; with labels also
+            "accuracy", the fraction of right predictions.
 
         Raises
         ------
         ValueError, TypeError
             If X or y do not fit the network, or hold NaN, infinity or no numbers.
         """
-        return self._measure(self._data(X, y))
+        return self._measure(self._data(X, y, sample_weight))
 
-    def _measure(self, data: Data, name: str = "X") -> dict[str, float]:
-        rows, labels, targets = data
-        loss, correct = self._pass(rows, "loss", name, labels=labels, targets=targets)
-        return {"loss": loss / len(rows), **({} if labels is None else {"accuracy": correct / len(rows)})}
+    def _measure(self, samples: Samples, name: str = "X") -> dict[str, float]:
+        loss, correct = self._pass(samples, "loss", name)
+        weight = samples.weight() or 1.0
+        return {"loss": loss / weight, **({} if samples.labels is None else {"accuracy": correct / weight})}
 
-    def train(self, X: ArrayLike, y: ArrayLike, learning_rate: float) -> float:
+    def train(self, X: ArrayLike, y: ArrayLike, learning_rate: float, sample_weight: ArrayLike | None = None) -> float:
         """
         Take one step of gradient descent on all samples together.
 
@@ -337,6 +472,8 @@ class NeuralNetwork:
             Labels of any integer type, one-hot columns, or targets.
         learning_rate : float
             Size of the step, in units of the gradient of the mean loss.
+        sample_weight : array_like of shape (m,), optional
+            How much each sample counts, at least 0.
 
         Returns
         -------
@@ -352,24 +489,17 @@ class NeuralNetwork:
         RuntimeError
             If another thread is training this network.
         """
-        rule = SGD(learning_rate).rule()
-        data = self._data(X, y)
-        with self._alone():
-            loss, _, _ = self._steps(data, None, len(data[0]), rule, np.empty((1, 1), self.dtype), 0)
-            self._check_last_step(data, 1)
+        optimizer = SGD(learning_rate)
+        samples = self._data(X, y, sample_weight)
+        with self._memory.alone():
+            none = np.empty((1, 1), self.dtype)
+            loss, _, _ = training.steps(self, samples, len(samples.rows), optimizer, none, 0, seed=self._seed())
+            training.check_last_step(self, samples, 1)
         return loss
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other threads from training this network."""
-        if self._process != os.getpid():  # forked, perhaps while a thread that is not here was training
-            self._training, self._process = threading.Lock(), os.getpid()
-        if not self._training.acquire(blocking=False):
-            raise RuntimeError("another thread is training this network: train one network from one thread at a time")
-        try:
-            yield
-        finally:
-            self._training.release()
+    def _seed(self) -> int:
+        """A seed for what dropout leaves out, drawn only if there is dropout."""
+        return int(self.rng.integers(2**63)) if any(layer.dropout for layer in self._layers) else 0
 
     @contextmanager
     def _unchanged_on(self, error: type[Exception]) -> Iterator[None]:
@@ -381,60 +511,6 @@ class NeuralNetwork:
             self._params[:] = params
             self.rng.bit_generator.state = state
             raise
-
-    def _steps(
-        self, data: Data, order: Array | None, batch: int, rule: Rule, moments: Array, taken: int
-    ) -> tuple[float, float, int]:
-        """A step for each mini-batch; returns the mean loss, the accuracy and the number of steps."""
-        rows, labels, targets = data
-        batch = min(batch, len(rows))
-        threads = _threads.threads_for(batch * self._params.size, -(-len(rows) // batch))
-        size = self._work_for(batch, threads, "gradient")
-        if self._work.size < size:
-            self._work = _arrays.empty(size, self.dtype)
-        loss, correct, steps, status = core.train(
-            self._work,
-            self._params,
-            moments,
-            self._sizes,
-            self._activations,
-            core.LOSSES[self.loss],
-            rows,
-            self.input_scale,
-            threads,
-            core.REGIMES[self._regime],
-            batch,
-            rule,
-            taken,
-            labels,
-            targets,
-            order,
-        )
-        if status != core.STATUSES["done"]:
-            _validate.finite(rows, "X", self.dtype, self.input_scale)
-            raise self._bad_step(STATUS_NAMES[status], taken + steps + 1)
-        return loss / len(rows), correct / len(rows), steps
-
-    def _check_last_step(self, data: Data, taken: int) -> None:
-        """Take back the last of the steps, whose loss no next step has shown yet, if it is not finite."""
-        with np.errstate(over="ignore"):
-            squares = np.dot(self._params, self._params)
-        if squares < self._params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
-            return
-        rows, labels, targets = data
-        loss, _ = self._pass(rows, "loss", labels=labels, targets=targets)
-        if not np.isfinite(loss):
-            core.take_back(self._params, self._sizes, self._activations, self._work)
-            raise self._bad_step("bad_loss", taken)
-
-    def _bad_step(self, status: str, number: int) -> FloatingPointError:
-        """What to raise after the step of this number."""
-        what = {
-            "bad_start": "the loss is not a finite {0} with the parameters as they are: no step was taken",
-            "bad_loss": "step {1} led to a loss that is not a finite {0}: it was taken back",
-            "bad_step": "step {1} would lead to a parameter that is not a finite {0}: it was not taken",
-        }[status].format(self.dtype, number)
-        return FloatingPointError(f"{what}. A smaller learning rate, or inputs and targets of about 1, may help")
 
     def fit(
         self,
@@ -490,30 +566,31 @@ class NeuralNetwork:
             If another thread is training this network.
         """
         epochs, batch_size = _validate.count(epochs, "epochs"), _validate.count(batch_size, "batch_size")
-        rule = _validate.optimizer(optimizer, learning_rate, OPTIMIZERS).rule()
-        data = self._data(X, y)
+        rule = _validate.optimizer(optimizer, learning_rate, OPTIMIZERS)
+        samples = self._data(X, y)
         validation = None
         if validation_data is not None:
-            validation = self._data(*_validate.validation_pair(validation_data), " of validation_data")
-        samples = len(data[0])
-        past = core.moment_count(rule)
-        moments = _arrays.zeros(past * self._params.size or 1, self.dtype).reshape(past or 1, -1)
+            validation = self._data(*_validate.validation_pair(validation_data), of=" of validation_data")
         history: dict[str, list[float]] = {}
-        taken = 0
-        with self._alone(), self._unchanged_on(ValueError):  # the passes find NaN and infinity on their way
-            for _ in _progress.epochs(epochs, verbose, history):
+        memory = self._memory
+        with memory.alone(), self._unchanged_on(ValueError):  # the passes find NaN and infinity on their way
+            moments = memory.recall(rule, training.PLAIN, self._params)
+            for epoch in _progress.epochs(epochs, verbose, history):
                 start = time.perf_counter()
-                order = self.rng.permutation(samples).astype(np.intp, copy=False) if shuffle else None
-                loss, accuracy, steps = self._steps(data, order, batch_size, rule, moments, taken)
-                taken += steps
+                order = self.rng.permutation(len(samples.rows)).astype(np.intp, copy=False) if shuffle else None
+                shuffled = samples._replace(order=order)
+                loss, accuracy, steps = training.steps(
+                    self, shuffled, batch_size, rule, moments, memory.taken, continued=epoch > 0, seed=self._seed()
+                )
+                memory.taken += steps
                 seconds = time.perf_counter() - start
-                figures = {"loss": loss, **({} if data[1] is None else {"accuracy": accuracy})}
+                figures = {"loss": loss, **({} if samples.labels is None else {"accuracy": accuracy})}
                 if validation is not None:
                     measured = self._measure(validation, "X of validation_data")
                     figures.update((f"val_{name}", value) for name, value in measured.items())
                 for name, value in (*figures.items(), ("seconds", seconds)):
                     history.setdefault(name, []).append(value)
-            self._check_last_step(data, taken)
+            training.check_last_step(self, samples, memory.taken)
         return history
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -563,8 +640,8 @@ class NeuralNetwork:
         return model_file.load(cls, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Of the rest some cannot be copied (the lock), and some follows from the layers.
-        derived = ("_training", "_process", "_work", "_shortcuts", "_sizes", "_activations", "_params")
+        # The rest follows from the layers.
+        derived = ("_shortcuts", "_model", "_params")
         return {name: value for name, value in self.__dict__.items() if name not in derived}
 
     def __copy__(self) -> Self:
@@ -573,7 +650,9 @@ class NeuralNetwork:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        memory, self._memory = self._memory, training.Memory()
         self._reset()
+        self._memory = memory
 
     def __repr__(self) -> str:
         rows = [("layer", "shape", "activation", "parameters")]

@@ -1,12 +1,13 @@
 """The rules that `fit` follows down the gradient: their settings. The steps are taken in the compiled core."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from cmlp import _validate
 from cmlp._dispatch import core
 
-# As the core takes them: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov.
-Rule = tuple[int, float, float, float, float, float, bool]
+# As the core takes them: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov, epsilon_hat.
+Rule = tuple[int, float, float, float, float, float, bool, bool]
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ class SGD:
         Returns
         -------
         tuple
-            Kind, learning rate, momentum, two zeros, weight decay and whether to look ahead.
+            See `Rule`.
         """
-        return core.OPTIMIZERS["sgd"], self.learning_rate, self.momentum, 0.0, 0.0, self.weight_decay, self.nesterov
+        kind, decay = core.OPTIMIZERS["sgd"], self.weight_decay
+        return kind, self.learning_rate, self.momentum, 0.0, 0.0, decay, self.nesterov, False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Adam:
         Decay of the mean of its square, in [0, 1).
     epsilon : float, default 1e-08
         Added to the root of that mean; at least 1e-30.
+    epsilon_hat : bool, default False
+        Add epsilon before the mean's bias is corrected, as scikit-learn does and [1]_ remarks at the end of section 2.
 
     Raises
     ------
@@ -88,6 +92,7 @@ class Adam:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = False
 
     def __post_init__(self) -> None:
         _validate.settings(self)
@@ -99,12 +104,13 @@ class Adam:
         Returns
         -------
         tuple
-            Kind, learning rate, beta1, beta2, epsilon, weight decay and False.
+            See `Rule`.
         """
         return self._with_decay(0.0)
 
     def _with_decay(self, decay: float) -> Rule:
-        return core.OPTIMIZERS["adam"], self.learning_rate, self.beta1, self.beta2, self.epsilon, decay, False
+        kind = core.OPTIMIZERS["adam"]
+        return kind, self.learning_rate, self.beta1, self.beta2, self.epsilon, decay, False, self.epsilon_hat
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ class AdamW(Adam):
         Decay of the mean of its square, in [0, 1).
     epsilon : float, default 1e-08
         Added to the root of that mean; at least 1e-30.
+    epsilon_hat : bool, default False
+        Add epsilon before the mean's bias is corrected, as scikit-learn does.
     weight_decay : float, default 0.01
         Before each step every parameter, biases too, is multiplied by ``1 - learning_rate * weight_decay``.
 
@@ -144,10 +152,104 @@ class AdamW(Adam):
         Returns
         -------
         tuple
-            Kind, learning rate, beta1, beta2, epsilon, weight decay and False.
+            See `Rule`.
         """
         return self._with_decay(self.weight_decay)
 
 
-Optimizer = SGD | Adam
-OPTIMIZERS: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+@dataclass(frozen=True)
+class RMSprop:
+    """
+    Steps scaled by a running mean of the gradient's square.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.01
+        Size of a step, in units of the parameters; more than 0.
+    beta2 : float, default 0.99
+        Decay of the mean, in [0, 1); PyTorch's alpha, Keras's rho.
+    epsilon : float, default 1e-08
+        Added to the root of that mean; at least 1e-30.
+    weight_decay : float, default 0.0
+        Adds ``weight_decay * p`` to the gradient of every parameter, biases too.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+
+    References
+    ----------
+    .. [1] Tieleman, Hinton, "Lecture 6.5 - rmsprop", COURSERA: Neural Networks for Machine Learning, 2012.
+    """
+
+    learning_rate: float = 0.01
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _validate.settings(self)
+
+    def rule(self) -> Rule:
+        """
+        Return the settings as the compiled core takes them.
+
+        Returns
+        -------
+        tuple
+            See `Rule`.
+        """
+        kind = core.OPTIMIZERS["rmsprop"]
+        return kind, self.learning_rate, 0.0, self.beta2, self.epsilon, self.weight_decay, False, False
+
+
+@dataclass(frozen=True)
+class Lion:
+    """
+    Steps of one size, by the sign of a running mean of the gradient.
+
+    Parameters
+    ----------
+    learning_rate : float, default 0.0001
+        Size of a step, in units of the parameters; more than 0.
+    beta1 : float, default 0.9
+        Share of the mean in the direction whose sign is taken, in [0, 1).
+    beta2 : float, default 0.99
+        Decay of the mean, in [0, 1).
+    weight_decay : float, default 0.0
+        Before each step every parameter, biases too, is multiplied by ``1 - learning_rate * weight_decay``.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+
+    References
+    ----------
+    .. [1] Chen et al., "Symbolic discovery of optimization algorithms", 2023, Algorithm 2.
+    """
+
+    learning_rate: float = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _validate.settings(self)
+
+    def rule(self) -> Rule:
+        """
+        Return the settings as the compiled core takes them.
+
+        Returns
+        -------
+        tuple
+            See `Rule`.
+        """
+        kind = core.OPTIMIZERS["lion"]
+        return kind, self.learning_rate, self.beta1, self.beta2, 0.0, self.weight_decay, False, False
+
+
+Optimizer = SGD | Adam | RMSprop | Lion
+OPTIMIZERS: dict[str, type[Any]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "lion": Lion}

@@ -1,67 +1,52 @@
-# What a layer does to z = x @ w + b: y := f(z) in place, and dz := dy * f'(z) with f' read off y, so that z need not be kept.
+# What a layer does to z = x @ w + b: y := f(z) in place, and dz := dy * f'(z). For most f, f' is read off y, so that z need not be
+# kept; where it cannot be, or where dropout has changed y, the step keeps s, what dy is to be multiplied by.
 #
 # m rows of n numbers, ld apart. Functions of one number run over `columns` of each row, the padding as well.
-from libc.math cimport exp as exp_double, log as log_double, log1p as log1p_double, tanh as tanh_double
-from libc.math cimport log1pf, logf, rintf, tanhf
-
 cdef enum activation:
     IDENTITY
     RELU
-    SIGMOID
+    LEAKY_RELU
+    ELU
+    SELU
+    GELU
+    GELU_TANH
+    SILU
+    MISH
+    SOFTPLUS
+    HARD_SWISH
     TANH
+    SIGMOID
+    EXP
     SOFTMAX
 
-ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH, "softmax": SOFTMAX}
-
-
-cdef inline float power_of_two(int n) noexcept nogil:
-    """2^n, for -126 <= n <= 127, by its bits"""
-    cdef int bits = (n + 127) << 23
-    cdef float power
-    memcpy(&power, &bits, sizeof(power))
-    return power
-
-
-cdef inline float exp_float(float x) noexcept nogil:
-    """exp(x) = 2^n exp(r), |r| <= log(2) / 2. The polynomial is that of the Cephes library's expf.
-
-    Without calls and branches, so that loops over it are vectorised. log(2) is subtracted in two parts, and 2^n multiplied in
-    two, since n reaches beyond the exponents of normal numbers on both sides.
+cdef extern from *:
     """
-    cdef float bounded = 89 if x > 89 else -105 if x < -105 else x        # beyond, it is infinity or 0; NaN stays NaN
-    cdef float whole = rintf(bounded * <float> 1.44269504), p, r
-    cdef int n = <int> whole
-    r = bounded - whole * <float> 0.693359375
-    r = r + whole * <float> 2.12194440e-4
-    p = <float> 1.9875691500e-4 * r + <float> 1.3981999507e-3
-    p = p * r + <float> 8.3334519073e-3
-    p = p * r + <float> 4.1665795894e-2
-    p = p * r + <float> 1.6666665459e-1
-    p = p * r + <float> 5.0000001201e-1
-    p = p * (r * r) + r + 1
-    return p * power_of_two(n // 2) * power_of_two(n - n // 2)
+    #define SELU_SCALE 1.0507009873554804934193349852946
+    #define SELU_ALPHA 1.6732632423543772848170429916717
+    #define ROOT_OF_HALF 0.70710678118654752440084436210485
+    #define NORMAL_DENSITY_AT_0 0.39894228040143267793994605993438
+    """
+    const double SELU_SCALE, SELU_ALPHA  # Klambauer et al. 2017, eq. 14
+    const double ROOT_OF_HALF
+    const double NORMAL_DENSITY_AT_0     # 1 / sqrt(2 pi)
+
+cdef enum:
+    FLAT_NORMAL = 40                     # beyond it the normal distribution is 0 or 1 in either type
+    FLAT_SIGMOID = 800                   # and the sigmoid
+
+ACTIVATIONS = {"identity": IDENTITY, "relu": RELU, "leaky_relu": LEAKY_RELU, "elu": ELU, "selu": SELU, "gelu": GELU,
+               "gelu_tanh": GELU_TANH, "silu": SILU, "mish": MISH, "softplus": SOFTPLUS, "hard_swish": HARD_SWISH, "tanh": TANH,
+               "sigmoid": SIGMOID, "exp": EXP, "softmax": SOFTMAX}
+
+cdef inline floating gate(floating z) noexcept nogil:
+    """The normal distribution's approximation of Hendrycks & Gimpel 2016: (1 + tanh(u)) / 2 = sigmoid(2 u)"""
+    return sigmoid(<floating> (2 * 2 * NORMAL_DENSITY_AT_0) * (z + <floating> 0.044715 * z * z * z))
 
 
-cdef inline floating exp(floating x) noexcept nogil:
-    return exp_float(x) if floating is float else exp_double(x)
-
-
-cdef inline floating tanh(floating x) noexcept nogil:
-    return tanhf(x) if floating is float else tanh_double(x)
-
-
-cdef inline floating log(floating x) noexcept nogil:
-    return logf(x) if floating is float else log_double(x)
-
-
-cdef inline floating log1p(floating x) noexcept nogil:
-    return log1pf(x) if floating is float else log1p_double(x)
-
-
-cdef inline floating sigmoid(floating z) noexcept nogil:
-    """1 / (1 + exp(-z)), from exp(-|z|), which cannot overflow"""
-    cdef floating e = exp(-z if z > 0 else z)
-    return (1 if z > 0 else e) / (1 + e)
+cdef inline floating tanh_of_softplus(floating z) noexcept nogil:
+    """tanh(log(1 + e)) = n / (n + 2), n = e (e + 2), e = exp(z); 1 long before that overflows"""
+    cdef floating e = exp(<floating> 20 if z > 20 else z), n = e * (e + 2)
+    return n / (n + 2)
 
 
 cdef inline floating softmax(floating* y, Py_ssize_t n, Py_ssize_t columns) noexcept nogil:
@@ -82,30 +67,174 @@ cdef inline floating softmax(floating* y, Py_ssize_t n, Py_ssize_t columns) noex
     return largest + log(total)
 
 
-cdef void activate(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld, int kind) noexcept nogil:
-    """y := f(y)"""
-    cdef Py_ssize_t i, j
-    cdef floating* row
-    if columns == ld and kind != SOFTMAX:               # one loop without a tail
+cdef inline bint needs_z(int kind) noexcept nogil:
+    """Whether f' cannot be read off y"""
+    return kind == GELU or kind == GELU_TANH or kind == SILU or kind == MISH or kind == HARD_SWISH
+
+
+cdef inline inlined value(floating* y, floating z, int kind) noexcept nogil:
+    """y := f(z). NaN stays NaN, as it is on neither side of a comparison"""
+    cdef floating u                      # what is there before it is chosen: the choice is then no branch
+    if kind == RELU:
+        y[0] = 0 if z < 0 else z
+    elif kind == LEAKY_RELU:
+        y[0] = <floating> 0.01 * z if z < 0 else z
+    elif kind == ELU:
+        u = expm1(z)
+        y[0] = u if z < 0 else z
+    elif kind == SELU:
+        u = <floating> (SELU_SCALE * SELU_ALPHA) * expm1(z)
+        y[0] = u if z < 0 else <floating> SELU_SCALE * z
+    elif kind == GELU:
+        y[0] = 0 if z < -FLAT_NORMAL else z * (<floating> 0.5 * erfc(-z * <floating> ROOT_OF_HALF))
+    elif kind == GELU_TANH:
+        y[0] = 0 if z < -FLAT_NORMAL else z * gate(z)
+    elif kind == SILU:
+        y[0] = 0 if z < -FLAT_SIGMOID else z * sigmoid(z)
+    elif kind == MISH:
+        y[0] = 0 if z < -FLAT_SIGMOID else z * tanh_of_softplus(z)
+    elif kind == SOFTPLUS:
+        y[0] = (0 if z < 0 else z) + log1p(exp(-z if z > 0 else z))
+    elif kind == HARD_SWISH:
+        y[0] = 0 if z < -3 else z if z > 3 else z * (z + 3) * <floating> (1. / 6)
+    elif kind == TANH:
+        y[0] = tanh(z)
+    elif kind == SIGMOID:
+        y[0] = sigmoid(z)
+    elif kind == EXP:
+        y[0] = exp(z)
+
+
+cdef inline inlined slope(floating* d, floating z, floating y, int kind) noexcept nogil:
+    """d := d * f'(z); those f that do not need z read it off y = f(z)"""
+    cdef floating g
+    if kind == RELU:
+        d[0] = d[0] if y > 0 else 0
+    elif kind == LEAKY_RELU:
+        d[0] *= 1 if y > 0 else <floating> 0.01
+    elif kind == ELU:
+        d[0] *= 1 if y > 0 else y + 1
+    elif kind == SELU:
+        d[0] *= <floating> SELU_SCALE if y > 0 else y + <floating> (SELU_SCALE * SELU_ALPHA)
+    elif kind == GELU:
+        g = <floating> 0.5 * erfc(-z * <floating> ROOT_OF_HALF) \
+            + z * <floating> NORMAL_DENSITY_AT_0 * exp(<floating> -0.5 * z * z)
+        d[0] *= 1 if z > FLAT_NORMAL else 0 if z < -FLAT_NORMAL else g
+    elif kind == GELU_TANH:
+        g = gate(z)
+        g += z * g * (1 - g) * <floating> (2 * 2 * NORMAL_DENSITY_AT_0) * (1 + <floating> (3 * 0.044715) * z * z)
+        d[0] *= 1 if z > FLAT_NORMAL else 0 if z < -FLAT_NORMAL else g
+    elif kind == SILU:
+        g = sigmoid(z)
+        g += z * g * (1 - g)
+        d[0] *= 1 if z > FLAT_SIGMOID else 0 if z < -FLAT_SIGMOID else g
+    elif kind == MISH:
+        g = tanh_of_softplus(z)
+        g += z * sigmoid(z) * (1 - g * g)
+        d[0] *= 1 if z > FLAT_SIGMOID else 0 if z < -FLAT_SIGMOID else g
+    elif kind == SOFTPLUS:
+        d[0] *= -expm1(-y)
+    elif kind == HARD_SWISH:
+        d[0] *= 0 if z <= -3 else 1 if z >= 3 else (2 * z + 3) * <floating> (1. / 6)
+    elif kind == TANH:
+        d[0] *= 1 - y * y
+    elif kind == SIGMOID:
+        d[0] *= y * (1 - y)
+    elif kind == EXP:
+        d[0] *= y
+
+
+cdef inline inlined forward_run(floating* y, floating* s, Py_ssize_t size, int kind) noexcept nogil:
+    """y := f(y), and s := f' if it is wanted, of numbers side by side; the kind is a constant where this is inlined"""
+    cdef Py_ssize_t i
+    cdef floating z
+    if s == NULL:
+        for i in range(size):
+            value(y + i, y[i], kind)
+        return
+    for i in range(size):
+        z = y[i]
+        s[i] = 1
+        value(y + i, z, kind)
+        slope(s + i, z, y[i], kind)
+
+
+cdef inline inlined backward_run(floating* d, const floating* y, Py_ssize_t size, int kind) noexcept nogil:
+    """d := d * f', read off y"""
+    cdef Py_ssize_t i
+    for i in range(size):
+        slope(d + i, y[i], y[i], kind)
+
+
+cdef void forward_of(floating* y, floating* s, Py_ssize_t size, int kind) noexcept nogil:
+    """`forward_run`, with one loop for each kind"""
+    if kind == RELU:
+        forward_run(y, s, size, RELU)
+    elif kind == LEAKY_RELU:
+        forward_run(y, s, size, LEAKY_RELU)
+    elif kind == ELU:
+        forward_run(y, s, size, ELU)
+    elif kind == SELU:
+        forward_run(y, s, size, SELU)
+    elif kind == GELU:
+        forward_run(y, s, size, GELU)
+    elif kind == GELU_TANH:
+        forward_run(y, s, size, GELU_TANH)
+    elif kind == SILU:
+        forward_run(y, s, size, SILU)
+    elif kind == MISH:
+        forward_run(y, s, size, MISH)
+    elif kind == SOFTPLUS:
+        forward_run(y, s, size, SOFTPLUS)
+    elif kind == HARD_SWISH:
+        forward_run(y, s, size, HARD_SWISH)
+    elif kind == TANH:
+        forward_run(y, s, size, TANH)
+    elif kind == SIGMOID:
+        forward_run(y, s, size, SIGMOID)
+    elif kind == EXP:
+        forward_run(y, s, size, EXP)
+    elif s != NULL:
+        forward_run(y, s, size, IDENTITY)
+
+
+cdef void backward_of(floating* d, const floating* y, Py_ssize_t size, int kind) noexcept nogil:
+    """`backward_run`, with one loop for each kind"""
+    if kind == RELU:
+        backward_run(d, y, size, RELU)
+    elif kind == LEAKY_RELU:
+        backward_run(d, y, size, LEAKY_RELU)
+    elif kind == ELU:
+        backward_run(d, y, size, ELU)
+    elif kind == SELU:
+        backward_run(d, y, size, SELU)
+    elif kind == SOFTPLUS:
+        backward_run(d, y, size, SOFTPLUS)
+    elif kind == TANH:
+        backward_run(d, y, size, TANH)
+    elif kind == SIGMOID:
+        backward_run(d, y, size, SIGMOID)
+    elif kind == EXP:
+        backward_run(d, y, size, EXP)
+
+
+cdef void activate(floating* y, floating* s, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld,
+                   int kind) noexcept nogil:
+    """y := f(y), and s := f'(y) if it is wanted; a softmax has none"""
+    cdef Py_ssize_t i
+    if kind == SOFTMAX:
+        for i in range(m):
+            softmax(y + i * ld, n, ld)
+        return
+    if columns == ld:                                   # one loop without a tail
         m, columns = 1, m * ld
     for i in range(m):
-        row = y + i * ld
-        if kind == RELU:
-            for j in range(columns):
-                row[j] = 0 if row[j] < 0 else row[j]    # this way round NaN stays NaN
-        elif kind == SIGMOID:
-            for j in range(columns):
-                row[j] = sigmoid(row[j])
-        elif kind == TANH:
-            for j in range(columns):
-                row[j] = tanh(row[j])
-        elif kind == SOFTMAX:
-            softmax(row, n, ld)
+        forward_of(y + i * ld, s + i * ld if s != NULL else s, columns, kind)
 
 
-cdef void activate_backward(floating* d, const floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld,
-                            int kind) noexcept nogil:
-    """d := d * f'(z), where y = f(z)"""
+cdef void activate_backward(floating* d, const floating* y, const floating* s, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns,
+                            Py_ssize_t ld, int kind) noexcept nogil:
+    """d := d * f'(z), where y = f(z), or f'(z) = s if that was kept"""
     cdef Py_ssize_t i, j
     cdef floating dot
     cdef floating* dr
@@ -114,18 +243,14 @@ cdef void activate_backward(floating* d, const floating* y, Py_ssize_t m, Py_ssi
         m, columns = 1, m * ld
     for i in range(m):
         dr, yr = d + i * ld, y + i * ld
-        if kind == RELU:
-            for j in range(columns):
-                dr[j] = dr[j] if yr[j] > 0 else 0
-        elif kind == SIGMOID:
-            for j in range(columns):
-                dr[j] *= yr[j] * (1 - yr[j])
-        elif kind == TANH:
-            for j in range(columns):
-                dr[j] *= 1 - yr[j] * yr[j]
-        elif kind == SOFTMAX:                           # dz = y * (dy - dy . y)
+        if kind == SOFTMAX:                             # dz = y * (dy - dy . y)
             dot = 0
             for j in range(n):
                 dot += dr[j] * yr[j]
             for j in range(n):
                 dr[j] = yr[j] * (dr[j] - dot)
+        elif s != NULL:
+            for j in range(columns):
+                dr[j] *= s[i * ld + j]
+        else:
+            backward_of(dr, yr, columns, kind)

@@ -11,7 +11,9 @@ include "tile.pyx"
 include "row.pyx"
 include "gemm.pyx"
 include "pack.pyx"
+include "elementary.pyx"
 include "activation.pyx"
+include "dropout.pyx"
 include "loss.pyx"
 include "optimizer.pyx"
 include "table.pyx"
@@ -101,10 +103,32 @@ cdef class View:
         PyBuffer_Release(&self.buffer)
 
 
-cdef Net net_of(const Py_ssize_t[::1] sizes, const int[::1] activations, int loss):
+cdef class Model:
+    """What a network is to the core, apart from its parameters.
+
+    sizes: the inputs, then every layer's outputs. dropout: the share of each layer's outputs that a step leaves out.
+    smoothing, delta, levels: what losses may need, see loss.pyx. Inputs are read as (x - shift) * factor, one number for each
+    column, or as scale * x.
+    """
     cdef Net net
-    net.layers, net.sizes, net.activations, net.loss = activations.shape[0], &sizes[0], &activations[0], loss
-    return net
+    cdef Py_ssize_t inputs
+    cdef object kept                     # the arrays that the net points into
+
+    def __cinit__(self, const Py_ssize_t[::1] sizes, const int[::1] activations, const double[::1] dropout, int loss,
+                  double smoothing, double delta, const double[::1] levels, double scale, const double[::1] shift,
+                  const double[::1] factor):
+        cdef Net* net = &self.net
+        net.layers, net.whole, self.inputs = activations.shape[0], False, sizes[0]
+        if sizes.shape[0] != net.layers + 1 or dropout.shape[0] != net.layers or levels.shape[0] != sizes[net.layers]:
+            raise ValueError("sizes, activations, dropout and levels do not match")
+        net.sizes, net.activations, net.dropout = &sizes[0], &activations[0], &dropout[0]
+        net.loss.kind, net.loss.smoothing, net.loss.delta, net.loss.levels = loss, smoothing, delta, &levels[0]
+        net.inputs.scale, net.inputs.shift, net.inputs.factor = scale, NULL, NULL
+        if shift is not None:
+            if shift.shape[0] != sizes[0] or factor is None or factor.shape[0] != sizes[0]:
+                raise ValueError("shift and factor must have a number for each input")
+            net.inputs.shift, net.inputs.factor = &shift[0], &factor[0]
+        self.kept = sizes, activations, dropout, levels, shift, factor
 
 
 def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, const floating[:] bias, bint accumulate,
@@ -157,12 +181,21 @@ def activate_rows(floating[:, ::1] y, int activation):
         raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation}")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
-            activate(&y[0, 0], y.shape[0], y.shape[1], y.shape[1], y.shape[1], activation)
+            activate(&y[0, 0], <floating*> NULL, y.shape[0], y.shape[1], y.shape[1], y.shape[1], activation)
+
+
+def logarithms(floating[::1] y):
+    """y := log(y), as the losses take it."""
+    cdef Py_ssize_t i
+    with nogil:
+        for i in range(y.shape[0]):
+            y[i] = log(y[i])
 
 
 cdef Rule rule_of(given):
     cdef Rule rule
-    (rule.kind, rule.learning_rate, rule.momentum, rule.beta2, rule.epsilon, rule.weight_decay, rule.nesterov) = given
+    (rule.kind, rule.learning_rate, rule.momentum, rule.beta2, rule.epsilon, rule.weight_decay, rule.nesterov,
+     rule.epsilon_hat, rule.l1, rule.l2, rule.l2_of_sum, rule.clip_value, rule.clip_norm, rule.max_norm) = given
     return rule
 
 
@@ -183,8 +216,8 @@ cdef bint signalled(void* caught) noexcept nogil:
     return False
 
 
-cdef inline Py_ssize_t loss_room(Py_ssize_t m, const floating* like) noexcept nogil:
-    """Elements that the losses of m samples take"""
+cdef inline Py_ssize_t double_room(Py_ssize_t m, const floating* like) noexcept nogil:
+    """Elements that m doubles take"""
     return padded((m * <Py_ssize_t> sizeof(double) + sizeof(floating) - 1) // sizeof(floating), like)
 
 
@@ -192,7 +225,7 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     """Where in `work` everything has its place, for steps of at most m samples; returns how many elements that takes"""
     cdef const Net* net = &job.net
     cdef Py_ssize_t count = parameter_count(net, work), shards, rows = min(m, largest_block(net, work)), own
-    cdef bint wide = run.forced == WIDE, fused = run.forced == FUSED
+    cdef bint wide = run.forced == WIDE and not net.whole, fused = not wide
     cdef floating* at = work
     if run.forced == BY_SIZE:            # the last step of an epoch may be smaller than the others
         wide, fused = is_wide(net, 1, work), not is_wide(net, m, work)
@@ -203,8 +236,12 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     run.turned = at = at + 2 * count
     run.gradients = at = at + turned_count(net, work)
     at += shards * count if fused else 0
+    run.squares = <double*> at
+    at += double_room(count // STEP_PIECE + 1, work) if net.whole else 0
     job.losses = <double*> at
-    at += loss_room(m, work)
+    at += double_room(m, work)
+    job.hits = <double*> at
+    at += double_room(m, work)
     job.space = at
     job.shared_size = (min(m, WIDE_SAMPLES) if run.forced == BY_SIZE else m) * row_count(net, work) if wide else 0
     own = rows * row_count(net, work) if fused else 0
@@ -218,43 +255,58 @@ cdef Py_ssize_t lay_out_pass(Job* job, floating* work, Py_ssize_t m, int threads
     """The same for a pass forward"""
     cdef const Net* net = &job.net
     cdef Py_ssize_t count = parameter_count(net, work)
-    job.losses = <double*> (work + count)
-    job.space = work + count + (loss_room(m, work) if job.wanted == LOSS else 0)
+    cdef Py_ssize_t doubles = double_room(m, work) if job.wanted == LOSS else 0
+    job.losses, job.hits = <double*> (work + count), <double*> (work + count + doubles)
+    job.space = work + count + 2 * doubles
     job.shared_size, job.space_size = 0, min(m, largest_block(net, work)) * row_count(net, work) + copy_size(work)
     return <floating*> job.space - work + threads * job.space_size
 
 
-def work_size(const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_t samples, int threads, want wanted, int forced,
-              const floating[::1] like):
-    """Elements of work for a pass over so many samples; or, if the gradient is wanted, for steps of at most this many."""
+def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, const floating[::1] like):
+    """Elements of work for a pass over so many samples; or, if the gradient is wanted, for steps of at most this many.
+
+    whole: the steps will clip the gradient by its length.
+    """
     cdef Job job
     cdef Run steps
-    job.net, job.wanted, steps.forced = net_of(sizes, activations, 0), wanted, <regime> forced
+    job.net, job.wanted, steps.forced = model.net, wanted, <regime> forced
+    job.net.whole = whole
     threads = min(threads, MAX_THREADS)
     if wanted == GRADIENT:
         return lay_out(&job, &steps, <floating*> &like[0], samples, threads)
     return lay_out_pass(&job, <floating*> &like[0], samples, threads)
 
 
-def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] sizes, const int[::1] activations, int loss,
-        x, double scale, int threads, floating[:, :] outputs=None, Py_ssize_t[:] classes=None,
-        const Py_ssize_t[::1] labels=None, targets=None):
+cdef void give(Job* job, Model model, View given, View wanted, const Py_ssize_t[::1] labels, const double[::1] weights,
+               const Py_ssize_t[::1] order):
+    """What a pass is over"""
+    job.net, job.x, job.targets = model.net, given.table, wanted.table
+    job.labels, job.weights, job.order = NULL, NULL, NULL
+    if labels is not None:
+        job.labels = &labels[0]
+    if weights is not None:
+        job.weights = &weights[0]
+    if order is not None:
+        job.order = &order[0]
+
+
+def run(Model model, floating[::1] work, const floating[::1] params, x, int threads, floating[:, :] outputs=None,
+        Py_ssize_t[:] classes=None, const Py_ssize_t[::1] labels=None, targets=None, const double[::1] weights=None,
+        const Py_ssize_t[::1] order=None):
     """One pass forward: outputs := those of the last layer; or classes := the index of the largest; or the loss.
 
-    Returns the sum of the samples' losses, how many classes are right, and whether the first layer's z is finite, as far as
-    what x holds shows in it.
+    Returns the sum of the samples' losses, what those whose classes are right weigh, and whether the first layer's z is finite,
+    as far as what x holds shows in it.
     """
     cdef View given = View(x), wanted = View(x if targets is None else targets)
     cdef Job job
     cdef Py_ssize_t m = given.buffer.shape[0]
     cdef const floating* w = &params[0]
-    cdef Tally sum
-    cdef double losses = 0
+    cdef bint finite
+    cdef double losses = 0, hits = 0
     cdef list caught = []
-    job.net, job.x, job.targets, job.scale, job.order = net_of(sizes, activations, loss), given.table, wanted.table, scale, NULL
-    job.labels = NULL
-    if labels is not None:
-        job.labels = &labels[0]
+    give(&job, model, given, wanted, labels, weights, order)
+    m = m if order is None else order.shape[0]
     job.wanted = LOSS
     if outputs is not None:
         job.wanted, job.results = OUTPUTS, <char*> &outputs[0, 0]
@@ -263,9 +315,9 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
         job.wanted, job.results, job.results_apart = CLASSES, <char*> &classes[0], classes.strides[0]
     job.packed = m >= PACKING_PAYS
     threads = min(threads, MAX_THREADS)
-    if given.buffer.shape[1] != sizes[0] or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
+    if given.buffer.shape[1] != model.inputs or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
         raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    job.run, job.in_double, job.plan, job.params = NULL, sizeof(floating) == sizeof(double), plan(&job.net, m, w, False), w
+    job.run, job.in_double, job.plan, job.params = NULL, sizeof(floating) == sizeof(double), plan(&job.net, m, w, False, 0), w
     job.plan.shards = job.plan.blocks    # each to be taken by itself
     with nogil:
         if job.packed:
@@ -273,34 +325,32 @@ def run(floating[::1] work, const floating[::1] params, const Py_ssize_t[::1] si
             job.params = &work[0]
         do_job(&job, min(threads, job.plan.blocks), signalled, <void*> caught)
         if job.wanted == LOSS:
-            losses = sum_of(job.losses, m)
-        sum = total(&job, job.threads)
+            losses, hits = sum_of(job.losses, m), hits_of(&job, m)
+        finite = all_is_finite(&job, job.threads)
     if caught:
         raise caught[0]
-    return losses, sum.correct, bool(sum.finite)
+    return losses, hits, bool(finite)
 
 
 cdef class Shortcut:
     """What a network makes of a few samples, without threads, and without judging: it takes what needs no judgement.
 
-    array_type: that of NumPy. empty: its function. wanted: "outputs" or "classes". work, params and so on: as for `run`.
+    array_type: that of NumPy. empty: its function. wanted: "outputs" or "classes". model, work, params: as for `run`.
     """
     cdef Job job
     cdef Py_buffer work, params
-    cdef object sizes, activations, array_type, empty, dtype
+    cdef object model, array_type, empty, dtype
     cdef Py_ssize_t inputs, outputs, most
     cdef bint in_double
 
-    def __cinit__(self, work, params, const Py_ssize_t[::1] sizes, const int[::1] activations, Py_ssize_t most, want wanted,
-                  array_type, empty, dtype):
+    def __cinit__(self, Model model, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype):
         PyObject_GetBuffer(work, &self.work, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
         PyObject_GetBuffer(params, &self.params, PyBUF_STRIDED_RO)
         self.in_double = self.params.itemsize == sizeof(double)
-        self.sizes, self.activations = sizes, activations           # kept, as the job points into them
-        self.array_type, self.empty, self.dtype = array_type, empty, dtype
-        self.job.net, self.job.order, self.job.labels = net_of(sizes, activations, 0), NULL, NULL
+        self.model, self.array_type, self.empty, self.dtype = model, array_type, empty, dtype
+        self.job.net, self.job.order, self.job.labels, self.job.weights = model.net, NULL, NULL, NULL
         self.job.wanted, self.job.packed = wanted, False
-        self.inputs, self.outputs = sizes[0], sizes[sizes.shape[0] - 1]
+        self.inputs, self.outputs = model.inputs, model.net.sizes[model.net.layers]
         if self.in_double:
             self.most = min(most, largest_block(&self.job.net, <double*> NULL))
         else:
@@ -310,8 +360,8 @@ cdef class Shortcut:
         PyBuffer_Release(&self.work)
         PyBuffer_Release(&self.params)
 
-    def __call__(self, x, double scale, out):
-        """The outputs (n_outputs, m) or classes (m,) of scale * x (inputs, m) or (inputs,); None if that must be judged first.
+    def __call__(self, x, out):
+        """The outputs (n_outputs, m) or classes (m,) of x (inputs, m) or (inputs,); None if that must be judged first.
 
         out: None, or an array of the results' type for them.
         """
@@ -345,7 +395,7 @@ cdef class Shortcut:
                         or made.ndim == 2 and made.shape[0] != self.outputs:
                     return None
                 with cython.critical_section(self):
-                    self.job.x, self.job.scale = table_of(&given, apart, given.strides[0]), scale
+                    self.job.x = table_of(&given, apart, given.strides[0])
                     self.job.results, self.job.results_apart = <char*> made.buf, made.strides[made.ndim - 1]
                     self.job.outputs_apart = made.strides[0]
                     if self.job.x.kind == 0:
@@ -365,20 +415,23 @@ cdef class Shortcut:
         cdef Tally tally
         cdef const floating* w = <const floating*> self.params.buf
         tally.finite = True
-        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.work.buf, NULL, 0, m, &tally)
+        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.work.buf, 0, 0, m, 0, &tally)
         return tally.finite
 
 
-def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, const Py_ssize_t[::1] sizes,
-          const int[::1] activations, int loss, x, double scale, int threads, int forced, Py_ssize_t batch, rule,
-          Py_ssize_t taken, const Py_ssize_t[::1] labels=None, targets=None, const Py_ssize_t[::1] order=None):
+def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1] moments, x, int threads, int forced,
+          Py_ssize_t batch, rule, Py_ssize_t taken, bint continued, const Py_ssize_t[::1] labels=None, targets=None,
+          const double[::1] weights=None, const Py_ssize_t[::1] order=None, const double[::1] rates=None,
+          unsigned long long seed=0):
     """params := those after one step for each batch of samples, in order.
 
-    rule: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov. taken: steps that the moments have
-    seen; if there are any, work is that of the call before. Ends at a step whose loss is not finite, with the parameters from
-    before the step that led there, even if that was the last one of the call before.
-    Returns the sum of the samples' losses, how many classes were right, the steps taken and a status; after a signal whose
-    handler raised an error, that is raised, with the parameters of a whole number of steps.
+    rule: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov, and so on: see Rule. taken: steps that
+    the moments have seen. continued: work is that of the call before. weights: of the samples. rates: a learning rate for each
+    step. seed: of dropout. Ends at a step whose loss is not finite, with the parameters from before the step that led there,
+    even if that was the last one of the call before.
+    Returns the sums of the samples' losses and of the penalties, each times its weight, what those whose classes were right
+    weigh, the steps taken and a status; after a signal whose handler raised an error, that is raised, with the parameters of a
+    whole number of steps.
     """
     cdef View given = View(x), wanted = View(x if targets is None else targets)
     cdef Job job
@@ -386,20 +439,21 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
     cdef Py_ssize_t m = given.buffer.shape[0], count
     cdef const floating* like = &params[0]
     cdef list caught = []
-    job.net, job.x, job.targets, job.scale = net_of(sizes, activations, loss), given.table, wanted.table, scale
-    job.labels = job.order = NULL
-    if labels is not None:
-        job.labels = &labels[0]
-    if order is not None:
-        job.order = &order[0]
-    job.wanted, job.packed, steps.forced = GRADIENT, True, <regime> forced
+    give(&job, model, given, wanted, labels, weights, order)
+    m = m if order is None else order.shape[0]
+    steps.rule, steps.rates = rule_of(rule), NULL
+    job.wanted, job.packed, job.seed, steps.forced = GRADIENT, True, seed, <regime> forced
+    job.net.whole = steps.rule.clip_norm > 0
     threads = min(threads, MAX_THREADS)
-    if given.buffer.shape[1] != sizes[0] or work.shape[0] < lay_out(&job, &steps, &work[0], min(batch, m), threads):
+    if given.buffer.shape[1] != model.inputs or work.shape[0] < lay_out(&job, &steps, &work[0], min(batch, m), threads):
         raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    steps.rule = rule_of(rule)
     if moments.shape[0] < moments_of(&steps.rule):
         raise ValueError("moments must have as many rows as moment_count says")
-    steps.samples, steps.batch, steps.taken = m, batch, taken
+    if rates is not None:
+        if rates.shape[0] < (m + batch - 1) // batch:
+            raise ValueError("rates must have a number for each step")
+        steps.rates = &rates[0]
+    steps.samples, steps.batch, steps.taken, steps.continued = m, batch, taken, continued
     steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
     count = parameter_count(&job.net, like)
     job.run, job.in_double = &steps, sizeof(floating) == sizeof(double)
@@ -411,14 +465,13 @@ def train(floating[::1] work, floating[::1] params, floating[:, ::1] moments, co
             memcpy(&work[count], &work[0], count * sizeof(floating))
     if caught:
         raise caught[0]
-    return steps.loss, steps.correct, steps.steps, steps.ended
+    return steps.loss, steps.penalty, steps.correct, steps.steps, steps.ended
 
 
-def take_back(floating[::1] params, const Py_ssize_t[::1] sizes, const int[::1] activations, const floating[::1] work):
+def take_back(Model model, floating[::1] params, const floating[::1] work):
     """params := those of before the last step that `train` took, which it left in work."""
-    cdef Net net = net_of(sizes, activations, 0)
-    cdef Py_ssize_t count = parameter_count(&net, &params[0])
+    cdef Py_ssize_t count = parameter_count(&model.net, &params[0])
     if params.shape[0] != count or work.shape[0] < 2 * count:
         raise ValueError("params and work must be those that `train` was given")
     with nogil:
-        unpack_layers(&net, &params[0], &work[count])
+        unpack_layers(&model.net, &params[0], &work[count])

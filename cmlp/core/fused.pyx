@@ -20,20 +20,23 @@ cdef struct Run:                         # steps over mini-batches
     Py_ssize_t samples
     Py_ssize_t batch
     Py_ssize_t taken                     # steps before this run
+    bint continued                       # work is that of the run before, which did the last of these
     void* current                        # parameters, packed
     void* other                          # those before the last step, and room for those after the next
     void* moment1
     void* moment2
     void* turned
     void* gradients                      # one for each shard
+    double* squares                      # of each piece of the gradient
+    const double* rates                  # a learning rate for each step, or NULL
     bint finite[MAX_THREADS]
     double loss                          # of the steps taken
-    Py_ssize_t correct
+    double correct
+    double penalty
     Py_ssize_t steps
     status ended
 
 cdef struct Tally:                       # of what one thread has seen in a pass
-    Py_ssize_t correct
     bint finite                          # whether z of the first layer is, as far as it shows what x holds
     char apart[LINE_BYTES]             # threads write to lines of their own
 
@@ -45,11 +48,13 @@ cdef struct Job:
     Table targets
     const Py_ssize_t* labels             # or NULL: targets are read from their table
     const Py_ssize_t* order
-    double scale                         # of x
+    const double* weights                # of the samples, or NULL: all 1
+    uint64_t seed                        # of what dropout leaves out
     char* results                        # outputs or classes, any bytes apart
     Py_ssize_t results_apart             # from one sample to the next
     Py_ssize_t outputs_apart
-    double* losses                       # one for each sample of the pass
+    double* losses                       # one for each sample of the pass, times its weight
+    double* hits                         # its weight, if its class is right
     void* space                          # what all threads share, then each thread's own
     Py_ssize_t shared_size
     Py_ssize_t space_size
@@ -64,6 +69,7 @@ cdef struct Job:
 cdef struct Room:                        # what a number of samples take in a pass
     void* x
     void* y                              # the activations of one layer after the other
+    void* s                              # f' of the layers that keep it, one after the other
     void* t                              # targets
     void* d                              # three gradients, as wide as the widest layer
     void* dx
@@ -81,6 +87,7 @@ cdef inline Room room_for(const Net* net, floating* space, Py_ssize_t m) noexcep
     room.dx = <floating*> room.packed - wide
     room.d = <floating*> room.dx - wide
     room.t = <floating*> room.d - t
+    room.s = <floating*> room.t - m * slope_columns(net, space)
     return room
 
 
@@ -93,27 +100,32 @@ cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssi
                             Py_ssize_t m) noexcept nogil:
     """Where the samples from the first on lie: in the user's array, or in x, where m of them from `begin` on are read to"""
     cdef Py_ssize_t size = sizeof(floating)
-    if in_place(&job.x, job.order, job.scale, x):
+    if in_place(&job.x, job.order, &job.net.inputs, x):
         ldx[0] = job.x.rows_apart // size
         return <const floating*> (job.x.data + first * job.x.rows_apart)
     ldx[0] = padded(job.net.sizes[0], x)
-    read_rows(x + begin * ldx[0], ldx[0], &job.x, job.order, first + begin, m, job.net.sizes[0], job.scale)
+    read_rows(x + begin * ldx[0], ldx[0], &job.x, job.order, first + begin, m, job.net.sizes[0], &job.net.inputs)
     return x
 
 
 cdef void read_targets(floating* t, const Job* job, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
-    """t := the targets of m samples; a label's are 1 for its class and 0 for the others"""
-    cdef Py_ssize_t i, label
+    """t := the targets of m samples; a label's are 1 for its class and 0 for the others, or a little less and a little more"""
+    cdef Py_ssize_t i, j, label
+    cdef Scaling none
+    cdef floating share = job.net.loss.smoothing / n
     if job.labels == NULL:
-        read_rows(t, ld, &job.targets, job.order, first, m, n, 1.)
+        none.scale, none.shift = 1, NULL
+        read_rows(t, ld, &job.targets, job.order, first, m, n, &none)
         return
     memset(t, 0, m * ld * sizeof(floating))
     for i in range(m):
         label = job.labels[sample(job, first + i)]
         if n == 1:                       # two classes, told apart by one number
             t[i * ld] = label
-        else:
-            t[i * ld + label] = 1
+            continue
+        for j in range(n if share > 0 else 0):
+            t[i * ld + j] = share
+        t[i * ld + label] += 1 - share * n
 
 
 cdef bint all_finite(const floating* z, Py_ssize_t m, Py_ssize_t ld) noexcept nogil:
@@ -125,20 +137,54 @@ cdef bint all_finite(const floating* z, Py_ssize_t m, Py_ssize_t ld) noexcept no
     return finite
 
 
-cdef void take_loss(const Job* job, double* losses, floating* d, floating* y, floating* t, Py_ssize_t first, Py_ssize_t m,
-                    Tally* tally) noexcept nogil:
-    """The losses of m rows of the last z, counted from the first, and their gradient d"""
+cdef void take_loss(const Job* job, floating* d, floating* y, floating* s, floating* t, Py_ssize_t at, Py_ssize_t first,
+                    Py_ssize_t m) noexcept nogil:
+    """The losses of m rows of the last z, and their gradient d
+
+    at: the number of the first of them in the pass. first: in the order of the samples.
+    """
     cdef const Net* net = &job.net
-    cdef Py_ssize_t i, n = net.sizes[net.layers], ld = padded(n, y)
+    cdef Py_ssize_t i, j, n = net.sizes[net.layers], ld = padded(n, y)
+    cdef double weight
     read_targets(t, job, first, m, n, ld)
-    loss_and_gradient(losses, d, y, t, m, n, ld, net.loss, net.activations[net.layers - 1])
+    loss_and_gradient(job.losses + at, d, y, s, t, m, n, ld, &net.loss, net.activations[net.layers - 1])
     for i in range(m if job.labels != NULL else 0):
-        tally.correct += arg_max(y + i * ld, n) == job.labels[sample(job, first + i)]
+        job.hits[at + i] = arg_max(y + i * ld, n) == job.labels[sample(job, first + i)]
+    for i in range(m if job.weights != NULL else 0):
+        weight = job.weights[sample(job, first + i)]
+        if weight == 0:                  # whatever its loss is, even not finite
+            job.losses[at + i] = 0
+            memset(d + i * ld, 0, ld * sizeof(floating))
+        job.losses[at + i] *= weight
+        job.hits[at + i] *= weight
+        for j in range(n):
+            d[i * ld + j] *= <floating> weight
+
+
+cdef double weight_of(const Job* job, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
+    """What m samples weigh together, from the first"""
+    cdef double sum = 0
+    cdef Py_ssize_t i
+    if job.weights == NULL:
+        return m
+    for i in range(m):
+        sum += job.weights[sample(job, first + i)]
+    return sum
+
+
+cdef void leave_out(const Job* job, floating* y, floating* s, Py_ssize_t m, Py_ssize_t columns, Py_ssize_t l, Py_ssize_t step,
+                    Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    """Some of layer l's outputs, if it has dropout"""
+    if job.net.dropout[l] > 0 and job.wanted == GRADIENT:
+        drop(y, s, m, columns, padded(job.net.sizes[l + 1], y), job.net.dropout[l], job.seed, step, l, row, column)
 
 
 cdef void block_pass(Job* job, const floating* w, const floating* turned, floating* g, bint fresh, floating* space,
-                     double* losses, Py_ssize_t first, Py_ssize_t m, Tally* tally) noexcept nogil:
-    """What is wanted of m samples, from the first: layer by layer forward, the loss, layer by layer backward into g"""
+                     Py_ssize_t at, Py_ssize_t first, Py_ssize_t m, Py_ssize_t step, Tally* tally) noexcept nogil:
+    """What is wanted of m samples: layer by layer forward, the loss, layer by layer backward into g
+
+    at: the number of the first of them in the pass. first: in the order of the samples.
+    """
     cdef Net* net = &job.net
     cdef Room room = room_for(net, space, m)
     cdef Py_ssize_t l, i, k, n = net.sizes[net.layers], ld, ldx
@@ -149,6 +195,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
     cdef floating* d = <floating*> room.d
     cdef floating* dx = <floating*> room.dx
     cdef floating* copy = <floating*> room.end
+    cdef floating* s = <floating*> room.s
+    cdef bint slopes = job.wanted == GRADIENT
     cdef Part part
 
     ld = 0
@@ -161,7 +209,9 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         if l == 0:
             tally.finite &= all_finite(y, m, ld)
         if l + 1 < net.layers or job.wanted <= CLASSES:
-            activate(y, m, n, ld, ld, net.activations[l])
+            activate(y, s if slopes and keeps_slope(net, l) else <floating*> NULL, m, n, ld, ld, net.activations[l])
+            leave_out(job, y, s, m, ld, l, step, at, 0)
+            s += m * ld if keeps_slope(net, l) else 0
         w += (k + 1) * ld
         free += m * ld
 
@@ -175,7 +225,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
     if job.wanted <= CLASSES:
         return
 
-    take_loss(job, losses, d, y, <floating*> room.t, first, m, tally)
+    take_loss(job, d, y, s if keeps_slope(net, net.layers - 1) else <floating*> NULL, <floating*> room.t, at, first, m)
     if job.wanted == LOSS:
         return
 
@@ -193,7 +243,9 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
             turned -= n * padded(k, w)
             part = whole(m, padded(k, w))
             dense_input_gradient(dx, d, turned, &part, k, n, copy)
-            activate_backward(dx, y, m, k, padded(k, w), padded(k, w), net.activations[l - 1])
+            s -= m * padded(k, w) if keeps_slope(net, l - 1) else 0
+            activate_backward(dx, y, s if keeps_slope(net, l - 1) else <floating*> NULL, m, k, padded(k, w), padded(k, w),
+                              net.activations[l - 1])
             d, dx = dx, d
 
 
@@ -207,7 +259,7 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
     """Shards of m samples, until none is left: a thread takes the next one when it is ready for it"""
     cdef Py_ssize_t s, b, begin, at
     cdef Tally* tally = &job.tallies[thread]
-    tally.correct, tally.finite = 0, True
+    tally.finite = True
     while True:
         s = claim(&job.team)
         if s >= p.shards:
@@ -218,15 +270,18 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
                 break
             at = b * p.block
             block_pass(job, w, turned, gradients + s * parameter_count(&job.net, w), b == begin, own_space(job, thread, w),
-                       job.losses + at, first + at, min(p.block, m - at), tally)
+                       at, first + at, min(p.block, m - at), p.step, tally)
 
 
-cdef Tally total(const Job* job, int threads) noexcept nogil:
-    """What the threads have seen"""
-    cdef Tally sum
+cdef bint all_is_finite(const Job* job, int threads) noexcept nogil:
+    """Whether it is in all that the threads have seen"""
+    cdef bint finite = True
     cdef int i
-    sum.correct, sum.finite = 0, True
     for i in range(threads):
-        sum.correct += job.tallies[i].correct
-        sum.finite &= job.tallies[i].finite
-    return sum
+        finite &= job.tallies[i].finite
+    return finite
+
+
+cdef double hits_of(const Job* job, Py_ssize_t m) noexcept nogil:
+    """What the samples of the pass whose classes are right weigh together"""
+    return sum_of(job.hits, m) if job.labels != NULL else 0

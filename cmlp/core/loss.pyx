@@ -8,12 +8,24 @@ cdef enum loss:
     CROSS_ENTROPY
     BINARY_CROSS_ENTROPY
     MEAN_SQUARED_ERROR
+    MEAN_ABSOLUTE_ERROR
+    HUBER
+    QUANTILE
+    POISSON
 
 LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
-          "mean_squared_error": MEAN_SQUARED_ERROR}
+          "mean_squared_error": MEAN_SQUARED_ERROR, "mean_absolute_error": MEAN_ABSOLUTE_ERROR, "huber": HUBER,
+          "quantile": QUANTILE, "poisson": POISSON}
 
 # The output activations that a loss has a gradient for here.
-PAIRS = {"cross_entropy": ("softmax",), "binary_cross_entropy": ("sigmoid",), "mean_squared_error": tuple(ACTIVATIONS)}
+PAIRS = {"cross_entropy": ("softmax",), "binary_cross_entropy": ("sigmoid",), "poisson": ("softplus", "exp"),
+         **dict.fromkeys(("mean_squared_error", "mean_absolute_error", "huber", "quantile"), tuple(ACTIVATIONS))}
+
+cdef struct Loss:
+    int kind
+    double smoothing                     # share of a label that goes to all classes alike
+    double delta                         # where Huber's loss turns from square to straight
+    const double* levels                 # the quantile of each output
 
 
 cdef inline double cross_entropy_after_softmax(floating* d, floating* y, const floating* t, Py_ssize_t n,
@@ -43,35 +55,70 @@ cdef inline double binary_cross_entropy_after_sigmoid(floating* d, floating* y, 
     return value / n
 
 
-cdef inline double squared_error(floating* d, const floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
-    """mean((y - t)^2), with gradient 2 (y - t) / n by y"""
-    cdef floating e
+cdef inline double error_of(floating* d, floating y, floating t, const Loss* loss, Py_ssize_t j) noexcept nogil:
+    """The loss of one output, and d := its gradient by y"""
+    cdef floating e = y - t, size = e if e > 0 else -e, delta, level
+    if loss.kind == MEAN_SQUARED_ERROR:                         # e^2
+        d[0] = 2 * e
+        return <double> e * e
+    if loss.kind == MEAN_ABSOLUTE_ERROR:                        # |e|
+        d[0] = e if e != e else (e > 0) - (e < 0)
+        return size
+    if loss.kind == HUBER:                                      # e^2 / 2, or delta (|e| - delta / 2) beyond delta
+        delta = loss.delta
+        d[0] = -delta if e < -delta else delta if e > delta else e
+        return delta * (size - delta / 2) if size > delta else e * e / 2
+    if loss.kind == QUANTILE:                                   # (level - 1) (t - y), or level (t - y) if that is positive
+        level = loss.levels[j]
+        d[0] = e if e != e else (1 - level) * (e > 0) - level * (e < 0)
+        return (1 - level) * e if e > 0 else -level * e
+    d[0] = 1 - t / y if t != 0 else <floating> 1                # POISSON: t log(t / y) - t + y, half its deviance
+    return (t * log(t / y) if t != 0 else <floating> 0) - t + y
+
+
+cdef inline double error_after_exp(floating* d, floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
+    """mean(t (log(t) - z) - t + exp(z)), with gradient (exp(z) - t) / n"""
+    cdef floating z
     cdef double value = 0
     cdef Py_ssize_t j
     for j in range(n):
-        e = y[j] - t[j]
-        value += <double> e * e
-        d[j] = 2 * e / n
+        z = y[j]
+        y[j] = exp(z)
+        value += (t[j] * (log(t[j]) - z) if t[j] != 0 else <floating> 0) - t[j] + y[j]
+        d[j] = (y[j] - t[j]) / n
     return value / n
 
 
-cdef void loss_and_gradient(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
-                            Py_ssize_t ld, int kind, int output) noexcept nogil:
-    """losses := those of m rows"""
+cdef inline double mean_error(floating* d, const floating* y, const floating* t, Py_ssize_t n, const Loss* loss) noexcept nogil:
+    """The mean over a row's outputs, with its gradient by y"""
+    cdef double value = 0
+    cdef Py_ssize_t j
+    for j in range(n):
+        value += error_of(d + j, y[j], t[j], loss, j)
+        d[j] /= n
+    return value / n
+
+
+cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* s, const floating* t, Py_ssize_t m, Py_ssize_t n,
+                            Py_ssize_t ld, const Loss* loss, int output) noexcept nogil:
+    """losses := those of m rows; s: room for f' of the output activation, or NULL if that can be read off y"""
     cdef Py_ssize_t i
-    if kind == MEAN_SQUARED_ERROR:
-        activate(y, m, n, ld, ld, output)
+    cdef bint by_z = loss.kind <= BINARY_CROSS_ENTROPY or loss.kind == POISSON and output == EXP
+    if not by_z:
+        activate(y, s, m, n, ld, ld, output)
     for i in range(m):
-        if kind == CROSS_ENTROPY:
+        if loss.kind == CROSS_ENTROPY:
             losses[i] = cross_entropy_after_softmax(d, y + i * ld, t, n, ld)
-        elif kind == BINARY_CROSS_ENTROPY:
+        elif loss.kind == BINARY_CROSS_ENTROPY:
             losses[i] = binary_cross_entropy_after_sigmoid(d, y + i * ld, t, n)
+        elif by_z:
+            losses[i] = error_after_exp(d, y + i * ld, t, n)
         else:
-            losses[i] = squared_error(d, y + i * ld, t, n)
+            losses[i] = mean_error(d, y + i * ld, t, n, loss)
         memset(d + n, 0, (ld - n) * sizeof(floating))
         d, t = d + ld, t + ld
-    if kind == MEAN_SQUARED_ERROR:
-        activate_backward(d - m * ld, y, m, n, ld, ld, output)
+    if not by_z:
+        activate_backward(d - m * ld, y, s, m, n, ld, ld, output)
 
 
 cdef double sum_of(const double* losses, Py_ssize_t m) noexcept nogil:

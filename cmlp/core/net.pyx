@@ -22,7 +22,10 @@ cdef struct Net:
     Py_ssize_t layers
     const Py_ssize_t* sizes              # layers + 1 of them: the inputs, then every layer's outputs
     const int* activations
-    int loss
+    const double* dropout                # share of each layer's outputs that a step leaves out
+    Loss loss
+    Scaling inputs
+    bint whole                           # its gradient has to be kept as a whole: there is but one way to go then
 
 cdef struct Plan:
     Py_ssize_t rows
@@ -30,6 +33,20 @@ cdef struct Plan:
     Py_ssize_t blocks
     Py_ssize_t shards
     bint wide
+    Py_ssize_t step                      # its number, from 1; 0 outside of training
+
+
+cdef inline bint keeps_slope(const Net* net, Py_ssize_t l) noexcept nogil:
+    """Whether a step keeps f' of layer l, as it cannot be read off y"""
+    return needs_z(net.activations[l]) or net.dropout[l] > 0
+
+
+cdef inline Py_ssize_t slope_columns(const Net* net, const floating* like) noexcept nogil:
+    """Elements that one sample's f' take"""
+    cdef Py_ssize_t l, count = 0
+    for l in range(net.layers):
+        count += padded(net.sizes[l + 1], like) if keeps_slope(net, l) else 0
+    return count
 
 
 cdef inline Py_ssize_t parameter_count(const Net* net, const floating* like) noexcept nogil:
@@ -78,7 +95,8 @@ cdef inline Py_ssize_t widest(const Net* net, const floating* like) noexcept nog
 
 cdef inline Py_ssize_t row_count(const Net* net, const floating* like) noexcept nogil:
     """Elements that one sample takes in a thread's space"""
-    cdef Py_ssize_t l, count = padded(net.sizes[0], like) + padded(net.sizes[net.layers], like) + 3 * widest(net, like)
+    cdef Py_ssize_t l, count = padded(net.sizes[0], like) + padded(net.sizes[net.layers], like) + 3 * widest(net, like) \
+        + slope_columns(net, like)
     for l in range(net.layers):
         count += padded(net.sizes[l + 1], like)
     return count
@@ -102,14 +120,14 @@ cdef inline Py_ssize_t shards_in_cache(const Net* net, const floating* like) noe
 
 cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Whether steps of m samples go layer by layer"""
-    return parameter_bytes(net, like) > WIDE_BYTES and m <= WIDE_SAMPLES
+    return not net.whole and parameter_bytes(net, like) > WIDE_BYTES and m <= WIDE_SAMPLES
 
 
-cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide) noexcept nogil:
-    """How m samples are cut"""
+cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py_ssize_t step) noexcept nogil:
+    """How m samples are cut, in a step of this number"""
     cdef Plan p
     cdef Py_ssize_t rows
-    p.rows, p.wide = m, wide
+    p.rows, p.wide, p.step = m, wide, step
     if p.wide:
         p.blocks = max((m + K_BLOCK - 1) // K_BLOCK, 1)
     else:

@@ -9,34 +9,50 @@ from libc.math cimport pow as power, sqrt as sqrt_double, sqrtf
 cdef enum optimizer:
     SGD
     ADAM
+    RMSPROP
+    LION
+    NO_STEP                              # after := the gradient, for those who want just that
 
 # AdamW is Adam with a weight decay.
-OPTIMIZERS = {"sgd": SGD, "adam": ADAM}
+OPTIMIZERS = {"sgd": SGD, "adam": ADAM, "rmsprop": RMSPROP, "lion": LION, "gradient": NO_STEP}
 
 cdef struct Rule:
     int kind
     double learning_rate
-    double momentum                      # beta1 of Adam
-    double beta2
+    double momentum                      # beta1 of Adam and of Lion
+    double beta2                         # of RMSprop as well
     double epsilon
     double weight_decay
     bint nesterov
+    bint epsilon_hat                     # epsilon is added to the root before its bias is corrected
+    double l1                            # penalties, on weights alone
+    double l2
+    bint l2_of_sum                       # l2 is added to the sum over a step's samples, instead of to their mean
+    double clip_value                    # largest size of a gradient's number, or 0
+    double clip_norm                     # and of the gradient as a whole
+    double max_norm                      # largest length of a neuron's weights, or 0
     double rate                          # of the step at hand, with Adam's correction of the mean's bias
     double unbias                        # and of the square's
 
 
 cdef inline int moments_of(const Rule* rule) noexcept nogil:
     """How many numbers a rule keeps of each parameter's past"""
-    return 2 if rule.kind == ADAM else rule.momentum != 0
+    if rule.kind == ADAM:
+        return 2
+    return rule.kind == RMSPROP or rule.kind == LION or rule.kind == SGD and rule.momentum != 0
 
 
-cdef inline Rule at_step(const Rule* given, Py_ssize_t t) noexcept nogil:
-    """The rule for step t"""
+cdef inline Rule at_step(const Rule* given, Py_ssize_t t, const double* rates, Py_ssize_t i) noexcept nogil:
+    """The rule for step t, the i-th of those that have rates of their own, if they have"""
     cdef Rule rule = given[0]
+    if rates != NULL:
+        rule.learning_rate = rates[i]
     rule.rate, rule.unbias = rule.learning_rate, 1
     if rule.kind == ADAM:
         rule.rate /= 1 - power(rule.momentum, t)
         rule.unbias = 1 / sqrt_double(1 - power(rule.beta2, t))
+        if rule.epsilon_hat:
+            rule.epsilon *= rule.unbias
     return rule
 
 
@@ -67,13 +83,54 @@ cdef inline void adam(floating* after, const floating* p, const floating* g, flo
     cdef floating beta1 = rule.momentum, beta2 = rule.beta2, epsilon = rule.epsilon
     cdef floating keep = 1 - rule.learning_rate * rule.weight_decay
     cdef floating rate = rule.rate, unbias = rule.unbias
+    cdef floating new1 = 1 - rule.momentum, new2 = 1 - rule.beta2       # in double: a float's 1 - 0.999 has five digits
     cdef floating d
     cdef Py_ssize_t i
     for i in range(size):
         d = share * g[i]
-        u[i] = beta1 * u[i] + (1 - beta1) * d
-        v[i] = beta2 * v[i] + (1 - beta2) * d * d
+        u[i] = beta1 * u[i] + new1 * d
+        v[i] = beta2 * v[i] + new2 * d * d
         after[i] = keep * p[i] - rate * u[i] / (sqrt(v[i]) * unbias + epsilon)
+
+
+cdef inline void rmsprop(floating* after, const floating* p, const floating* g, floating share, floating* u,
+                         Py_ssize_t size, const Rule* rule) noexcept nogil:
+    """g := share g + decay p;   u := beta2 u + (1 - beta2) g^2;   after := p - rate g / (sqrt(u) + epsilon)"""
+    cdef floating beta2 = rule.beta2, epsilon = rule.epsilon, rate = rule.rate, decay = rule.weight_decay, d
+    cdef floating new = 1 - rule.beta2
+    cdef Py_ssize_t i
+    for i in range(size):
+        d = share * g[i] + decay * p[i]
+        u[i] = beta2 * u[i] + new * d * d
+        after[i] = p[i] - rate * d / (sqrt(u[i]) + epsilon)
+
+
+cdef inline void lion(floating* after, const floating* p, const floating* g, floating share, floating* u,
+                      Py_ssize_t size, const Rule* rule) noexcept nogil:
+    """g := share g;   after := (1 - rate decay) p - rate sign(beta1 u + (1 - beta1) g);   u := beta2 u + (1 - beta2) g"""
+    cdef floating beta1 = rule.momentum, beta2 = rule.beta2, rate = rule.rate, keep = 1 - rule.rate * rule.weight_decay, d, c
+    cdef floating new1 = 1 - rule.momentum, new2 = 1 - rule.beta2
+    cdef Py_ssize_t i
+    for i in range(size):
+        d = share * g[i]
+        c = beta1 * u[i] + new1 * d
+        u[i] = beta2 * u[i] + new2 * d
+        after[i] = keep * p[i] - (rate if c > 0 else -rate if c < 0 else c)
+
+
+cdef inline bint is_shaped(const Rule* rule) noexcept nogil:
+    """Whether the gradient is more than the loss's: with penalties, or clipped number by number"""
+    return rule.l1 != 0 or rule.l2 != 0 or rule.clip_value != 0
+
+
+cdef void shape(floating* d, const floating* p, floating share, Py_ssize_t size, bint weights, const Rule* rule) noexcept nogil:
+    """d := share d + l2 p + l1 sign(p), the penalties of weights alone; clipped to +-clip_value"""
+    cdef floating l1 = rule.l1 if weights else 0, l2 = rule.l2 * (share if rule.l2_of_sum else 1) if weights else 0
+    cdef floating most = rule.clip_value if rule.clip_value != 0 else INFINITY
+    cdef Py_ssize_t i
+    for i in range(size):
+        d[i] = share * d[i] + l2 * p[i] + (l1 if p[i] > 0 else -l1 if p[i] < 0 else 0)
+        d[i] = most if d[i] > most else -most if d[i] < -most else d[i]
 
 
 cdef bint update(floating* after, const floating* p, const floating* g, floating share, floating* u, floating* v,
@@ -83,8 +140,15 @@ cdef bint update(floating* after, const floating* p, const floating* g, floating
     cdef int finite = 1
     if rule.kind == SGD:
         sgd(after, p, g, share, u, size, rule)
-    else:
+    elif rule.kind == ADAM:
         adam(after, p, g, share, u, v, size, rule)
+    elif rule.kind == RMSPROP:
+        rmsprop(after, p, g, share, u, size, rule)
+    elif rule.kind == LION:
+        lion(after, p, g, share, u, size, rule)
+    else:
+        for i in range(size):
+            after[i] = share * g[i]
     for i in range(size):
         finite &= after[i] - after[i] == 0
     return finite

@@ -3,38 +3,145 @@
 cdef enum:
     STEP_PIECE = 256                     # parameters that stay in the L1 cache with all that a step reads of them
 
+cdef struct Stretch:                     # of the packed parameters
+    Py_ssize_t end
+    bint weights                         # or biases
+
+
+cdef Stretch stretch(const Net* net, Py_ssize_t at, const floating* like) noexcept nogil:
+    """The weights, or the biases, of one panel that the parameter `at` is among"""
+    cdef Py_ssize_t l, k, ld, wide, width = panel(like), begin = 0
+    cdef Stretch found
+    found.end, found.weights = at, False
+    for l in range(net.layers):
+        k, ld = net.sizes[l], padded(net.sizes[l + 1], like)
+        if at < begin + (k + 1) * ld:
+            wide = (at - begin) // ((k + 1) * width) * width         # the panel's first column
+            begin, wide = begin + wide * (k + 1), min(ld - wide, width)
+            found.weights = at < begin + k * wide
+            found.end = begin + (k if found.weights else k + 1) * wide
+            return found
+        begin += (k + 1) * ld
+    return found
+
+
+cdef inline double share_of(const Job* job, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
+    """What makes a mean of a sum over m samples, from the first; 0 if they weigh nothing"""
+    cdef double weight = weight_of(job, first, m)
+    return 1 / weight if weight > 0 else 0
+
+
+cdef inline void add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ssize_t shards, Py_ssize_t size) noexcept nogil:
+    """sum := the shards' gradients, in order"""
+    cdef Py_ssize_t s, q
+    memcpy(sum, g, size * sizeof(floating))
+    for s in range(1, shards):
+        for q in range(size):
+            sum[q] += g[s * apart + q]
+
 
 cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const floating* before, const floating* g,
-                     Py_ssize_t apart, Py_ssize_t shards, Py_ssize_t begin, Py_ssize_t size, Py_ssize_t m) noexcept nogil:
+                     Py_ssize_t apart, Py_ssize_t shards, Py_ssize_t begin, Py_ssize_t size, bint weights,
+                     floating share) noexcept nogil:
     """A step of the parameters from `begin` on, a piece at a time that stays in the L1 cache; whether they are finite
 
-    g: the first shard's gradient of the slice, the other shards' `apart` behind it. m: samples of the step.
+    g: the first shard's gradient of the slice, the other shards' `apart` behind it. weights: they are, not biases.
     """
     cdef floating* u = <floating*> run.moment1 + begin
     cdef floating* v = <floating*> run.moment2 + begin
     cdef floating sum[STEP_PIECE]
     cdef const floating* of_all
     cdef const floating* p = before + begin
-    cdef floating share = 1. / m
-    cdef bint finite = True
-    cdef Py_ssize_t i, q, s, piece
+    cdef bint finite = True, shaped = is_shaped(rule)
+    cdef Py_ssize_t i, piece
     after += begin
     for i from 0 <= i < size by STEP_PIECE:
         piece = min(size - i, STEP_PIECE)
         of_all = g + i
-        if shards > 1:
+        if shards > 1 or shaped:
             of_all = sum
-            memcpy(sum, g + i, piece * sizeof(floating))
-        for s in range(1, shards):
-            for q in range(piece):
-                sum[q] += g[s * apart + i + q]
-        finite &= update(after + i, p + i, of_all, share, u + i, v + i, piece, rule)
+            add_shards(sum, g + i, apart, shards, piece)
+        if shaped:
+            shape(sum, p + i, share, piece, weights, rule)
+        finite &= update(after + i, p + i, of_all, <floating> 1 if shaped else share, u + i, v + i, piece, rule)
     return finite
 
 
-cdef bint step_share(const Run* run, const Rule* rule, floating* after, const floating* before, Py_ssize_t count,
-                     Py_ssize_t shards, Py_ssize_t m, int thread, int threads) noexcept nogil:
+cdef bint step_share(const Run* run, const Net* net, const Rule* rule, floating* after, const floating* before,
+                     Py_ssize_t shards, floating share, int thread, int threads) noexcept nogil:
     """A step of this thread's share of all parameters, from the gradients of all shards; whether it is finite"""
-    cdef Py_ssize_t lines = count // line(before), begin = lines * thread // threads * line(before)
-    return step_slice(run, rule, after, before, <floating*> run.gradients + begin, count, shards, begin,
-                      lines * (thread + 1) // threads * line(before) - begin, m)
+    cdef Py_ssize_t count = parameter_count(net, before), lines = count // line(before), at, end
+    cdef Stretch here
+    cdef bint finite = True
+    at, end = lines * thread // threads * line(before), lines * (thread + 1) // threads * line(before)
+    while at < end:
+        here = stretch(net, at, before)
+        here.end = min(here.end, end)
+        finite &= step_slice(run, rule, after, before, <const floating*> run.gradients + at, count, shards, at, here.end - at,
+                             here.weights, share)
+        at = here.end
+    return finite
+
+
+cdef void gather_share(const Run* run, const Net* net, const Rule* rule, const floating* before, Py_ssize_t shards,
+                       floating share, int thread, int threads) noexcept nogil:
+    """This thread's share of the first shard's gradient := that of all, with the penalties, and the squares of its pieces"""
+    cdef Py_ssize_t count = parameter_count(net, before), pieces = (count + STEP_PIECE - 1) // STEP_PIECE, at, end, i
+    cdef floating* g = <floating*> run.gradients
+    cdef Stretch here
+    cdef double square
+    at, end = pieces * thread // threads * STEP_PIECE, min(pieces * (thread + 1) // threads * STEP_PIECE, count)
+    for i from at // STEP_PIECE <= i < (end + STEP_PIECE - 1) // STEP_PIECE:
+        run.squares[i] = 0
+    while at < end:
+        here = stretch(net, at, before)
+        here.end = min(here.end, end, (at // STEP_PIECE + 1) * STEP_PIECE)
+        add_shards(g + at, g + at, count, shards, here.end - at)
+        shape(g + at, before + at, share, here.end - at, here.weights, rule)
+        square = 0
+        for i in range(at, here.end):
+            square += <double> g[i] * g[i]
+        run.squares[at // STEP_PIECE] += square
+        at = here.end
+
+
+cdef double clipping(const Run* run, const Net* net, const Rule* rule, const floating* like) noexcept nogil:
+    """What makes the gradient that was gathered as long as it may be"""
+    cdef double length = sqrt_double(sum_of(run.squares, (parameter_count(net, like) + STEP_PIECE - 1) // STEP_PIECE))
+    return rule.clip_norm / length if length > rule.clip_norm else 1
+
+
+cdef void limit_share(const Net* net, const Rule* rule, floating* w, int thread, int threads) noexcept nogil:
+    """Weights of each neuron := as long as they may be, for this thread's share of the panels"""
+    cdef Py_ssize_t l, k, j, i, q, wide, width = panel(w), number = 0
+    cdef double square[PANEL_FLOATS]
+    for l in range(net.layers):
+        k = net.sizes[l]
+        for j from 0 <= j < padded(net.sizes[l + 1], w) by width:
+            wide = min(padded(net.sizes[l + 1], w) - j, width)
+            number += 1
+            if number % threads == thread:
+                memset(square, 0, sizeof(square))
+                for i in range(k):
+                    for q in range(wide):
+                        square[q] += <double> w[i * wide + q] * w[i * wide + q]
+                for q in range(wide):
+                    square[q] = rule.max_norm / sqrt_double(square[q]) if square[q] > rule.max_norm * rule.max_norm else 1
+                for i in range(k):
+                    for q in range(wide):
+                        w[i * wide + q] = <floating> (w[i * wide + q] * square[q])
+            w += (k + 1) * wide
+
+
+cdef double penalty_of(const Net* net, const Rule* rule, const floating* w, double share) noexcept nogil:
+    """l1 sum(|w|) + l2 / 2 sum(w^2) over all weights"""
+    cdef Py_ssize_t at = 0, i, count = parameter_count(net, w)
+    cdef double sizes = 0, squares = 0
+    cdef Stretch here
+    while at < count:
+        here = stretch(net, at, w)
+        for i in range(at, here.end if here.weights else at):
+            sizes += w[i] if w[i] > 0 else -w[i]
+            squares += <double> w[i] * w[i]
+        at = here.end
+    return rule.l1 * sizes + rule.l2 * (share if rule.l2_of_sum else 1) / 2 * squares

@@ -20,6 +20,11 @@ ctypedef fused number:
     double
     long double
 
+cdef struct Scaling:                     # of what is read: (x - shift) * factor for each column, or scale * x for all alike
+    double scale
+    const double* shift                  # or NULL
+    const double* factor
+
 cdef struct Table:
     const char* data
     Py_ssize_t rows_apart                # in bytes, as columns_apart; any sign
@@ -56,10 +61,18 @@ cdef inline number element(const char* at, bint swapped, number like) noexcept n
 
 
 cdef inline void convert(floating* to, Py_ssize_t to_apart, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
-                         floating scale, bint swapped, bint halves, number like) noexcept nogil:
-    """to := scale * size numbers; elements and bytes apart"""
-    cdef Py_ssize_t i
+                         const Scaling* scaling, Py_ssize_t column, bint across, bint swapped, bint halves,
+                         number like) noexcept nogil:
+    """to := size numbers, scaled; elements and bytes apart; they stand in one column, or across columns, from this one on"""
+    cdef Py_ssize_t i, j
     cdef number value
+    cdef floating scale = scaling.scale
+    if scaling.shift != NULL:            # in double: the difference of large numbers may be small
+        for i in range(size):
+            value, j = element(at + i * at_apart, swapped, like), column + (i if across else 0)
+            to[i * to_apart] = <floating> (((half(<ushort> value) if number is ushort and halves else <double> value)
+                                            - scaling.shift[j]) * scaling.factor[j])
+        return
     for i in range(size):
         value = element(at + i * at_apart, swapped, like)
         if number is ushort:
@@ -69,8 +82,8 @@ cdef inline void convert(floating* to, Py_ssize_t to_apart, const char* at, Py_s
 
 
 cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
-                  Py_ssize_t m, Py_ssize_t n, floating scale, number like) noexcept nogil:
-    """to := scale * m rows of numbers of one type"""
+                  Py_ssize_t m, Py_ssize_t n, const Scaling* scaling, number like) noexcept nogil:
+    """to := m rows of numbers of one type, scaled"""
     cdef Py_ssize_t i, j, rows
     cdef Py_ssize_t down = table.rows_apart, across = table.columns_apart
     cdef bint plain = across == sizeof(number) and not table.swapped, halves = table.kind == c'e'
@@ -79,53 +92,53 @@ cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssiz
         for i from 0 <= i < m by ROWS_AT_ONCE:
             rows = min(m - i, ROWS_AT_ONCE)
             for j in range(n):
-                convert(to + i * ld + j, ld, table.data + (first + i) * down + j * across, down, rows, scale,
+                convert(to + i * ld + j, ld, table.data + (first + i) * down + j * across, down, rows, scaling, j, False,
                         table.swapped, halves, like)
         return
     for i in range(m):
         at = table.data + (first + i if order == NULL else order[first + i]) * down
         if plain:                        # said apart, so that the compiler knows the step
-            convert(to + i * ld, 1, at, sizeof(number), n, scale, False, halves, like)
+            convert(to + i * ld, 1, at, sizeof(number), n, scaling, 0, True, False, halves, like)
         else:
-            convert(to + i * ld, 1, at, across, n, scale, table.swapped, halves, like)
+            convert(to + i * ld, 1, at, across, n, scaling, 0, True, table.swapped, halves, like)
 
 
 cdef void read_rows(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
-                    Py_ssize_t m, Py_ssize_t n, double scale) noexcept nogil:
-    """to := scale * m rows of the table"""
-    cdef floating s = scale
+                    Py_ssize_t m, Py_ssize_t n, const Scaling* scaling) noexcept nogil:
+    """to := m rows of the table, scaled"""
     if table.kind == c'u':
         if table.itemsize == 1:
-            read_as(to, ld, table, order, first, m, n, s, <unsigned char> 0)
+            read_as(to, ld, table, order, first, m, n, scaling, <unsigned char> 0)
         elif table.itemsize == 2:
-            read_as(to, ld, table, order, first, m, n, s, <ushort> 0)
+            read_as(to, ld, table, order, first, m, n, scaling, <ushort> 0)
         elif table.itemsize == 4:
-            read_as(to, ld, table, order, first, m, n, s, <unsigned int> 0)
+            read_as(to, ld, table, order, first, m, n, scaling, <unsigned int> 0)
         else:
-            read_as(to, ld, table, order, first, m, n, s, <unsigned long long> 0)
+            read_as(to, ld, table, order, first, m, n, scaling, <unsigned long long> 0)
     elif table.kind == c'i':
         if table.itemsize == 1:
-            read_as(to, ld, table, order, first, m, n, s, <signed char> 0)
+            read_as(to, ld, table, order, first, m, n, scaling, <signed char> 0)
         elif table.itemsize == 2:
-            read_as(to, ld, table, order, first, m, n, s, <short> 0)
+            read_as(to, ld, table, order, first, m, n, scaling, <short> 0)
         elif table.itemsize == 4:
-            read_as(to, ld, table, order, first, m, n, s, <int> 0)
+            read_as(to, ld, table, order, first, m, n, scaling, <int> 0)
         else:
-            read_as(to, ld, table, order, first, m, n, s, <long long> 0)
+            read_as(to, ld, table, order, first, m, n, scaling, <long long> 0)
     elif table.itemsize == 2:
-        read_as(to, ld, table, order, first, m, n, s, <ushort> 0)
+        read_as(to, ld, table, order, first, m, n, scaling, <ushort> 0)
     elif table.itemsize == 4:
-        read_as(to, ld, table, order, first, m, n, s, <float> 0)
+        read_as(to, ld, table, order, first, m, n, scaling, <float> 0)
     elif table.itemsize == 8:
-        read_as(to, ld, table, order, first, m, n, s, <double> 0)
+        read_as(to, ld, table, order, first, m, n, scaling, <double> 0)
     else:
-        read_as(to, ld, table, order, first, m, n, s, <long double> 0)
+        read_as(to, ld, table, order, first, m, n, scaling, <long double> 0)
 
 
-cdef inline bint in_place(const Table* table, const Py_ssize_t* order, double scale, const floating* like) noexcept nogil:
+cdef inline bint in_place(const Table* table, const Py_ssize_t* order, const Scaling* scaling,
+                          const floating* like) noexcept nogil:
     """Whether the rows can be used where they lie, as numbers of the network's own type"""
     cdef Py_ssize_t size = sizeof(floating)
     if table.rows_apart == size:         # of one feature, side by side: the product would take them for columns
         return False
-    return (table.kind == c'f' and table.itemsize == size and not table.swapped and scale == 1 and order == NULL
-            and table.columns_apart == size and table.rows_apart % size == 0 and <size_t> table.data % size == 0)
+    return (table.kind == c'f' and table.itemsize == size and not table.swapped and order == NULL
+            and scaling.scale == 1 and scaling.shift == NULL and table.columns_apart == size and table.rows_apart % size == 0 and <size_t> table.data % size == 0)

@@ -3,16 +3,23 @@
 cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, floating* after, Py_ssize_t first, Py_ssize_t m,
                        Py_ssize_t t, int thread, int threads) noexcept nogil:
     """Step t, over m samples from the first; `after` is not to be used unless it is done"""
-    cdef Rule rule = at_step(&run.rule, t)
-    cdef double loss
+    cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
+    cdef double loss, share = share_of(job, first, m)
+    cdef Py_ssize_t shards = p.shards
     barrier(&job.team, threads)          # all of the transposed weights are there
     shard_pass(job, p, w, <const floating*> run.turned, <floating*> run.gradients, first, m, thread)
     if barrier(&job.team, threads):
         return INTERRUPTED
     loss = sum_of(job.losses, m)
-    if not total(job, threads).finite or loss - loss != 0:
+    if not all_is_finite(job, threads) or loss - loss != 0:
         return BAD_LOSS
-    run.finite[thread] = step_share(run, &rule, after, w, parameter_count(&job.net, w), p.shards, m, thread, threads)
+    if rule.clip_norm > 0:
+        gather_share(run, &job.net, &rule, w, shards, <floating> share, thread, threads)
+        if barrier(&job.team, threads):
+            return INTERRUPTED
+        share, shards = clipping(run, &job.net, &rule, w), 1
+        rule.l1 = rule.l2 = rule.clip_value = 0              # they are in the gradient already
+    run.finite[thread] = step_share(run, &job.net, &rule, after, w, shards, <floating> share, thread, threads)
     return INTERRUPTED if barrier(&job.team, threads) else DONE
 
 
@@ -30,23 +37,23 @@ cdef void turn_weights(const Net* net, floating* turned, const floating* w, int 
 cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noexcept nogil:
     """One thread's part in all the steps"""
     cdef int threads = job.threads, i
-    cdef Py_ssize_t first, m, t, steps = 0, correct = 0
+    cdef Py_ssize_t first, m, t, steps = 0
     cdef floating* current = <floating*> run.current
     cdef floating* other = <floating*> run.other
     cdef Plan p
-    cdef double loss = 0
+    cdef double loss = 0, correct = 0, penalty = 0
     cdef status ended = DONE
     for first from 0 <= first < run.samples by run.batch:
         m, t = min(run.samples - first, run.batch), run.taken + steps + 1
-        p = plan(&job.net, m, like, is_wide(&job.net, m, like))
+        p = plan(&job.net, m, like, is_wide(&job.net, m, like), t)
         stopped(&job.team, thread)
         turn_weights(&job.net, <floating*> run.turned, current, thread, threads)
-        if p.wide if run.forced == BY_SIZE else run.forced == WIDE:
+        if p.wide if run.forced == BY_SIZE else run.forced == WIDE and not job.net.whole:
             ended = wide_step(job, run, &p, current, other, first, m, t, thread, threads)
         else:
             ended = fused_step(job, run, &p, current, other, first, m, t, thread, threads)
         if ended == BAD_LOSS:
-            if t == 1:
+            if steps == 0 and not run.continued:
                 ended = BAD_START
             else:                        # the step before this one led here: take it back
                 steps -= 1
@@ -56,12 +63,18 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
                 ended = BAD_STEP
         if ended != DONE:
             break
-        current, other = other, current
         loss += sum_of(job.losses, m)
-        correct += total(job, threads).correct
+        correct += hits_of(job, m)
+        if thread == 0 and (run.rule.l1 > 0 or run.rule.l2 > 0):
+            penalty += weight_of(job, first, m) * penalty_of(&job.net, &run.rule, current, share_of(job, first, m))
+        if run.rule.max_norm > 0:
+            limit_share(&job.net, &run.rule, other, thread, threads)
+            barrier(&job.team, threads)
+        current, other = other, current
         steps += 1
     if thread == 0:
-        run.current, run.other, run.loss, run.correct, run.steps, run.ended = current, other, loss, correct, steps, ended
+        run.current, run.other, run.steps, run.ended = current, other, steps, ended
+        run.loss, run.correct, run.penalty = loss, correct, penalty
 
 
 cdef void job_thread(Job* job, int thread, const floating* like) noexcept nogil:
@@ -89,5 +102,5 @@ cdef void do_job(Job* job, int threads, question wanted, void* asker) noexcept n
     job.threads = 1 + hire(hired, min(threads, MAX_THREADS) - 1)
     start_team(&job.team, wanted, asker)
     for i in range(job.threads):
-        job.tallies[i].correct, job.tallies[i].finite = 0, True
+        job.tallies[i].finite = True
     work_together(take_part, job, hired, job.threads - 1, job.run != NULL)

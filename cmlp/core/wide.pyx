@@ -25,11 +25,11 @@ cdef inline Py_ssize_t rows_at_once(Py_ssize_t k, Py_ssize_t columns) noexcept n
     return max(MOST_PRODUCTS // (k * columns) // WHOLE_TILES, 2) * WHOLE_TILES
 
 
-cdef void forward_part(Job* job, floating* y, const floating* x, Py_ssize_t ldx, const floating* w, Part of, Py_ssize_t l,
-                       bint activated, floating* copy, int thread) noexcept nogil:
+cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, const floating* w, Part of,
+                       Py_ssize_t l, bint activated, Py_ssize_t step, floating* copy, int thread) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = padded(n, w), some = rows_at_once(k, of.columns)
-    cdef Py_ssize_t end = of.row + of.rows, row
+    cdef Py_ssize_t end = of.row + of.rows, row, at
     for row from of.row <= row < end by some:
         if stopped(&job.team, thread):
             return
@@ -38,11 +38,13 @@ cdef void forward_part(Job* job, floating* y, const floating* x, Py_ssize_t ldx,
         if l == 0:
             job.tallies[thread].finite &= all_finite(y + row * ld + of.column, of.rows, ld)
         if activated:
-            activate(y + row * ld + of.column, of.rows, n, of.columns, ld, job.net.activations[l])
+            at = row * ld + of.column
+            activate(y + at, s + at if s != NULL else s, of.rows, n, of.columns, ld, job.net.activations[l])
+            leave_out(job, y + at, s + at, of.rows, of.columns, l, step, row, of.column)
 
 
-cdef void backward_part(Job* job, floating* dx, const floating* d, const floating* y, const floating* turned, Part of,
-                        Py_ssize_t l, floating* copy, int thread) noexcept nogil:
+cdef void backward_part(Job* job, floating* dx, const floating* d, const floating* y, const floating* s, const floating* turned,
+                        Part of, Py_ssize_t l, floating* copy, int thread) noexcept nogil:
     """This thread's part of dx := (d @ w.T) * f'(z), z and y = f(z) of the layer before layer l"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = padded(k, d), some = rows_at_once(n, of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, at
@@ -51,7 +53,7 @@ cdef void backward_part(Job* job, floating* dx, const floating* d, const floatin
             return
         of.row, of.rows, at = row, min(end - row, some), row * ld + of.column
         dense_input_gradient(dx, d, turned, &of, k, n, copy)
-        activate_backward(dx + at, y + at, of.rows, k, of.columns, ld, job.net.activations[l - 1])
+        activate_backward(dx + at, y + at, s + at if s != NULL else s, of.rows, k, of.columns, ld, job.net.activations[l - 1])
 
 
 cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, const floating* d, Part of, Py_ssize_t m,
@@ -75,7 +77,7 @@ cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, con
 cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, const floating* d,
                     const floating* panels, const floating* x, Py_ssize_t ldx, Part of, Py_ssize_t l,
                     Py_ssize_t offset, floating* after, const floating* before,
-                    Py_ssize_t m, int thread) noexcept nogil:
+                    Py_ssize_t m, floating share, int thread) noexcept nogil:
     """A step of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], width = panel(d), some = tile_rows(of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, rows, s, j, at, wide
@@ -94,8 +96,10 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
                            shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, copy)
         for j from 0 <= j < of.columns by width:
             wide = min(of.columns - j, width)
-            finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards,
-                                 offset + (of.column + j) * (k + 1) + row * wide, rows * wide, m)
+            at = offset + (of.column + j) * (k + 1) + row * wide
+            finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards, at, of.rows * wide, True, share)
+            finite &= step_slice(run, rule, after, before, g + j * rows + of.rows * wide, apart, p.shards,
+                                 at + of.rows * wide, (rows - of.rows) * wide, False, share)
     return finite
 
 
@@ -104,7 +108,7 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     """Step t, over m samples from the first; `after` is not to be used unless it is done"""
     cdef const Net* net = &job.net
     cdef Room room = room_for(net, <floating*> job.space, m)
-    cdef Py_ssize_t l, k, n, ldx, offset = 0, row = m * thread // threads, rows = m * (thread + 1) // threads - row
+    cdef Py_ssize_t l, k, n, ldx, at, offset = 0, row = m * thread // threads, rows = m * (thread + 1) // threads - row
     cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, row, rows)
     cdef const floating* a = x
     cdef const floating* panels
@@ -113,31 +117,36 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     cdef floating* d = <floating*> room.d
     cdef floating* dx = <floating*> room.dx
     cdef floating* copy = own_space(job, thread, w)
-    cdef Tally* tally = &job.tallies[thread]
-    cdef Rule rule = at_step(&run.rule, t)
+    cdef floating* slopes = <floating*> room.s
+    cdef floating* s = NULL
+    cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
     cdef Part of
     cdef bint last
     cdef double loss
+    cdef floating share_of_one = share_of(job, first, m)
 
-    tally.correct, tally.finite, run.finite[thread] = 0, True, True
+    job.tallies[thread].finite = run.finite[thread] = True
     barrier(&job.team, threads)          # all of x and of the transposed weights are there
     for l in range(net.layers):
         k, n, last = net.sizes[l], net.sizes[l + 1], l + 1 == net.layers
         of = share(m, padded(n, w), last or net.activations[l] == SOFTMAX, thread, threads, w)
-        forward_part(job, y, a, padded(k, w) if l > 0 else ldx, w + offset, of, l, not last, copy, thread)
+        s = slopes if keeps_slope(net, l) else NULL
+        slopes += m * padded(n, w) if keeps_slope(net, l) else 0
+        forward_part(job, y, s, a, padded(k, w) if l > 0 else ldx, w + offset, of, l, not last, t, copy, thread)
         offset += (k + 1) * padded(n, w)
         if last:
-            take_loss(job, job.losses + of.row, d + of.row * padded(n, w), y + of.row * padded(n, w),
-                      <floating*> room.t + of.row * padded(n, w), first + of.row, of.rows, tally)
+            at = of.row * padded(n, w)
+            take_loss(job, d + at, y + at, s + at if s != NULL else s, <floating*> room.t + at, of.row, first + of.row, of.rows)
         else:
             a, y = y, y + m * padded(n, w)
         if barrier(&job.team, threads):
             return INTERRUPTED
 
     loss = sum_of(job.losses, m)
-    if not total(job, threads).finite or loss - loss != 0:
+    if not all_is_finite(job, threads) or loss - loss != 0:
         return BAD_LOSS
 
+    slopes -= m * padded(net.sizes[net.layers], w) if keeps_slope(net, net.layers - 1) else 0
     for l in range(net.layers - 1, -1, -1):
         k, n = net.sizes[l], net.sizes[l + 1]
         offset -= (k + 1) * padded(n, w)
@@ -146,10 +155,11 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
         y -= m * padded(k, w)            # what this layer was given
         if l > 0:
             turned -= n * padded(k, w)
-            backward_part(job, dx, d, y, turned, share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w),
+            slopes -= m * padded(k, w) if keeps_slope(net, l - 1) else 0
+            backward_part(job, dx, d, y, slopes if keeps_slope(net, l - 1) else <floating*> NULL, turned, share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w),
                           l, copy, thread)
         run.finite[thread] &= step_part(job, run, &rule, p, d, panels, x if l == 0 else y, ldx if l == 0 else padded(k, w), of, l,
-                                        offset, after, w, m, thread)
+                                        offset, after, w, m, share_of_one, thread)
         d, dx = dx, d
         if barrier(&job.team, threads):
             return INTERRUPTED

@@ -1,0 +1,251 @@
+"""Steps of a network over mini-batches: what they are over, what an optimizer remembers of them, and who may take them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmlp import _arrays, _threads, _validate
+from cmlp._dispatch import core
+from cmlp.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from cmlp.network import NeuralNetwork
+
+Array = NDArray[Any]
+
+STATUS_NAMES = {status: name for name, status in core.STATUSES.items()}
+
+# Sum of the parameters' squares, above one for each, from which a step's own loss might not be finite.
+LARGE_SQUARES = 1e6
+
+
+class Samples(NamedTuple):
+    """What a pass is over: samples as rows (m, n_inputs); labels (m,), or targets (m, n_outputs); weights; which of them."""
+
+    rows: Array
+    labels: Array | None
+    targets: Array | None
+    weights: Array | None = None
+    order: Array | None = None
+
+    def count(self) -> int:
+        """Samples that are used."""
+        return len(self.rows) if self.order is None else len(self.order)
+
+    def weight(self) -> float:
+        """What they weigh together."""
+        if self.weights is None:
+            return self.count()
+        return float((self.weights if self.order is None else self.weights[self.order]).sum())
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """What is done to a gradient before the optimizer sees it, and to weights after it: as the core takes it, see `fit`."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+    l2_of_sum: bool = False
+    clip_value: float = 0.0
+    clip_norm: float = 0.0
+    max_norm: float = 0.0
+
+
+PLAIN = Shaping()
+
+
+class Memory:
+    """What an optimizer remembers from step to step, and the room that steps work in."""
+
+    def __init__(self) -> None:
+        self.lock, self.process = threading.Lock(), os.getpid()
+        self.work: Array | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.kind: type[Any] | None = None
+        self.moments: Array | None = None
+        self.taken = 0
+
+    def recall(self, optimizer: Optimizer, shaping: Shaping, params: Array) -> Array:
+        """What this optimizer remembers: nothing, if it is of another kind than the one before."""
+        past = core.moment_count((*optimizer.rule(), *astuple(shaping)))
+        if self.moments is None or self.kind is not type(optimizer) or len(self.moments) != (past or 1):
+            self.forget()
+            self.kind = type(optimizer)
+            self.moments = _arrays.zeros(past * params.size or 1, params.dtype).reshape(past or 1, -1)
+        return self.moments
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other threads from training this network."""
+        if self.process != os.getpid():  # forked, perhaps while a thread that is not here was training
+            self.lock, self.process = threading.Lock(), os.getpid()
+        if not self.lock.acquire(blocking=False):
+            raise RuntimeError("another thread is training this network: train one network from one thread at a time")
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in ("kind", "moments", "taken")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.__dict__.update(state)
+        if self.moments is not None:  # on a cache line once more
+            moments = _arrays.empty(self.moments.size, self.moments.dtype).reshape(self.moments.shape)
+            moments[...] = self.moments
+            self.moments = moments
+
+
+def steps(
+    network: NeuralNetwork,
+    samples: Samples,
+    batch: int,
+    optimizer: Optimizer,
+    moments: Array,
+    taken: int,
+    *,
+    shaping: Shaping = PLAIN,
+    continued: bool = False,
+    rates: Array | None = None,
+    seed: int = 0,
+) -> tuple[float, float, int]:
+    """
+    Take a step for each mini-batch.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        Whose parameters move.
+    samples : Samples
+        In the order of their use.
+    batch : int
+        Samples of a step.
+    optimizer : Optimizer
+        Its rule.
+    moments : ndarray of shape (n_moments, n_parameters), the network's dtype
+        What the optimizer remembers; changed.
+    taken : int
+        Steps that the moments have seen.
+    shaping : Shaping
+        Penalties and bounds.
+    continued : bool
+        Whether the call before this one took the last of these steps: it may be taken back then.
+    rates : ndarray of shape (n_steps,), float64, optional
+        Learning rates of the steps.
+    seed : int
+        Of dropout.
+
+    Returns
+    -------
+    loss : float
+        Mean over the samples, with the penalties, each batch's taken before its step.
+    accuracy : float
+        Share of the right classes.
+    count : int
+        Steps taken.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss or a parameter is not finite, see `NeuralNetwork.fit`.
+    ValueError
+        If that is because X holds NaN or infinity.
+    """
+    memory, params = network._memory, network._params
+    batch = min(batch, samples.count())
+    threads = _threads.threads_for(batch * params.size, -(-samples.count() // batch))
+    size = network._work_for(batch, threads, "gradient", shaping.clip_norm > 0)
+    if memory.work is None or memory.work.size < size:
+        memory.work, continued = _arrays.empty(size, params.dtype), False
+    loss, penalty, correct, count, status = core.train(
+        network._model,
+        memory.work,
+        params,
+        moments,
+        samples.rows,
+        threads,
+        core.REGIMES[network._regime],
+        batch,
+        (*optimizer.rule(), *astuple(shaping)),
+        taken,
+        continued,
+        samples.labels,
+        samples.targets,
+        samples.weights,
+        samples.order,
+        rates,
+        seed,
+    )
+    if status != core.STATUSES["done"]:
+        network._check_finite(samples.rows, "X")
+        raise bad_step(network, STATUS_NAMES[status], taken + count + 1)
+    weight = samples.weight() or 1.0
+    return (loss + penalty) / weight, correct / weight, count
+
+
+def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> None:
+    """
+    Take back the last of the steps, whose loss no next step has shown yet, if that is not finite.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        That took the steps.
+    samples : Samples
+        That it took them on.
+    taken : int
+        The step's number.
+
+    Raises
+    ------
+    FloatingPointError
+        If it was taken back.
+    """
+    params = network._params
+    with np.errstate(over="ignore"):
+        squares = np.dot(params, params)
+    if squares < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
+        return
+    if not np.isfinite(network._pass(samples, "loss")[0]):
+        core.take_back(network._model, params, network._memory.work)
+        raise bad_step(network, "bad_loss", taken)
+
+
+def bad_step(network: NeuralNetwork, status: str, number: int) -> FloatingPointError:
+    """
+    Say what became of a step, and let the optimizer forget it.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        That took it, or did not.
+    status : str
+        Of the core's.
+    number : int
+        The step's.
+
+    Returns
+    -------
+    FloatingPointError
+        To be raised.
+    """
+    network._memory.forget()
+    what = {
+        "bad_start": "the loss is not a finite {0} with the parameters as they are: no step was taken",
+        "bad_loss": "step {1} led to a loss that is not a finite {0}: it was taken back",
+        "bad_step": "step {1} would lead to a parameter that is not a finite {0}: it was not taken",
+    }[status].format(network.dtype, number)
+    return FloatingPointError(f"{what}. A smaller learning rate, or inputs and targets of about 1, may help")
