@@ -39,14 +39,21 @@ from cmlp.activations import (
 )
 from cmlp.layer import DenseLayer
 from cmlp.losses import (
+    CrossEntropy,
+    Huber,
+    Quantile,
     binary_cross_entropy,
     cross_entropy,
     cross_entropy_deriv,
     derivatives,
     get_accuracy,
     get_predictions,
+    huber,
+    mean_absolute_error,
     mean_squared_error,
     one_hot,
+    poisson,
+    quantile_loss,
 )
 from cmlp.network import NeuralNetwork
 from cmlp.optimizers import SGD, Adam, AdamW, Lion, RMSprop
@@ -55,12 +62,14 @@ if TYPE_CHECKING:
     from cmlp.data import load_csv, train_test_split
 
 __all__ = [
-    "SGD",
     "Adam",
     "AdamW",
+    "CrossEntropy",
     "DenseLayer",
+    "Huber",
     "Lion",
     "NeuralNetwork",
+    "Quantile",
     "RMSprop",
     "__version__",
     "binary_cross_entropy",
@@ -80,14 +89,18 @@ __all__ = [
     "get_predictions",
     "hard_swish",
     "hard_swish_deriv",
+    "huber",
     "identity",
     "leaky_relu",
     "leaky_relu_deriv",
     "load_csv",
+    "mean_absolute_error",
     "mean_squared_error",
     "mish",
     "mish_deriv",
     "one_hot",
+    "poisson",
+    "quantile_loss",
     "reLU",
     "reLU_deriv",
     "relu",

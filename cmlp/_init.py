@@ -27,16 +27,23 @@ def _notebook(neurons: int, inputs: int, rng: np.random.Generator) -> tuple[Arra
 
 # Name: (neurons, inputs, rng) -> weights (neurons, inputs), biases (neurons, 1).
 # The variances keep a signal's size from layer to layer: He et al. 2015, eq. 10, after ReLU; Glorot & Bengio 2010,
-# eq. 12 and 16, after functions like tanh.
+# eq. 12 and 16, after functions like tanh; LeCun et al. 1998, eq. 16, after SELU.
 INITIALISERS: dict[str, Callable[[int, int, np.random.Generator], tuple[Array, Array]]] = {
     "he_normal": lambda n, k, rng: _normal(2 / k, n, k, rng),
     "he_uniform": lambda n, k, rng: _uniform(2 / k, n, k, rng),
     "glorot_normal": lambda n, k, rng: _normal(2 / (n + k), n, k, rng),
     "glorot_uniform": lambda n, k, rng: _uniform(2 / (n + k), n, k, rng),
+    "lecun_normal": lambda n, k, rng: _normal(1 / k, n, k, rng),
+    "lecun_uniform": lambda n, k, rng: _uniform(1 / k, n, k, rng),
     "uniform": _notebook,
 }
 
 
+RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "hard_swish")
+
+
 def default(activation: str) -> str:
     """The initialiser that suits an activation."""
-    return "he_uniform" if activation == "relu" else "glorot_uniform"
+    if activation == "selu":
+        return "lecun_normal"
+    return "he_uniform" if activation in RECTIFIERS else "glorot_uniform"

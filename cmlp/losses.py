@@ -1,11 +1,12 @@
 """Losses, their derivatives, and what goes with them: targets from labels, labels from outputs. In plain NumPy.
 
 Letters: m samples, one a column; z and a (n, m) the output layer's values before and after its activation; y (n, m)
-targets. Every loss is a mean over the samples; a derivative is that of each sample's own loss.
+targets; e = a - y. Every loss is a mean over the samples; a derivative is that of each sample's own loss.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +17,12 @@ from cmlp.activations import (
     Array,
     Function,
     activation_backward,
+    exp,
     floating,
     look_up,
+    sigmoid,
+    softmax,
+    softplus,
 )
 
 
@@ -35,13 +40,21 @@ def _y_log_a(Y: Array, A: Array) -> Array:
         return np.asarray(Y * np.log(np.where((Y == 0) & (A == 0), 1, A)))
 
 
-def cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
+def _smooth(Y: Array, label_smoothing: float) -> Array:
+    """Return the targets of which a share is spread evenly over the n outputs: Szegedy et al., 2016, section 7."""
+    check_options("cross_entropy", {"label_smoothing": label_smoothing})
+    return np.asarray((1 - label_smoothing) * Y + label_smoothing / len(Y))
+
+
+def cross_entropy(A: ArrayLike, Y: ArrayLike, label_smoothing: float = 0.0) -> float:
     """Return the mean over the samples of -sum_j y_j log a_j.
 
     Parameters
     ----------
     A, Y : ndarray of shape (n, m), float32 or float64
         Probabilities, and targets that sum to 1 in each column.
+    label_smoothing : float, default 0.0
+        Share s of each target, in [0, 1), that goes to all outputs alike: (1 - s) y + s / n stands in y's place.
 
     Returns
     -------
@@ -51,19 +64,21 @@ def cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or the option is out of its range.
     """
     A = np.asarray(A, dtype=np.float64)
-    return float(-np.mean(np.sum(_y_log_a(_targets(A, Y), A), axis=0)))
+    return float(-np.mean(np.sum(_y_log_a(_smooth(_targets(A, Y), label_smoothing), A), axis=0)))
 
 
-def cross_entropy_deriv(A: ArrayLike, Y: ArrayLike) -> Array:
+def cross_entropy_deriv(A: ArrayLike, Y: ArrayLike, label_smoothing: float = 0.0) -> Array:
     """Return a - y, the dz of a softmax and cross-entropy together.
 
     Parameters
     ----------
     A, Y : ndarray of shape (n, m), float32 or float64
         Probabilities that a softmax gave, and targets that sum to 1 in each column.
+    label_smoothing : float, default 0.0
+        As in cross_entropy.
 
     Returns
     -------
@@ -73,10 +88,10 @@ def cross_entropy_deriv(A: ArrayLike, Y: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or the option is out of its range.
     """
     A = floating(A)
-    return A - _targets(A, Y)
+    return A - _smooth(_targets(A, Y), label_smoothing)
 
 
 def binary_cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
@@ -102,6 +117,46 @@ def binary_cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
     return float(-np.mean(_y_log_a(Y, A) + _y_log_a(1 - Y, 1 - A)))
 
 
+def _squared(error: Array) -> tuple[Array, Array]:
+    """e^2."""
+    return error**2, 2 * error
+
+
+def _absolute(error: Array) -> tuple[Array, Array]:
+    """abs(e), with the derivative 0 at its kink."""
+    return np.abs(error), np.sign(error)
+
+
+def _huber(error: Array, delta: float = 1.0) -> tuple[Array, Array]:
+    """Half of e^2 within delta of 0 and delta (abs(e) - delta / 2) beyond, with e cut at delta as the derivative."""
+    near = np.clip(error, -delta, delta)
+    return near * (error - near / 2), near
+
+
+def _quantile(error: Array, levels: Sequence[float]) -> tuple[Array, Array]:
+    """max(-q e, (1 - q) e), with the derivative 0 at its kink."""
+    q = np.asarray(levels, dtype=error.dtype)[:, np.newaxis]
+    if len(q) != len(error):
+        raise ValueError(f"levels must hold one number for each of the {len(error)} outputs, got {len(q)}")
+    slope = np.where(error > 0, 1 - q, q)
+    return slope * np.abs(error), slope * np.sign(error)
+
+
+# The losses that are a mean over samples and outputs of a function of e: that function and its derivative.
+_OF_ERROR: dict[str, Callable[..., tuple[Array, Array]]] = {
+    "mean_squared_error": _squared,
+    "mean_absolute_error": _absolute,
+    "huber": _huber,
+    "quantile": _quantile,
+}
+
+
+def _mean_of_error(loss: str, A: ArrayLike, Y: ArrayLike, **options: Any) -> float:
+    check_options(loss, options)
+    A = np.asarray(A, dtype=np.float64)
+    return float(np.mean(_OF_ERROR[loss](A - _targets(A, Y), **options)[0]))
+
+
 def mean_squared_error(A: ArrayLike, Y: ArrayLike) -> float:
     """Return the mean over samples and outputs of (a - y)^2.
 
@@ -120,21 +175,126 @@ def mean_squared_error(A: ArrayLike, Y: ArrayLike) -> float:
     ValueError
         If the shapes differ.
     """
+    return _mean_of_error("mean_squared_error", A, Y)
+
+
+def mean_absolute_error(A: ArrayLike, Y: ArrayLike) -> float:
+    """Return the mean over samples and outputs of abs(a - y).
+
+    Parameters
+    ----------
+    A, Y : ndarray of shape (n, m), float32 or float64
+        Outputs and targets.
+
+    Returns
+    -------
+    float
+        The targets' unit.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    return _mean_of_error("mean_absolute_error", A, Y)
+
+
+def huber(A: ArrayLike, Y: ArrayLike, delta: float = 1.0) -> float:
+    """Return the mean over samples and outputs of (a - y)^2 / 2, which goes on as a line beyond delta: Huber, 1964.
+
+    Parameters
+    ----------
+    A, Y : ndarray of shape (n, m), float32 or float64
+        Outputs and targets.
+    delta : float, default 1.0
+        The error, more than 0, from where on the loss of an output is delta (abs(a - y) - delta / 2).
+
+    Returns
+    -------
+    float
+        The square of the targets' unit.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the option is out of its range.
+    """
+    return _mean_of_error("huber", A, Y, delta=delta)
+
+
+def quantile_loss(A: ArrayLike, Y: ArrayLike, levels: Sequence[float]) -> float:
+    """Return the mean over samples and outputs of max(q (y - a), (q - 1) (y - a)): Koenker & Bassett, 1978.
+
+    It is least where a is the quantile q of the y that belong to the same input.
+
+    Parameters
+    ----------
+    A, Y : ndarray of shape (n, m), float32 or float64
+        Outputs and targets.
+    levels : sequence of n floats
+        The quantile that each output stands for, between 0 and 1.
+
+    Returns
+    -------
+    float
+        The targets' unit.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the levels are out of their range or not one for each output.
+    """
+    return _mean_of_error("quantile", A, Y, levels=levels)
+
+
+def poisson(A: ArrayLike, Y: ArrayLike) -> float:
+    """Return the mean over samples and outputs of y log(y / a) - y + a, half of the Poisson deviance.
+
+    Parameters
+    ----------
+    A, Y : ndarray of shape (n, m), float32 or float64
+        Expected counts or rates of more than 0, and observed ones of at least 0.
+
+    Returns
+    -------
+    float
+        Nats per output.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
     A = np.asarray(A, dtype=np.float64)
-    return float(np.mean((A - _targets(A, Y)) ** 2))
+    Y = _targets(A, Y)
+    return float(np.mean(_y_log_a(Y, Y) - _y_log_a(Y, A) - Y + A))
 
 
-LOSSES: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+LOSSES: dict[str, Callable[..., float]] = {
     "cross_entropy": cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
     "mean_squared_error": mean_squared_error,
+    "mean_absolute_error": mean_absolute_error,
+    "huber": huber,
+    "quantile": quantile_loss,
+    "poisson": poisson,
 }
 
 # The output activations whose dz is known for each loss.
 PAIRS: dict[str, tuple[str, ...]] = {
     "cross_entropy": ("softmax",),
     "binary_cross_entropy": ("sigmoid",),
-    "mean_squared_error": tuple(ACTIVATIONS),
+    **dict.fromkeys(_OF_ERROR, tuple(ACTIVATIONS)),
+    "poisson": ("exp", "softplus"),
+}
+
+# What a loss takes beside a and y: when it is in its range, and that range in words.
+OPTIONS: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "cross_entropy": {"label_smoothing": (lambda s: 0 <= s < 1, "a number of at least 0 and less than 1")},
+    "huber": {"delta": (lambda d: 0 < d < np.inf, "a finite number of more than 0")},
+    "quantile": {
+        "levels": (lambda q: len(q) > 0 and all(0 < x < 1 for x in q), "numbers between 0 and 1, at least one")
+    },
 }
 
 # The notebook's table; a loss stands in it with the dz that it has after a softmax.
@@ -148,11 +308,158 @@ def check_pair(loss: str, activation: str) -> None:
         raise ValueError(f"{loss} needs {' or '.join(allowed)} as the output activation, got {activation!r}")
 
 
-def loss_value(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike) -> float:
-    """Return the mean loss from the last layer's z, without a logarithm of a rounded probability.
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that the loss does not have or that is out of its range."""
+    for option, value in options.items():
+        in_range, expected = look_up(f"option of {name}", option, OPTIONS.get(name, {}))
+        try:
+            good = in_range(value)
+        except TypeError:
+            raise TypeError(f"{option} must be {expected}, got {value!r}") from None
+        if not good:
+            raise ValueError(f"{option} must be {expected}, got {value!r}")
 
-    The logarithm of the softmax is z_j - log sum_i exp(z_i); binary cross-entropy of the sigmoid comes to
-    max(z, 0) - z y + log(1 + exp(-abs(z))).
+
+class _Loss:
+    """A loss with its options, which are its fields."""
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        check_options(self.name, self.options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What loss_value and output_gradient take as options."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class CrossEntropy(_Loss):
+    """
+    Cross-entropy after a softmax, with label smoothing if wanted.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0.0
+        Share s of each target, in [0, 1), that goes to all n classes alike: (1 - s) y + s / n stands in y's place [1]_.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the option is out of its range.
+
+    References
+    ----------
+    .. [1] Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception architecture for computer vision", 2016.
+    """
+
+    name: ClassVar[str] = "cross_entropy"
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Huber(_Loss):
+    """
+    Half of the squared error near 0, and a line further out, so that outliers weigh less.
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        The error, more than 0, from where on the loss is ``delta * (abs(a - y) - delta / 2)``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the option is out of its range.
+
+    References
+    ----------
+    .. [1] Huber, "Robust estimation of a location parameter", 1964.
+    """
+
+    name: ClassVar[str] = "huber"
+    delta: float = 1.0
+
+
+@dataclass(frozen=True)
+class Quantile(_Loss):
+    """
+    The loss whose best outputs are quantiles of the targets: 0.5 is the median.
+
+    Parameters
+    ----------
+    levels : sequence of float, default (0.5,)
+        The quantile that each output stands for, between 0 and 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the option is out of its range.
+
+    References
+    ----------
+    .. [1] Koenker, Bassett, "Regression quantiles", 1978.
+    """
+
+    name: ClassVar[str] = "quantile"
+    levels: Sequence[float] = (0.5,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
+
+
+def _cross_entropy_of_softmax(Z: Array, Y: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
+    """-sum_j y_j log a_j, where log a_j is z_j - log sum_i exp(z_i)."""
+    Y = _smooth(Y, label_smoothing)
+    below = Z - np.max(Z, axis=0, keepdims=True)
+    return np.sum(Y * (np.log(np.sum(np.exp(below), axis=0)) - below), axis=0), softmax(Z) - Y
+
+
+def _binary_cross_entropy_of_sigmoid(Z: Array, Y: Array) -> tuple[Array, Array]:
+    """The logarithms come to max(z, 0) - z y + log(1 + exp(-abs(z)))."""
+    values = np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))
+    return np.mean(values, axis=0), (sigmoid(Z) - Y) / len(Z)
+
+
+def _poisson_of_exp(Z: Array, Y: Array) -> tuple[Array, Array]:
+    """The logarithm of a is z."""
+    A = exp(Z)
+    return np.mean(_y_log_a(Y, Y) - Y * Z - Y + A, axis=0), (A - Y) / len(Z)
+
+
+def _poisson_of_softplus(Z: Array, Y: Array) -> tuple[Array, Array]:
+    """Below -50, where a is exp(z) to the last digit, the logarithm of a goes on as a line."""
+    near = np.maximum(Z, -50)
+    log_A, slope = np.log(softplus(near)) + np.minimum(Z + 50, 0), sigmoid(near) / softplus(near)
+    return np.mean(_y_log_a(Y, Y) - Y * log_A - Y + softplus(Z), axis=0), (sigmoid(Z) - Y * slope) / len(Z)
+
+
+# The pairs whose logarithm and activation cancel: from z, each sample's loss (m,) and its derivative by z (n, m).
+_OF_Z: dict[tuple[str, str], Callable[..., tuple[Array, Array]]] = {
+    ("cross_entropy", "softmax"): _cross_entropy_of_softmax,
+    ("binary_cross_entropy", "sigmoid"): _binary_cross_entropy_of_sigmoid,
+    ("poisson", "exp"): _poisson_of_exp,
+    ("poisson", "softplus"): _poisson_of_softplus,
+}
+
+
+def _of_z(loss: str, activation: str, Z: Array, Y: ArrayLike, options: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Return each sample's loss (m,) and its derivative by z (n, m)."""
+    check_pair(loss, activation)
+    check_options(loss, options)
+    targets = _targets(Z, Y)
+    if loss not in _OF_ERROR:
+        return _OF_Z[loss, activation](Z, targets, **options)
+    values, slopes = _OF_ERROR[loss](ACTIVATIONS[activation](Z) - targets, **options)
+    return np.mean(values, axis=0), activation_backward(activation, Z, slopes / len(Z))
+
+
+def loss_value(
+    loss: str, activation: str, Z: ArrayLike, Y: ArrayLike, weights: Array | None = None, **options: Any
+) -> float:
+    """Return the mean loss from the last layer's z, without a logarithm of a rounded output.
 
     Parameters
     ----------
@@ -160,6 +467,10 @@ def loss_value(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike) -> float:
         A name of PAIRS, and one of the output activations there.
     Z, Y : ndarray of shape (n, m), float32 or float64
         The last layer's values before its activation, and the targets.
+    weights : ndarray of shape (m,), optional
+        The weight of each sample in the mean, at least 0 and not all 0. By default all weigh the same.
+    **options : float or sequence of float
+        The loss's own: label_smoothing, delta or levels.
 
     Returns
     -------
@@ -169,20 +480,13 @@ def loss_value(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the loss and the activation are not a pair, or the shapes differ.
+        If the loss and the activation are not a pair, the shapes differ, or an option is out of its range.
     """
-    check_pair(loss, activation)
-    Z = np.asarray(Z, dtype=np.float64)
-    Y = _targets(Z, Y)
-    if loss == "cross_entropy":
-        Z = Z - np.max(Z, axis=0, keepdims=True)
-        return float(np.mean(np.sum(Y * (np.log(np.sum(np.exp(Z), axis=0)) - Z), axis=0)))
-    if loss == "binary_cross_entropy":
-        return float(np.mean(np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))))
-    return LOSSES[loss](ACTIVATIONS[activation](Z), Y)
+    values, _ = _of_z(loss, activation, np.asarray(Z, dtype=np.float64), Y, options)
+    return float(np.average(values, weights=weights))
 
 
-def output_gradient(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike) -> Array:
+def output_gradient(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike, **options: Any) -> Array:
     """Return dz of the last layer.
 
     Parameters
@@ -191,6 +495,8 @@ def output_gradient(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike) -> A
         A name of PAIRS, and one of the output activations there.
     Z, Y : ndarray of shape (n, m), float32 or float64
         The last layer's values before its activation, and the targets.
+    **options : float or sequence of float
+        The loss's own: label_smoothing, delta or levels.
 
     Returns
     -------
@@ -200,16 +506,9 @@ def output_gradient(loss: str, activation: str, Z: ArrayLike, Y: ArrayLike) -> A
     Raises
     ------
     ValueError
-        If the loss and the activation are not a pair, or the shapes differ.
+        If the loss and the activation are not a pair, the shapes differ, or an option is out of its range.
     """
-    check_pair(loss, activation)
-    A = ACTIVATIONS[activation](Z)
-    error = A - _targets(A, Y)
-    if loss == "cross_entropy":
-        return error
-    if loss == "binary_cross_entropy":
-        return error / len(A)
-    return activation_backward(activation, Z, 2 * error / len(A))
+    return _of_z(loss, activation, floating(Z), Y, options)[1]
 
 
 def one_hot(Y: ArrayLike, n_classes: int | None = None) -> Array:

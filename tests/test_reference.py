@@ -2,16 +2,28 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
-from cmlp import reference
+from cmlp import CrossEntropy, Huber, Quantile, losses, reference
 
 M = 3  # samples in the batches of the gradient tests
 STEP = 1e-3  # of the central differences; the truncation error is of order STEP**4
 KINK = 0.05  # nothing is closer to a kink than this, so that no difference reaches across it
-KINKS = {"relu": [0], "leaky_relu": [0], "elu": [0], "selu": [0], "hard_swish": [-3, 3]}
+KINKS = {  # of an activation by z, of a loss by a - y
+    "relu": [0],
+    "leaky_relu": [0],
+    "elu": [0],
+    "selu": [0],
+    "hard_swish": [-3, 3],
+    "mean_absolute_error": [0],
+    "huber": [-0.7, 0.7],
+    "quantile": [0],
+}
+WEIGHTS = np.array([2.0, 0.0, 0.5])
+ONE, TWO = np.ones((1, 1)), np.ones((2, 1))
 
 # The functions that have a derivative by z alone.
 ELEMENTWISE = [f for f in reference.ACTIVATIONS.values() if f is not reference.softmax]
@@ -22,10 +34,20 @@ NETWORKS = [(*pair, "tanh", depth) for pair in PAIRS for depth in (1, 2)] + [
 ]
 
 
-def random_network(rng, loss, activations, sizes):
+def options_of(loss, n=3):
+    """Return options for a loss of n outputs that are not the defaults, if it has any."""
+    options = {
+        "cross_entropy": {"label_smoothing": 0.2},
+        "huber": {"delta": 0.7},
+        "quantile": {"levels": np.linspace(0, 1, n + 2)[1:-1]},
+    }
+    return options.get(loss, {})
+
+
+def random_network(rng, loss, activations, sizes, **options):
     weights = [rng.normal(scale=k**-0.5, size=(n, k)) for k, n in itertools.pairwise(sizes)]
     biases = [rng.normal(size=(n, 1)) for n in sizes[1:]]
-    return reference.Network(weights, biases, activations, loss)
+    return reference.Network(weights, biases, activations, loss, **options)
 
 
 def random_targets(rng, loss, shape):
@@ -34,8 +56,8 @@ def random_targets(rng, loss, shape):
     return Y / Y.sum(axis=0) if loss == "cross_entropy" else Y
 
 
-def distance_to_kinks(Z, activation):
-    return min((np.abs(Z - kink).min() for kink in KINKS.get(activation, ())), default=np.inf)
+def distance(values, kinks):
+    return min((np.abs(values - kink).min() for kink in kinks), default=np.inf)
 
 
 def network_and_batch(loss, output, hidden, depth):
@@ -43,12 +65,13 @@ def network_and_batch(loss, output, hidden, depth):
     activations = [hidden] * (depth - 1) + [output]
     for seed in range(1000):
         rng = np.random.default_rng(seed)
-        network = random_network(rng, loss, activations, [2] + [3] * depth)
+        network = random_network(rng, loss, activations, [2] + [3] * depth, l1=0.1, l2=0.2, **options_of(loss))
         X, Y = rng.normal(size=(2, M)), random_targets(rng, loss, (3, M))
         with np.errstate(invalid="ignore"):  # exp of exp of exp may explode: then the next seed
-            Zs = network.forward(X)[0]
-        distances = [distance_to_kinks(Z, f) for Z, f in zip(Zs, activations, strict=True)]
-        if min(distances) > KINK and max(np.abs(Z).max() for Z in Zs) < 5:
+            Zs, As = network.forward(X)
+        inputs = [distance(Z, KINKS.get(f, ())) for Z, f in zip(Zs, activations, strict=True)]
+        rest = [distance(As[-1] - Y, KINKS.get(loss, ())), *(distance(W, [0]) for W in network.weights)]
+        if min(inputs + rest) > KINK and max(np.abs(Z).max() for Z in Zs) < 5:
             gradients = itertools.chain(*network.gradients(X, Y))
             if all(np.abs(g).max() > 1e-3 for g in gradients):
                 return network, X, Y
@@ -60,13 +83,13 @@ def central_difference(f):
     return (8 * (f(STEP) - f(-STEP)) - (f(2 * STEP) - f(-2 * STEP))) / (12 * STEP)
 
 
-def numeric_gradient(network, parameters, X, Y):
+def numeric_gradient(network, parameters, X, Y, weights):
     gradient = np.empty_like(parameters)
     for index, value in np.ndenumerate(parameters):
 
         def moved(step, index=index, value=value):
             parameters[index] = value + step
-            return network.loss_value(X, Y)
+            return network.loss_value(X, Y, weights)
 
         gradient[index] = central_difference(moved)
         parameters[index] = value
@@ -79,11 +102,12 @@ def numeric_gradient(network, parameters, X, Y):
 @pytest.mark.parametrize(("loss", "output", "hidden", "depth"), NETWORKS)
 def test_gradients_are_the_slopes_of_the_loss(loss, output, hidden, depth):
     network, X, Y = network_and_batch(loss, output, hidden, depth)
-    gradients = network.gradients(X, Y)
+    weights = None if depth == 1 else WEIGHTS
+    gradients = network.gradients(X, Y, weights)
     assert len(gradients) == depth
     for layer, (dW, db) in enumerate(gradients):
         for gradient, parameters in ((dW, network.weights[layer]), (db, network.biases[layer])):
-            numeric = numeric_gradient(network, parameters, X, Y)
+            numeric = numeric_gradient(network, parameters, X, Y, weights)
             np.testing.assert_allclose(gradient, numeric, rtol=0, atol=1e-7 * np.abs(numeric).max())
 
 
@@ -98,16 +122,41 @@ def test_derivatives_are_the_slopes_of_the_activations(f):
 def test_the_loss_from_z_is_the_loss_of_the_activation(loss, activation):
     rng = np.random.default_rng(0)
     Z, Y = rng.normal(size=(4, 5)), random_targets(rng, loss, (4, 5))
-    A = reference.ACTIVATIONS[activation](Z)
-    value = reference.loss_value(loss, activation, Z, Y)
-    assert value == pytest.approx(reference.LOSSES[loss](A, Y), rel=1e-12)
+    A, options = reference.ACTIVATIONS[activation](Z), options_of(loss, 4)
+    value = reference.loss_value(loss, activation, Z, Y, **options)
+    assert value == pytest.approx(reference.LOSSES[loss](A, Y, **options), rel=1e-12)
 
 
-def test_the_derivative_of_cross_entropy_is_that_after_a_softmax():
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.3}])
+def test_the_derivative_of_cross_entropy_is_that_after_a_softmax(options):
     rng = np.random.default_rng(0)
     Z, Y = rng.normal(size=(4, 5)), random_targets(rng, "cross_entropy", (4, 5))
-    dZ = reference.derivatives[reference.cross_entropy](reference.softmax(Z), Y)
-    np.testing.assert_array_equal(dZ, reference.output_gradient("cross_entropy", "softmax", Z, Y))
+    dZ = reference.derivatives[reference.cross_entropy](reference.softmax(Z), Y, **options)
+    np.testing.assert_array_equal(dZ, reference.output_gradient("cross_entropy", "softmax", Z, Y, **options))
+
+
+@pytest.mark.parametrize("loss", reference.LOSSES)
+def test_a_weight_is_how_often_a_sample_counts(loss):
+    network, X, Y = network_and_batch(loss, reference.PAIRS[loss][0], "tanh", 2)
+    weights, repeated = np.array([2.0, 0.0, 1.0]), [0, 0, 2]
+    weighted, other = (X, Y, weights), (X[:, repeated], Y[:, repeated])
+    assert network.loss_value(*weighted) == pytest.approx(network.loss_value(*other), rel=1e-13)
+    assert network.loss_value(X, Y, 3 * weights) == pytest.approx(network.loss_value(*weighted), rel=1e-13)
+    gradients = [itertools.chain(*network.gradients(*batch)) for batch in (weighted, other)]
+    for ours, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+    twin = reference.Network(network.weights, network.biases, network.activations, loss, **network.options)
+    twin.l1, twin.l2 = network.l1, network.l2
+    assert network.optimize([weighted] * 2, "adam") == pytest.approx(twin.optimize([other] * 2, "adam"), rel=1e-12)
+
+
+def test_penalties_by_hand():
+    W, b, X, Y = [[2.0, -3.0]], [[5.0]], np.ones((2, 1)), np.array([[4.0]])
+    network = reference.Network([W], [b], ["identity"], "mean_squared_error", l1=0.1, l2=0.01)
+    assert network.loss_value(X, Y) == pytest.approx(0 + 0.1 * 5 + 0.01 / 2 * 13)
+    [(dW, db)] = network.gradients(X, Y)  # the error is 0
+    np.testing.assert_allclose(dW, [[0.1 + 0.02, -0.1 - 0.03]])
+    assert db == 0
 
 
 def test_the_notebooks_functions_are_a_network_of_two_layers():
@@ -210,21 +259,45 @@ def test_nan_stays_nan(f):
 
 
 @pytest.mark.parametrize(
-    ("loss", "A", "Y", "expected"),
+    ("loss", "A", "Y", "options", "expected"),
     [
-        ("cross_entropy", [[0.5, 0.8], [0.5, 0.2]], [[1, 0], [0, 1]], (np.log(2) + np.log(5)) / 2),
-        ("cross_entropy", [[0.5], [0.5]], [[0.3], [0.7]], np.log(2)),
-        ("cross_entropy", [[0.0, 1.0], [1.0, 0.0]], [[0, 1], [1, 0]], 0),
-        ("cross_entropy", [[0.0], [1.0]], [[1], [0]], np.inf),
-        ("cross_entropy", [[np.nan], [1.0]], [[0], [1]], np.nan),
-        ("binary_cross_entropy", [[0.5, 0.8], [0.9, 0.2]], [[1, 0], [1, 1]], np.log(2 * 5 / 0.9 * 5) / 4),
-        ("binary_cross_entropy", [[0.0, 1.0]], [[0, 1]], 0),
-        ("binary_cross_entropy", [[1.0]], [[0]], np.inf),
-        ("mean_squared_error", [[1.0, 2.0], [3.0, 4.0]], [[1, 0], [0, 5]], (0 + 4 + 9 + 1) / 4),
+        ("cross_entropy", [[0.5, 0.8], [0.5, 0.2]], [[1, 0], [0, 1]], {}, (np.log(2) + np.log(5)) / 2),
+        ("cross_entropy", [[0.5], [0.5]], [[0.3], [0.7]], {}, np.log(2)),
+        ("cross_entropy", [[0.0, 1.0], [1.0, 0.0]], [[0, 1], [1, 0]], {}, 0),
+        ("cross_entropy", [[0.0], [1.0]], [[1], [0]], {}, np.inf),
+        ("cross_entropy", [[np.nan], [1.0]], [[0], [1]], {}, np.nan),
+        ("cross_entropy", [[0.8], [0.2]], [[1], [0]], {"label_smoothing": 0.5}, -(3 * np.log(0.8) + np.log(0.2)) / 4),
+        ("binary_cross_entropy", [[0.5, 0.8], [0.9, 0.2]], [[1, 0], [1, 1]], {}, np.log(2 * 5 / 0.9 * 5) / 4),
+        ("binary_cross_entropy", [[0.0, 1.0]], [[0, 1]], {}, 0),
+        ("binary_cross_entropy", [[1.0]], [[0]], {}, np.inf),
+        ("mean_squared_error", [[1.0, 2.0], [3.0, 4.0]], [[1, 0], [0, 5]], {}, (0 + 4 + 9 + 1) / 4),
+        ("mean_absolute_error", [[1.0, 2.0], [3.0, 4.0]], [[1, 0], [0, 5]], {}, (0 + 2 + 3 + 1) / 4),
+        ("huber", [[1.0, 2.0], [3.0, 4.5]], [[1, 0], [0, 5]], {}, (0 + 1.5 + 2.5 + 0.125) / 4),
+        ("huber", [[1.0, 2.0], [3.0, 4.0]], [[1, 0], [0, 5]], {"delta": 2.0}, (0 + 2 + 4 + 0.5) / 4),
+        ("quantile", [[1.0, 2.0], [3.0, 4.0]], [[1, 0], [0, 5]], {"levels": (0.5, 0.9)}, (0 + 1 + 0.3 + 0.9) / 4),
+        ("poisson", [[2.0, 3.0], [1.0, 4.0]], [[0, 3], [5, 1]], {}, (2 + 0 + 5 * np.log(5) - 4 - np.log(4) + 3) / 4),
+        ("poisson", [[0.0]], [[0]], {}, 0),
+        ("poisson", [[0.0]], [[1]], {}, np.inf),
     ],
 )
-def test_losses_by_hand(loss, A, Y, expected):
-    assert reference.LOSSES[loss](np.array(A), np.array(Y)) == pytest.approx(expected, rel=1e-15, nan_ok=True)
+def test_losses_by_hand(loss, A, Y, options, expected):
+    value = reference.LOSSES[loss](np.array(A), np.array(Y), **options)
+    assert value == pytest.approx(expected, rel=1e-15, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "errors", "slopes"),
+    [
+        ("mean_squared_error", {}, [-2, 0, 3], [-4, 0, 6]),
+        ("mean_absolute_error", {}, [-2, 0, 3], [-1, 0, 1]),
+        ("huber", {}, [-2, -1, 0, 0.5, 1, 3], [-1, -1, 0, 0.5, 1, 1]),
+        ("huber", {"delta": 2.0}, [-3, -1, 1, 3], [-2, -1, 1, 2]),
+        ("quantile", {"levels": [0.9]}, [-2, 0, 3], [-0.9, 0, 0.1]),
+    ],
+)
+def test_slopes_by_the_error_by_hand(loss, options, errors, slopes):
+    Z = np.array([errors])
+    np.testing.assert_allclose(reference.output_gradient(loss, "identity", Z, 0 * Z, **options), [slopes], rtol=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +312,12 @@ def test_losses_by_hand(loss, A, Y, expected):
         ("mean_squared_error", "sigmoid", [[1e4], [-1e4]], [[0], [1]], 1, [[0], [0]]),
         ("mean_squared_error", "tanh", [[1e4], [-1e4]], [[0], [1]], 2.5, [[0], [0]]),
         ("mean_squared_error", "softmax", [[1e4], [-1e4]], [[0], [1]], 1, [[0], [0]]),
+        ("mean_absolute_error", "identity", [[1e4], [-1e4]], [[0], [0]], 1e4, [[0.5], [-0.5]]),
+        ("huber", "identity", [[1e4], [-1e4]], [[0], [0]], 1e4 - 0.5, [[0.5], [-0.5]]),
+        ("poisson", "exp", [[-1e4], [1e4]], [[1], [1]], np.inf, [[-0.5], [np.inf]]),
+        ("poisson", "exp", [[-1e4], [-1e4]], [[1], [0]], (1e4 - 1) / 2, [[-0.5], [0]]),
+        ("poisson", "softplus", [[-1e4], [-1e4]], [[1], [0]], (1e4 - 1) / 2, [[-0.5], [0]]),
+        ("poisson", "softplus", [[1e4], [1e4]], [[0], [0]], 1e4, [[0.5], [0.5]]),
     ],
 )
 def test_output_layers_by_hand_far_out(loss, activation, Z, Y, value, gradient):
@@ -260,12 +339,52 @@ def test_nan_in_one_sample_reaches_the_loss_and_that_samples_gradient(loss, acti
     Z, Y = np.zeros((3, 2)), reference.one_hot([1, 2], 3)
     Z[1, 0] = np.nan
     A = reference.ACTIVATIONS[activation](Z)
-    dZ = reference.output_gradient(loss, activation, Z, Y)
+    options = options_of(loss)
+    dZ = reference.output_gradient(loss, activation, Z, Y, **options)
     for array in (A, dZ):
         assert np.isnan(array[1, 0])
         assert not np.isnan(array[:, 1]).any()
-    assert np.isnan(reference.LOSSES[loss](A, Y))
-    assert np.isnan(reference.loss_value(loss, activation, Z, Y))
+    assert np.isnan(reference.LOSSES[loss](A, Y, **options))
+    assert np.isnan(reference.loss_value(loss, activation, Z, Y, **options))
+
+
+# ---- Losses with options ----
+
+
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [
+        (CrossEntropy(), {"label_smoothing": 0.0}),
+        (CrossEntropy(label_smoothing=0.1), {"label_smoothing": 0.1}),
+        (Huber(), {"delta": 1.0}),
+        (Huber(2), {"delta": 2}),
+        (Quantile(), {"levels": (0.5,)}),
+        (Quantile(np.array([0.1, 0.9])), {"levels": (0.1, 0.9)}),
+    ],
+)
+def test_losses_with_options_are_what_the_functions_take(loss, options):
+    assert loss.options == options
+    assert set(options) == set(losses.OPTIONS[loss.name])
+    assert {loss: 1}[type(loss)(**options)] == 1
+    Z = Y = np.full((len(options.get("levels", "ab")), 1), 0.5)
+    reference.loss_value(loss.name, reference.PAIRS[loss.name][0], Z, Y, **loss.options)
+
+
+@pytest.mark.parametrize(
+    ("loss", "option", "values", "others"),
+    [
+        (CrossEntropy, "label_smoothing", [-0.1, 1, np.nan], ["0.1", None]),
+        (Huber, "delta", [0, -1, np.inf, np.nan], ["1", None]),
+        (Quantile, "levels", [(), (0.5, 1), [0], [np.nan]], [0.5, ["0.5"]]),
+    ],
+)
+def test_options_out_of_range_are_refused(loss, option, values, others):
+    for error, refused in ((ValueError, values), (TypeError, others)):
+        for value in refused:
+            with pytest.raises(error, match=f"{option} must be .*number"):
+                loss(value)
+            with pytest.raises(error, match=f"{option} must be .*number"):
+                reference.loss_value(loss.name, reference.PAIRS[loss.name][0], ONE, ONE, **{option: value})
 
 
 # ---- Labels ----
@@ -311,9 +430,25 @@ CONSTANT = [2.0, 2.0, 2.0]
         ("adam", {"epsilon": 2.0}, CONSTANT, [0.95, 0.9, 0.85]),
         # moments 1 and 1, over 1/2 and 1/4; then 1 and 1, over 3/4 and 7/16
         ("adam", {"beta1": 0.5, "beta2": 0.75}, [2.0, 1.0], [0.9, 0.9 - 0.1 * np.sqrt(7) / 3]),
+        # moments 1 and 1; the factors are sqrt(1/4) / (1/2) and then sqrt(7/16) / (3/4)
+        (
+            "adam",
+            {"beta1": 0.5, "beta2": 0.75, "epsilon": 1.0, "epsilon_hat": True},
+            [2.0, 1.0],
+            [0.95, 0.95 - 0.05 * np.sqrt(7) / 3],
+        ),
+        ("adam", {"epsilon_hat": True}, CONSTANT, [0.9, 0.8, 0.7]),
         ("adamw", {"weight_decay": 0.0}, CONSTANT, [0.9, 0.8, 0.7]),
         ("adamw", {"weight_decay": 0.5}, CONSTANT, [0.85, 0.7075, 0.572125]),  # 0.95 p - 0.1
         ("adamw", {}, [2.0], [0.899]),
+        # mean squares 3 and 5/2
+        ("rmsprop", {"alpha": 0.25}, [2.0, 4.0], [1 - 0.2 / np.sqrt(3), 1 - 0.2 / np.sqrt(3) - 0.4 / np.sqrt(12.75)]),
+        ("rmsprop", {"epsilon": 1.8}, [2.0], [0.9]),  # the mean square is 0.04
+        # means that are kept 1, 0, -1/2; those whose signs are taken 1/2, 1/2, -3/8
+        ("lion", {"beta1": 0.75, "beta2": 0.5}, [2.0, -1.0, -1.5], [0.9, 0.8, 0.9]),
+        ("lion", {}, [2.0, -0.17, 0.0], [0.9, 0.8, 0.7]),
+        ("lion", {}, [0.0], [1.0]),
+        ("lion", {"weight_decay": 0.5}, CONSTANT, [0.85, 0.7075, 0.572125]),  # 0.95 p - 0.1
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -333,6 +468,8 @@ def test_optimizers_by_hand(name, options, gradients, expected, dtype):
         ("sgd", {"learning_rate": 0.2, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
         ("adam", {"learning_rate": 0.05}),
         ("adamw", {"learning_rate": 0.05, "weight_decay": 0.1}),
+        ("rmsprop", {"learning_rate": 0.05}),
+        ("lion", {"learning_rate": 0.05, "weight_decay": 0.1}),
     ],
 )
 def test_a_networks_steps_are_those_of_one_long_vector(name, options):
@@ -410,7 +547,7 @@ def test_init_params_draws_from_minus_to_plus_one_half():
 def test_training_lowers_every_loss(loss, activation):
     X, labels = clusters()
     Y = reference.one_hot(labels, 3)
-    network = random_network(np.random.default_rng(6), loss, ["tanh", activation], [4, 5, 3])
+    network = random_network(np.random.default_rng(6), loss, ["tanh", activation], [4, 5, 3], **options_of(loss))
     start = network.loss_value(X, Y)
     losses = network.optimize([(X, Y)] * 200, "adam", learning_rate=0.03)
     assert losses[0] == start
@@ -431,11 +568,9 @@ def test_a_network_owns_its_parameters():
 
 # ---- Refusals ----
 
-ONE, TWO = np.ones((1, 1)), np.ones((2, 1))
 
-
-def network(weights, biases, activations, loss="cross_entropy"):
-    return reference.Network(weights, biases, activations, loss)
+def network(weights, biases, activations, loss="cross_entropy", **options):
+    return reference.Network(weights, biases, activations, loss, **options)
 
 
 @pytest.mark.parametrize(
@@ -448,8 +583,15 @@ def network(weights, biases, activations, loss="cross_entropy"):
         (reference.loss_value, ("cross_entropy", "softmax", TWO, ONE), r"\(2, 1\), got \(1, 1\)"),
         (reference.output_gradient, ("cross_entropy", "sigmoid", ONE, ONE), "needs softmax.*'sigmoid'"),
         (reference.output_gradient, ("mean_squared_error", "tanh", TWO, ONE), r"\(2, 1\), got \(1, 1\)"),
+        (partial(reference.loss_value, delta=1.0), ("mean_squared_error", "tanh", ONE, ONE), "'delta'"),
+        (partial(reference.loss_value, level=0.5), ("quantile", "tanh", ONE, ONE), "'level', expected .* levels"),
+        (reference.quantile_loss, (TWO, TWO, [0.5]), "each of the 2 outputs, got 1"),
+        (partial(network, delta=1.0), ([ONE], [ONE], ["softmax"]), "'delta', expected .* label_smoothing"),
         (reference.cross_entropy_deriv, (TWO, ONE), r"\(2, 1\), got \(1, 1\)"),
-        *((loss, (TWO, ONE), r"\(2, 1\), got \(1, 1\)") for loss in reference.LOSSES.values()),
+        *(
+            (partial(f, **options_of(loss, 2)), (TWO, ONE), r"\(2, 1\), got \(1, 1\)")
+            for loss, f in reference.LOSSES.items()
+        ),
         *((reference.one_hot, ([0, label], 3), "from 0 to 2") for label in (3, -1, 0.5)),
         (reference.get_accuracy, ([1, 2], [[1], [2]]), r"\(2,\) and \(2, 1\)"),
         (network, ([], [], []), "must be a layer"),
@@ -459,7 +601,7 @@ def network(weights, biases, activations, loss="cross_entropy"):
         (network, ([TWO], [ONE], ["softmax"]), r"got \(2, 1\) and \(1, 1\)"),
         (network, ([TWO, TWO], [TWO, TWO], ["tanh", "softmax"]), r"\(n, 2\)"),
         (network, ([ONE], [[1.0]], ["softmax"]), r"and \(1,\)"),
-        (network([ONE], [ONE], ["softmax"]).optimize, ([(ONE, ONE)], "lion"), "'lion'.*sgd, adam, adamw"),
+        (network([ONE], [ONE], ["softmax"]).optimize, ([(ONE, ONE)], "adagrad"), "'adagrad'.*sgd, adam, adamw"),
     ],
 )
 def test_refusals_say_what_was_expected(f, arguments, message):
@@ -470,7 +612,7 @@ def test_refusals_say_what_was_expected(f, arguments, message):
 def test_the_tables_name_what_the_module_names():
     for table in (reference.ACTIVATIONS, reference.LOSSES, reference.OPTIMIZERS):
         for name, function in table.items():
-            assert getattr(reference, name) is function
+            assert getattr(reference, "quantile_loss" if name == "quantile" else name) is function
     assert set(reference.PAIRS) == set(reference.LOSSES)
     assert set(reference.derivatives) == {*ELEMENTWISE, reference.cross_entropy}
     assert reference.reLU is reference.relu

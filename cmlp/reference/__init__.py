@@ -24,7 +24,8 @@ Backward starts at the last layer, with dz = a - y if that is a softmax under cr
 
 Every W in these lines is the one that the forward pass used: first all gradients are taken, then all
 parameters move. Each output of a softmax depends on all its inputs, so there the last line has the softmax's
-Jacobian in place of f': dz = a * (da - sum(a * da)), the sum being over the outputs.
+Jacobian in place of f': dz = a * (da - sum(a * da)), the sum being over the outputs. Where samples have weights,
+each mean over the samples is a weighted one.
 """
 
 from cmlp.activations import (
@@ -71,21 +72,25 @@ from cmlp.losses import (
     derivatives,
     get_accuracy,
     get_predictions,
+    huber,
     loss_value,
+    mean_absolute_error,
     mean_squared_error,
     one_hot,
     output_gradient,
+    poisson,
+    quantile_loss,
 )
 from cmlp.reference.network import Network
 from cmlp.reference.one_hidden_layer import backward_prop, forward_prop, grad_descent, init_params, update_params
-from cmlp.reference.optimizers import OPTIMIZERS, adam, adamw, sgd
+from cmlp.reference.optimizers import OPTIMIZERS, adam, adamw, lion, rmsprop, sgd
 
 __all__ = [
     "ACTIVATIONS",
     "LOSSES",
+    "Network",
     "OPTIMIZERS",
     "PAIRS",
-    "Network",
     "activation_backward",
     "adam",
     "adamw",
@@ -108,21 +113,27 @@ __all__ = [
     "grad_descent",
     "hard_swish",
     "hard_swish_deriv",
+    "huber",
     "identity",
     "identity_deriv",
     "init_params",
     "leaky_relu",
     "leaky_relu_deriv",
+    "lion",
     "loss_value",
+    "mean_absolute_error",
     "mean_squared_error",
     "mish",
     "mish_deriv",
     "one_hot",
     "output_gradient",
+    "poisson",
+    "quantile_loss",
     "reLU",
     "reLU_deriv",
     "relu",
     "relu_deriv",
+    "rmsprop",
     "selu",
     "selu_deriv",
     "sgd",

@@ -1,12 +1,13 @@
 """A network of any number of layers."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cmlp.activations import ACTIVATIONS, Array, activation_backward, look_up
-from cmlp.losses import check_pair, get_predictions, loss_value, output_gradient
+from cmlp.losses import check_options, check_pair, get_predictions, loss_value, output_gradient
 from cmlp.reference.optimizers import OPTIMIZERS, State
 
 
@@ -21,6 +22,10 @@ class Network:
         One name of ACTIVATIONS per layer.
     loss : str
         A name of LOSSES; the last activation must be one of ``PAIRS[loss]``.
+    l1, l2 : float, default 0.0
+        Penalties: the loss grows by l1 times the sum of abs(w) and l2 / 2 times that of w^2, biases not among them.
+    **options : float or sequence of float
+        The loss's own: label_smoothing, delta or levels.
 
     Raises
     ------
@@ -29,11 +34,19 @@ class Network:
     """
 
     def __init__(
-        self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], activations: Sequence[str], loss: str
+        self,
+        weights: Sequence[ArrayLike],
+        biases: Sequence[ArrayLike],
+        activations: Sequence[str],
+        loss: str,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        **options: Any,
     ) -> None:
         self.weights: list[Array] = [np.array(W, dtype=np.float64) for W in weights]
         self.biases: list[Array] = [np.array(b, dtype=np.float64) for b in biases]
-        self.activations, self.loss = list(activations), loss
+        self.activations, self.loss, self.options = list(activations), loss, options
+        self.l1, self.l2 = l1, l2
         if not len(self.weights) == len(self.biases) == len(self.activations) > 0:
             raise ValueError("each layer needs weights, biases and an activation, and there must be a layer")
         k = self.weights[0].shape[-1]
@@ -43,6 +56,7 @@ class Network:
                 raise ValueError(f"expected weights (n, {k}) and biases (n, 1), got {W.shape} and {b.shape}")
             k = len(b)
         check_pair(loss, self.activations[-1])
+        check_options(loss, options)
 
     def forward(self, X: ArrayLike) -> tuple[list[Array], list[Array]]:
         """Pass the data through all layers.
@@ -80,28 +94,33 @@ class Network:
         A = self.forward(X)[1][-1]
         return get_predictions(A) if self.loss == "cross_entropy" else A
 
-    def loss_value(self, X: ArrayLike, Y: ArrayLike) -> float:
-        """Return the mean loss.
+    def loss_value(self, X: ArrayLike, Y: ArrayLike, weights: Array | None = None) -> float:
+        """Return the mean loss, and the penalties.
 
         Parameters
         ----------
         X, Y : ndarray of shape (k, m) and (n, m)
             Data, and one-hot or other targets.
+        weights : ndarray of shape (m,), optional
+            The weight of each sample in the mean, at least 0 and not all 0. By default all weigh the same.
 
         Returns
         -------
         float
             In the unit of the loss.
         """
-        return loss_value(self.loss, self.activations[-1], self.forward(X)[0][-1], Y)
+        loss = loss_value(self.loss, self.activations[-1], self.forward(X)[0][-1], Y, weights, **self.options)
+        return loss + sum(float(np.sum(self.l1 * np.abs(W) + self.l2 / 2 * W**2)) for W in self.weights)
 
-    def gradients(self, X: ArrayLike, Y: ArrayLike) -> list[tuple[Array, Array]]:
-        """Return the gradients of the mean loss.
+    def gradients(self, X: ArrayLike, Y: ArrayLike, weights: Array | None = None) -> list[tuple[Array, Array]]:
+        """Return the gradients of the mean loss and of the penalties.
 
         Parameters
         ----------
         X, Y : ndarray of shape (k, m) and (n, m)
             Data, and one-hot or other targets.
+        weights : ndarray of shape (m,), optional
+            The weight of each sample in the mean, at least 0 and not all 0. By default all weigh the same.
 
         Returns
         -------
@@ -110,17 +129,27 @@ class Network:
         """
         Zs, As = self.forward(X)
         m = As[0].shape[1]
-        dZ = output_gradient(self.loss, self.activations[-1], Zs[-1], Y)
+        shares = np.full(m, 1 / m) if weights is None else weights / np.sum(weights)
+        dZ = output_gradient(self.loss, self.activations[-1], Zs[-1], Y, **self.options)
         pairs = []
         for layer in reversed(range(len(Zs))):
-            pairs.append((dZ @ As[layer].T / m, np.mean(dZ, axis=1, keepdims=True)))
+            W = self.weights[layer]
+            penalty = self.l1 * np.sign(W) + self.l2 * W
+            pairs.append((shares * dZ @ As[layer].T + penalty, np.sum(shares * dZ, axis=1, keepdims=True)))
             if layer > 0:  # the data have no dz
-                dA = self.weights[layer].T @ dZ
+                dA = W.T @ dZ
                 dZ = activation_backward(self.activations[layer - 1], Zs[layer - 1], dA)
         return pairs[::-1]
 
     def step(
-        self, X: ArrayLike, Y: ArrayLike, optimizer: str, t: int, states: dict[str, State], **options: float
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        optimizer: str,
+        t: int,
+        states: dict[str, State],
+        weights: Array | None = None,
+        **options: Any,
     ) -> float:
         """Move every parameter once.
 
@@ -134,13 +163,15 @@ class Network:
             Number of this step, from 1.
         states : dict
             What the optimizer remembers of each array of parameters; empty before the first step.
+        weights : ndarray of shape (m,), optional
+            The weight of each sample in the mean, at least 0 and not all 0. By default all weigh the same.
         **options : float
             The optimizer's own, such as learning_rate; they hold for weights and biases alike.
 
         Returns
         -------
         float
-            The mean loss before the step.
+            The mean loss and the penalties before the step.
 
         Raises
         ------
@@ -148,20 +179,20 @@ class Network:
             If there is no such optimizer.
         """
         update = look_up("optimizer", optimizer, OPTIMIZERS)
-        loss = self.loss_value(X, Y)
-        for layer, gradients in enumerate(self.gradients(X, Y)):
+        loss = self.loss_value(X, Y, weights)
+        for layer, gradients in enumerate(self.gradients(X, Y, weights)):
             for name, parameters, g in zip("Wb", (self.weights, self.biases), gradients, strict=True):
                 state = states.setdefault(f"{name}{layer}", {})
                 parameters[layer] = update(parameters[layer], g, state, t, **options)
         return loss
 
-    def optimize(self, batches: Iterable[tuple[ArrayLike, ArrayLike]], optimizer: str, **options: float) -> list[float]:
+    def optimize(self, batches: Iterable[tuple[Any, ...]], optimizer: str, **options: Any) -> list[float]:
         """Take one step per batch with a fresh optimizer.
 
         Parameters
         ----------
-        batches : iterable of (X, Y)
-            The data and targets of each step, shaped as for step.
+        batches : iterable of (X, Y) or (X, Y, weights)
+            The data and targets of each step, and the samples' weights if wanted, shaped as for step.
         optimizer : str
             A name of OPTIMIZERS.
         **options : float
@@ -170,11 +201,11 @@ class Network:
         Returns
         -------
         list of float
-            The mean loss of each batch before its step.
+            The mean loss of each batch, and the penalties, before its step.
         """
         states: dict[str, State] = {}
         steps = enumerate(batches, start=1)
-        return [self.step(X, Y, optimizer, t, states, **options) for t, (X, Y) in steps]
+        return [self.step(X, Y, optimizer, t, states, *weights, **options) for t, (X, Y, *weights) in steps]
 
     def train(self, X: ArrayLike, Y: ArrayLike, learning_rate: float) -> float:
         """Take one step of plain gradient descent on all samples.
@@ -189,6 +220,6 @@ class Network:
         Returns
         -------
         float
-            The mean loss before the step.
+            The mean loss and the penalties before the step.
         """
         return self.optimize([(X, Y)], "sgd", learning_rate=learning_rate)[0]
