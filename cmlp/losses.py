@@ -310,8 +310,11 @@ def check_pair(loss: str, activation: str) -> None:
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse an option that the loss does not have or that is out of its range."""
+    known = OPTIONS.get(name, {})
     for option, value in options.items():
-        in_range, expected = look_up(f"option of {name}", option, OPTIONS.get(name, {}))
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}, but {', '.join(known) or 'none'}")
+        in_range, expected = known[option]
         try:
             good = in_range(value)
         except TypeError:

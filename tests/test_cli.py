@@ -415,7 +415,7 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
     "batch size": ("train CSV --batch-size -1", "argument --batch-size: "),
     "hidden": ("train CSV --hidden 30 0", "argument --hidden: must be a whole number of at least 1, got '0'"),
     "hidden vast": ("train CSV --hidden 1000000000000000", "llocate"),
-    "activation": ("train CSV --activation gelu", "argument --activation: invalid choice: 'gelu'"),
+    "activation": ("train CSV --activation swish", "argument --activation: invalid choice: 'swish'"),
     "activation softmax": ("train CSV --activation softmax", "argument --activation: invalid choice: 'softmax'"),
     "optimizer": ("train CSV --optimizer lion", "argument --optimizer: invalid choice: 'lion'"),
     "rate": ("train CSV --learning-rate 0", "learning_rate must be finite, more than 0, got 0"),

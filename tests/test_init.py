@@ -11,9 +11,16 @@ VARIANCE = {
     "he_uniform": 2 / 400,
     "glorot_normal": 2 / 700,
     "glorot_uniform": 2 / 700,
+    "lecun_normal": 1 / 400,
+    "lecun_uniform": 1 / 400,
     "uniform": 1 / 12,
 }
-LIMIT = {"he_uniform": np.sqrt(6 / 400), "glorot_uniform": np.sqrt(6 / 700), "uniform": 0.5}
+LIMIT = {
+    "he_uniform": np.sqrt(6 / 400),
+    "glorot_uniform": np.sqrt(6 / 700),
+    "lecun_uniform": np.sqrt(3 / 400),
+    "uniform": 0.5,
+}
 
 
 def layer(init, rng=0, activation="relu"):

@@ -239,7 +239,7 @@ FIELDS = {  # where, the value put there (... takes the field away), what is sai
     "size absurd": (["layers", 0, "input_size"], 2**63, "weights': expected F32 (3, 9223372036854775808), got"),
     "size too large": (["layers", 0, "input_size"], 5, "'layers.0.weights': expected F32 (3, 5), got F32 (3, 4)"),
     "size between": (["layers", 0, "neurons"], 5, "input_size must be 5, the number of neurons"),
-    "activation unknown": (["layers", 0, "activation"], "gelu", "activation must be one of 'identity', "),
+    "activation unknown": (["layers", 0, "activation"], "swish", "activation must be one of 'identity', "),
     "activation null": (["layers", 0, "activation"], None, "expected activation of layer 0 to be a name, got None"),
 }
 

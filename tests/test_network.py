@@ -347,7 +347,7 @@ CALLS = {
     "size 0": (lambda nn: nn.add_layer(3, 0, "relu"), ValueError, "nr_neurons must be at least 1"),
     "size 2.5": (lambda nn: nn.add_layer(3, 2.5, "relu"), TypeError, "nr_neurons must be a whole number"),
     "size True": (lambda nn: nn.add_layer(3, True, "relu"), TypeError, "whole number"),
-    "activation": (lambda nn: nn.add_layer(3, 2, "gelu"), ValueError, "'identity', 'relu'.*got 'gelu'"),
+    "activation": (lambda nn: nn.add_layer(3, 2, "swish"), ValueError, "'identity', 'relu'.*got 'swish'"),
     "init": (lambda nn: nn.add_layer(3, 2, "relu", init="zeros"), ValueError, "'he_normal'.*got 'zeros'"),
     "loss": (lambda _: NeuralNetwork(loss=max), ValueError, "'cross_entropy'.*got <built-in"),
     "dtype": (lambda _: NeuralNetwork(dtype="float16"), ValueError, "'float32', 'float64', got 'float16'"),
