@@ -71,6 +71,7 @@ __all__ = [
     "NeuralNetwork",
     "Quantile",
     "RMSprop",
+    "SGD",
     "__version__",
     "binary_cross_entropy",
     "cross_entropy",

@@ -22,7 +22,6 @@ from cmlp.activations import (
     look_up,
     sigmoid,
     softmax,
-    softplus,
 )
 
 
@@ -285,7 +284,7 @@ PAIRS: dict[str, tuple[str, ...]] = {
     "cross_entropy": ("softmax",),
     "binary_cross_entropy": ("sigmoid",),
     **dict.fromkeys(_OF_ERROR, tuple(ACTIVATIONS)),
-    "poisson": ("exp", "softplus"),
+    "poisson": ("exp",),
 }
 
 # What a loss takes beside a and y: when it is in its range, and that range in words.
@@ -432,19 +431,11 @@ def _poisson_of_exp(Z: Array, Y: Array) -> tuple[Array, Array]:
     return np.mean(_y_log_a(Y, Y) - Y * Z - Y + A, axis=0), (A - Y) / len(Z)
 
 
-def _poisson_of_softplus(Z: Array, Y: Array) -> tuple[Array, Array]:
-    """Below -50, where a is exp(z) to the last digit, the logarithm of a goes on as a line."""
-    near = np.maximum(Z, -50)
-    log_A, slope = np.log(softplus(near)) + np.minimum(Z + 50, 0), sigmoid(near) / softplus(near)
-    return np.mean(_y_log_a(Y, Y) - Y * log_A - Y + softplus(Z), axis=0), (sigmoid(Z) - Y * slope) / len(Z)
-
-
 # The pairs whose logarithm and activation cancel: from z, each sample's loss (m,) and its derivative by z (n, m).
 _OF_Z: dict[tuple[str, str], Callable[..., tuple[Array, Array]]] = {
     ("cross_entropy", "softmax"): _cross_entropy_of_softmax,
     ("binary_cross_entropy", "sigmoid"): _binary_cross_entropy_of_sigmoid,
     ("poisson", "exp"): _poisson_of_exp,
-    ("poisson", "softplus"): _poisson_of_softplus,
 }
 
 

@@ -1,4 +1,4 @@
-"""Steps of a network over mini-batches: what they are over, what an optimizer remembers of them, and who may take them."""
+"""Steps of a network over mini-batches: what they are over, what an optimizer remembers, and who may take them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlp import _arrays, _threads, _validate
+from cmlp import _arrays, _threads
 from cmlp._dispatch import core
 from cmlp.optimizers import Optimizer
 
@@ -28,7 +28,7 @@ LARGE_SQUARES = 1e6
 
 
 class Samples(NamedTuple):
-    """What a pass is over: samples as rows (m, n_inputs); labels (m,), or targets (m, n_outputs); weights; which of them."""
+    """What a pass is over: rows (m, n_inputs); labels (m,), or targets (m, n_outputs); weights; which, in what order."""
 
     rows: Array
     labels: Array | None
@@ -49,7 +49,7 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class Shaping:
-    """What is done to a gradient before the optimizer sees it, and to weights after it: as the core takes it, see `fit`."""
+    """What is done to a gradient before the optimizer sees it, and to weights after it; 0 for what is not wanted."""
 
     l1: float = 0.0
     l2: float = 0.0

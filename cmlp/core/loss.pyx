@@ -18,7 +18,7 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_E
           "quantile": QUANTILE, "poisson": POISSON}
 
 # The output activations that a loss has a gradient for here.
-PAIRS = {"cross_entropy": ("softmax",), "binary_cross_entropy": ("sigmoid",), "poisson": ("softplus", "exp"),
+PAIRS = {"cross_entropy": ("softmax",), "binary_cross_entropy": ("sigmoid",), "poisson": ("exp",),
          **dict.fromkeys(("mean_squared_error", "mean_absolute_error", "huber", "quantile"), tuple(ACTIVATIONS))}
 
 cdef struct Loss:
@@ -68,16 +68,13 @@ cdef inline double error_of(floating* d, floating y, floating t, const Loss* los
         delta = loss.delta
         d[0] = -delta if e < -delta else delta if e > delta else e
         return delta * (size - delta / 2) if size > delta else e * e / 2
-    if loss.kind == QUANTILE:                                   # (level - 1) (t - y), or level (t - y) if that is positive
-        level = loss.levels[j]
-        d[0] = e if e != e else (1 - level) * (e > 0) - level * (e < 0)
-        return (1 - level) * e if e > 0 else -level * e
-    d[0] = 1 - t / y if t != 0 else <floating> 1                # POISSON: t log(t / y) - t + y, half its deviance
-    return (t * log(t / y) if t != 0 else <floating> 0) - t + y
+    level = loss.levels[j]                                      # QUANTILE: (1 - level) e, or -level e if that is positive
+    d[0] = e if e != e else (1 - level) * (e > 0) - level * (e < 0)
+    return (1 - level) * e if e > 0 else -level * e
 
 
-cdef inline double error_after_exp(floating* d, floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
-    """mean(t (log(t) - z) - t + exp(z)), with gradient (exp(z) - t) / n"""
+cdef inline double poisson_after_exp(floating* d, floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
+    """mean(t (log(t) - z) - t + exp(z)), half the deviance of Poisson's distribution, with gradient (exp(z) - t) / n"""
     cdef floating z
     cdef double value = 0
     cdef Py_ssize_t j
@@ -103,7 +100,7 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* 
                             Py_ssize_t ld, const Loss* loss, int output) noexcept nogil:
     """losses := those of m rows; s: room for f' of the output activation, or NULL if that can be read off y"""
     cdef Py_ssize_t i
-    cdef bint by_z = loss.kind <= BINARY_CROSS_ENTROPY or loss.kind == POISSON and output == EXP
+    cdef bint by_z = loss.kind <= BINARY_CROSS_ENTROPY or loss.kind == POISSON
     if not by_z:
         activate(y, s, m, n, ld, ld, output)
     for i in range(m):
@@ -112,7 +109,7 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* 
         elif loss.kind == BINARY_CROSS_ENTROPY:
             losses[i] = binary_cross_entropy_after_sigmoid(d, y + i * ld, t, n)
         elif by_z:
-            losses[i] = error_after_exp(d, y + i * ld, t, n)
+            losses[i] = poisson_after_exp(d, y + i * ld, t, n)
         else:
             losses[i] = mean_error(d, y + i * ld, t, n, loss)
         memset(d + n, 0, (ld - n) * sizeof(floating))
