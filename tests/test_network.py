@@ -357,7 +357,7 @@ CALLS = {
     "scale": (lambda _: NeuralNetwork(input_scale=0), ValueError, "input_scale must be finite, at least 1.17"),
     "epochs": (lambda nn: nn.fit(X_GOOD, Y_GOOD, epochs=0), ValueError, "epochs must be at least 1, got 0"),
     "batch": (lambda nn: nn.fit(X_GOOD, Y_GOOD, batch_size=1.5), TypeError, "batch_size must be a whole number"),
-    "optimizer": (lambda nn: nn.fit(X_GOOD, Y_GOOD, optimizer="rmsprop"), ValueError, "'sgd', 'adam', 'adamw'"),
+    "optimizer": (lambda nn: nn.fit(X_GOOD, Y_GOOD, optimizer="adadelta"), ValueError, "'sgd', 'adam', 'adamw'"),
     "optimizer class": (lambda nn: nn.fit(X_GOOD, Y_GOOD, optimizer=SGD), TypeError, "instance of its class"),
     "rate": (lambda nn: nn.fit(X_GOOD, Y_GOOD, learning_rate=-1), ValueError, "learning_rate must be finite, more"),
     "rate is nan": (lambda nn: nn.train(X_GOOD, Y_GOOD, nan), ValueError, "learning_rate must be finite"),

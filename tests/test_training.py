@@ -5,11 +5,30 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cmlp import SGD, Adam, AdamW, NeuralNetwork, _dispatch, get_num_threads, one_hot, reference, set_num_threads
+from cmlp import (
+    SGD,
+    Adam,
+    AdamW,
+    CrossEntropy,
+    Huber,
+    Lion,
+    NeuralNetwork,
+    Quantile,
+    RMSprop,
+    _dispatch,
+    get_num_threads,
+    one_hot,
+    reference,
+    set_num_threads,
+)
 
 core = _dispatch.core
 OUTPUTS = [(loss, output) for loss, outputs in core.PAIRS.items() for output in outputs]
-TRIPLES = [(hidden, *pair) for hidden in core.ACTIVATIONS for pair in OUTPUTS]
+# Every pair of a loss and an output activation, and every activation in a hidden layer: both at once would be many.
+TRIPLES = [("tanh", *pair) for pair in OUTPUTS] + [
+    (hidden, "cross_entropy", "softmax") for hidden in core.ACTIVATIONS if hidden != "tanh"
+]
+OPTIONS = {"quantile": {"levels": (0.5,) * 4}}  # that the reference needs and the network has by default
 
 
 def problem(rng, loss, m=37, sizes=(6, 5, 4)):
@@ -30,7 +49,7 @@ def network(rng, loss, sizes, activations, dtype):
         nn.layers[-1].biases = rng.normal(size=(n, 1)) / 10
     weights = [layer.weights.astype(np.float64) for layer in nn.layers]
     biases = [layer.biases.astype(np.float64) for layer in nn.layers]
-    return nn, reference.Network(weights, biases, list(activations), loss)
+    return nn, reference.Network(weights, biases, list(activations), loss, **OPTIONS.get(loss, {}))
 
 
 def distance(nn, oracle):
@@ -59,13 +78,14 @@ def test_50_steps_equal_the_reference(dtype, rng, hidden, loss, output):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
-@pytest.mark.parametrize(("loss", "output"), OUTPUTS)
-@pytest.mark.parametrize("hidden", core.ACTIVATIONS)
+@pytest.mark.parametrize(("hidden", "loss", "output"), TRIPLES)
 def test_gradients_equal_central_differences(rng, depth, hidden, loss, output):
     sizes = (5, 4, 6, 3, 4)[4 - depth :]
     X, y, _ = problem(rng, loss, m=9, sizes=sizes)
     nn, _ = network(rng, loss, sizes, (*(hidden,) * (depth - 1), output), "float64")
     params = nn._params
+    if hidden == "exp":  # of exp of exp: more than a step of 1 can take
+        params /= 4
     # The largest step that no kink of ReLU lies within, for these seeds.
     h = 1e-4
     numeric = np.empty_like(params)
@@ -104,7 +124,10 @@ def test_any_sizes_and_many_blocks(dtype, rng, sizes):
         SGD(0.05, momentum=0.8, nesterov=True, weight_decay=0.01),
         Adam(),
         Adam(0.01, beta1=0.5, beta2=0.9, epsilon=1e-3),
+        Adam(0.01, epsilon=1e-3, epsilon_hat=True),
         AdamW(0.01, weight_decay=0.1),
+        RMSprop(0.001, weight_decay=0.01),
+        Lion(0.001, weight_decay=0.01),
     ],
     ids=repr,
 )
@@ -116,6 +139,49 @@ def test_fit_equals_the_reference_batch_by_batch(dtype, rng, optimizer):
     batches = [(X[:, i : i + 10].astype(dtype), Y[:, i : i + 10]) for _ in range(4) for i in range(0, 53, 10)]
     oracle.optimize(batches, type(optimizer).__name__.lower(), **vars(optimizer))
     assert distance(nn, oracle) < (1e-12 if dtype == np.float64 else 1e-4)
+
+
+LOSS_OBJECTS = [(CrossEntropy(0.1), "softmax"), (Huber(0.05), "identity"), (Quantile((0.1, 0.3, 0.5, 0.9)), "identity")]
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize(("loss", "output"), LOSS_OBJECTS, ids=repr)
+def test_losses_with_options_equal_the_reference(dtype, rng, loss, output):
+    sizes = (6, 5, 4)
+    X, y, Y = problem(rng, loss.name, sizes=sizes)
+    nn, _ = network(rng, loss.name, sizes, ("tanh", output), dtype)
+    nn.loss = loss
+    weights = [layer.weights.astype(np.float64) for layer in nn.layers]
+    oracle = reference.Network(
+        weights, [layer.biases.astype(np.float64) for layer in nn.layers], ["tanh", output], loss.name, **loss.options
+    )
+    if loss.name == "quantile":
+        y = Y[:1]
+        Y = np.repeat(y, 4, axis=0)
+    for _ in range(20):
+        ours, theirs = nn.train(X, y, 0.2), oracle.train(X.astype(dtype), Y.astype(dtype), 0.2)
+        assert ours == pytest.approx(theirs, rel=1e-10 if dtype == np.float64 else 1e-4)
+    assert distance(nn, oracle) < (1e-10 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("regime", core.REGIMES)
+def test_weights_of_samples_equal_the_reference(dtype, rng, regime):
+    sizes = (6, 5, 4)
+    X, y, Y = problem(rng, "cross_entropy", m=300, sizes=sizes)
+    weights = rng.integers(0, 4, 300).astype(float)
+    nn, oracle = network(rng, "cross_entropy", sizes, ("gelu", "softmax"), dtype)
+    nn._regime = regime
+    for _ in range(10):
+        ours = nn.train(X, y, 0.2, sample_weight=weights)
+        theirs = oracle.step(X.astype(dtype), Y, "sgd", 1, {}, weights, learning_rate=0.2)
+        assert ours == pytest.approx(theirs, rel=1e-10 if dtype == np.float64 else 1e-4)
+    assert distance(nn, oracle) < (1e-10 if dtype == np.float64 else 1e-4)
+    measured = nn.evaluate(X, y, sample_weight=weights)
+    assert measured["accuracy"] == pytest.approx(np.average(oracle.predict(X) == y, weights=weights))
+    repeated = np.repeat(np.arange(300), weights.astype(int))
+    again = nn.evaluate(X[:, repeated], y[repeated])
+    assert measured == pytest.approx(again, rel=1e-12 if dtype == np.float64 else 1e-5)
 
 
 def test_shuffled_fit_takes_the_generators_order(rng):
@@ -184,7 +250,7 @@ def test_same_bits_in_every_build_that_has_fma(monkeypatch, dtype, sizes):
     activations = (*("relu",) * (len(sizes) - 2), "softmax")
     results = set()
     for isa in builds:
-        for module in ("network", "layer", "_arrays", "_threads", "optimizers", "_validate"):
+        for module in ("network", "training", "layer", "_arrays", "_threads", "optimizers", "_validate"):
             monkeypatch.setattr(f"cmlp.{module}.core", _dispatch.load(isa))
         X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=700, sizes=sizes)
         nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
@@ -224,5 +290,7 @@ def test_loss_is_finite_and_right_at_the_far_ends(dtype, loss, output):
         nn.add_layer(2, 2, output)
         nn.layers[0].weights = np.eye(2)
         X, Y = np.array([[size], [0.0]]), np.array([[0.0], [1.0]])
-        expected = reference.loss_value(loss, output, X, Y)
+        options = {"levels": (0.5, 0.5)} if loss == "quantile" else {}
+        with np.errstate(over="ignore"):
+            expected = reference.loss_value(loss, output, X, Y, **options)
         assert nn.evaluate(X, Y)["loss"] == pytest.approx(expected, rel=1e-5)
