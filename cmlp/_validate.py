@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cmlp._arrays import CHUNK
 from cmlp._dispatch import core
 from cmlp._init import INITIALISERS
+from cmlp._sparse import SparseRows
 from cmlp.activations import ACTIVATIONS
 from cmlp.losses import LOSSES
 
@@ -244,10 +245,13 @@ def parameters(value: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
     return array
 
 
-def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Array:
-    """The samples as rows (m, n_inputs), a view of X (n_inputs, m); one sample may come flat."""
-    array = _numbers(X, name)
-    if array.ndim == 1:
+def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Any:
+    """The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat."""
+    sparse = hasattr(X, "tocsr")
+    array: Any = X if sparse else _numbers(X, name)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
+    if array.ndim == 1 and not sparse:
         array = array[:, np.newaxis]
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {array.shape}")
@@ -259,7 +263,7 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Array:
         )
     if array.shape[1] == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
-    return array.T
+    return SparseRows(array.T) if sparse else array.T
 
 
 def out(value: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -326,6 +330,12 @@ def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Arr
     if array.min() < 0 or array.max() > 1:
         raise ValueError(f"{name} must lie between 0 and 1 under {loss_name}, got {array.min()} to {array.max()}")
     return None, array.T
+
+
+def unshifted(rows: Any, shift_: Any, name: str) -> None:
+    """That nothing is to be subtracted from sparse samples, whose zeros would be zeros no more."""
+    if isinstance(rows, SparseRows) and np.any(shift_):
+        raise ValueError(f"{name} is sparse and input_shift is not 0: give {name} as an array, or only scale it")
 
 
 def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Array:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cmlp import _arrays, _progress, _threads, _validate, training
 from cmlp._dispatch import core
+from cmlp._sparse import SparseRows
 from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -235,6 +236,8 @@ class NeuralNetwork:
             If X does not fit the network, or holds NaN, infinity or no numbers.
         """
         rows = self._rows(X)
+        if isinstance(rows, SparseRows):
+            raise TypeError("adapt needs X as an array: sparse samples cannot be shifted; set input_scale for them")
         _validate.finite(rows, "X")
         mean, deviation = _arrays.moments(rows)
         self._scale(1 / np.where(deviation > 0, deviation, 1.0), mean)
@@ -310,10 +313,12 @@ class NeuralNetwork:
         regime = core.REGIMES[self._regime]
         return int(core.work_size(self._model, samples, threads, core.WANTS[wanted], regime, whole, self._params))
 
-    def _rows(self, X: ArrayLike, name: str = "X") -> Array:
+    def _rows(self, X: ArrayLike, name: str = "X") -> Any:
         """X with samples as rows."""
         _validate.has_layers(self._layers)
-        return _validate.inputs(X, self._layers[0].input_size, name)
+        rows = _validate.inputs(X, self._layers[0].input_size, name)
+        _validate.unshifted(rows, self.input_shift, name)
+        return rows
 
     def _data(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, of: str = "") -> Samples:
         """X with samples as rows, labels or else targets, and the samples' weights."""
@@ -333,7 +338,7 @@ class NeuralNetwork:
             self._model,
             work,
             self._params,
-            rows,
+            samples.given(self.dtype),
             threads,
             labels=labels,
             targets=targets,
@@ -345,8 +350,10 @@ class NeuralNetwork:
             self._check_finite(rows, name)
         return loss, correct
 
-    def _check_finite(self, rows: Array, name: str) -> None:
+    def _check_finite(self, rows: Array | SparseRows, name: str) -> None:
         """Say where X holds NaN or infinity, if it does."""
+        if isinstance(rows, SparseRows):
+            rows = rows.values[:, np.newaxis]  # of these, the error says which
         _validate.finite(rows, name, self.dtype, self._scaling)
 
     def _few(self, X: ArrayLike, what: str, out: Array | None) -> Array | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cmlp import _arrays, _threads
 from cmlp._dispatch import core
+from cmlp._sparse import SparseRows
 from cmlp.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -30,11 +31,15 @@ LARGE_SQUARES = 1e6
 class Samples(NamedTuple):
     """What a pass is over: rows (m, n_inputs); labels (m,) or targets (m, n_outputs); weights; which, in what order."""
 
-    rows: Array
+    rows: Array | SparseRows
     labels: Array | None
     targets: Array | None
     weights: Array | None = None
     order: Array | None = None
+
+    def given(self, dtype: np.dtype[Any]) -> Any:
+        """The rows as the core takes them, for a network of this type."""
+        return self.rows.astype(dtype) if isinstance(self.rows, SparseRows) else self.rows
 
     def count(self) -> int:
         """Samples that are used."""
@@ -167,7 +172,8 @@ def steps(
     memory, params = network._memory, network._params
     batch = min(batch, samples.count())
     threads = _threads.threads_for(batch * params.size, -(-samples.count() // batch))
-    size = network._work_for(batch, threads, "gradient", shaping.clip_norm > 0)
+    whole = shaping.clip_norm > 0 or isinstance(samples.rows, SparseRows)
+    size = network._work_for(batch, threads, "gradient", whole)
     if memory.work is None or memory.work.size < size:
         memory.work, continued = _arrays.empty(size, params.dtype), False
     loss, penalty, correct, count, status = core.train(
@@ -175,7 +181,7 @@ def steps(
         memory.work,
         params,
         moments,
-        samples.rows,
+        samples.given(params.dtype),
         threads,
         core.REGIMES[network._regime],
         batch,

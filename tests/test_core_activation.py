@@ -8,9 +8,9 @@ from cmlp import _dispatch, reference
 # At and beyond the ends of what exp can represent: e^88 and e^-104 in float32, e^710 and e^-745 in float64.
 EDGES = [sign * size for size in (0.0, 1e-30, 1.0, 88.0, 104.0, 710.0, 745.0, 1e4) for sign in (1, -1)]
 
-# Units in the last place of the result. Copies and products with constants err by half a unit each; exp by 1, tanh by 1,
-# expm1 by 2, be they the core's own or the C library's (glibc promises 1 or 2); a sum and a quotient add half a unit each;
-# and eps is up to 2 units.
+# Units in the last place of the result. Copies and products with constants err by half a unit each; exp by 1, tanh by
+# 1, expm1 by 2, be they the core's own or the C library's (glibc promises 1 or 2); a sum and a quotient add half a unit
+# each; and eps is up to 2 units.
 UNITS = {
     "identity": 0,
     "relu": 0,
@@ -147,3 +147,52 @@ def test_same_bits_from_every_build_with_fused_multiply_add(fused_cores, dtype, 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
 def test_nothing_to_do(core, dtype, activation, shape):
     core.activate_rows(np.empty(shape, dtype), core.ACTIVATIONS[activation])
+
+
+def logarithm(core, x):
+    y = x.ravel().copy()
+    core.logarithms(y)
+    return y
+
+
+# The functions that the others are made of: how the core computes them, and in double, where NumPy errs by no more than a
+# hair of a float's last place.
+ELEMENTARY = {
+    "exp": (lambda core, x: activate(core, x, "exp").ravel(), np.exp),
+    "tanh": (lambda core, x: activate(core, x, "tanh").ravel(), np.tanh),
+    "sigmoid": (lambda core, x: activate(core, x, "sigmoid").ravel(), lambda x: 1 / (1 + np.exp(-x))),
+    "log": (logarithm, np.log),
+}
+
+
+def worst_error(core, bits, function):
+    """The largest error over floats of these bits, in units in the last place; the special values have to be right."""
+    ours, exact = ELEMENTARY[function]
+    x = bits.astype(np.uint32).view(np.float32)
+    y = ours(core, x.reshape(-1, 1))
+    with np.errstate(all="ignore"):
+        right = exact(x.astype(np.float64))
+        rounded = right.astype(np.float32)
+        unit = np.spacing(np.minimum(np.abs(rounded), np.finfo(np.float32).max)).astype(np.float64)
+        error = np.abs(y - right) / unit
+    special = ~np.isfinite(rounded) | (x == 0)
+    assert np.array_equal(y[special], rounded[special], equal_nan=True)
+    error[special] = 0
+    assert not np.isnan(y[~special]).any()
+    return error.max()
+
+
+@pytest.mark.parametrize("function", ELEMENTARY)
+def test_elementary_functions_err_by_two_units_at_most(core, rng, function):
+    assert worst_error(core, rng.integers(0, 2**32, 1 << 19), function) <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ELEMENTARY)
+def test_elementary_functions_err_by_two_units_at_most_over_all_floats(core, function):
+    """Run with -s to see the figures."""
+    worst = 0.0
+    for first in range(0, 2**32, 1 << 22):
+        worst = max(worst, worst_error(core, np.arange(first, first + (1 << 22)), function))
+    print(f"{core.__name__} {function}: {worst:.3f} units in the last place")
+    assert worst <= 2

@@ -24,7 +24,7 @@ STOREYS = [
     {"training"},
     {"layer", "optimizers", "model_file", "data", "_progress", "reference"},
     {"_validate", "reference.network", "reference.one_hidden_layer"},
-    {"_init", "_arrays", "_threads", "losses", "reference.optimizers"},
+    {"_init", "_arrays", "_sparse", "_threads", "losses", "reference.optimizers"},
     {"activations", "_dispatch", "_version"},
 ]
 HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
@@ -43,6 +43,7 @@ PARTS = [
     "optimizer",
     "table",
     "dense",
+    "sparse",
     "team",
     "net",
     "fused",
