@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -84,10 +85,11 @@ class Memory:
     def recall(self, optimizer: Optimizer, shaping: Shaping, params: Array) -> Array:
         """What this optimizer remembers: nothing, if it is of another kind than the one before."""
         past = core.moment_count((*optimizer.rule(), *astuple(shaping)))
-        if self.moments is None or self.kind is not type(optimizer) or len(self.moments) != (past or 1):
+        shape = (past, params.size) if past else (1, 1)  # the core wants a row, if only to leave it alone
+        if self.moments is None or self.kind is not type(optimizer) or self.moments.shape != shape:
             self.forget()
             self.kind = type(optimizer)
-            self.moments = _arrays.zeros(past * params.size or 1, params.dtype).reshape(past or 1, -1)
+            self.moments = _arrays.zeros(math.prod(shape), params.dtype).reshape(shape)
         return self.moments
 
     @contextmanager

@@ -155,8 +155,8 @@ def logarithm(core, x):
     return y
 
 
-# The functions that the others are made of: how the core computes them, and in double, where NumPy errs by no more than a
-# hair of a float's last place.
+# The functions that the others are made of: how the core computes them, and in double, where NumPy errs by no more than
+# a hair of a float's last place.
 ELEMENTARY = {
     "exp": (lambda core, x: activate(core, x, "exp").ravel(), np.exp),
     "tanh": (lambda core, x: activate(core, x, "tanh").ravel(), np.tanh),

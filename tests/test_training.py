@@ -184,6 +184,19 @@ def test_weights_of_samples_equal_the_reference(dtype, rng, regime):
     assert measured == pytest.approx(again, rel=1e-12 if dtype == np.float64 else 1e-5)
 
 
+def test_momentum_begins_at_zero_after_descent_without_it(rng):
+    X, y, _ = problem(rng, "cross_entropy", sizes=(6, 5, 4))
+    ours, theirs = (
+        network(np.random.default_rng(1), "cross_entropy", (6, 5, 4), ("tanh", "softmax"), "float64")[0] for _ in "ab"
+    )
+    ours.fit(X, y, epochs=1, optimizer=SGD(0.1), shuffle=False)
+    theirs.train(X, y, 0.1)
+    for nn in (ours, theirs):
+        nn.fit(X, y, epochs=2, optimizer=SGD(0.1, momentum=0.9), shuffle=False)
+    assert ours._memory.moments.shape == (1, ours._params.size)
+    np.testing.assert_array_equal(ours._params, theirs._params, strict=True)
+
+
 def test_shuffled_fit_takes_the_generators_order(rng):
     X, y, Y = problem(rng, "cross_entropy", m=53, sizes=(6, 5, 4))
     nn, oracle = network(np.random.default_rng(5), "cross_entropy", (6, 5, 4), ("tanh", "softmax"), "float64")
