@@ -120,7 +120,10 @@ class NeuralNetwork:
     def _describe(self) -> None:
         """Tell the core what the network is."""
         self._shortcuts: dict[str, Any] = {}
-        self._model = None
+        self._classifies = self._loss[0] in CLASSIFYING
+        self._trainable = False  # as far as has been judged
+        self._descent: SGD | None = None
+        self._model: Any = None
         if not self._layers:
             return
         scale, shift = self._scaling
@@ -325,8 +328,11 @@ class NeuralNetwork:
         """X with samples as rows, labels or else targets, and the samples' weights."""
         rows = self._rows(X, f"X{of}")
         output = self._layers[-1]
-        _validate.pair(self._loss, [layer.activation for layer in self._layers], output.neurons)
-        _validate.dropout_places([layer.dropout for layer in self._layers], [x.activation for x in self._layers])
+        if not self._trainable:
+            activations = [layer.activation for layer in self._layers]
+            _validate.pair(self._loss, activations, output.neurons)
+            _validate.dropout_places([layer.dropout for layer in self._layers], activations)
+            self._trainable = True
         labels, targets = _validate.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
         return Samples(rows, labels, targets, _validate.weights(sample_weight, len(rows), f"sample_weight{of}"))
 
@@ -431,7 +437,7 @@ class NeuralNetwork:
         ValueError, TypeError
             If X has another number of features, is empty, or holds NaN, infinity or no numbers; if `out` does not fit.
         """
-        if self.loss not in CLASSIFYING:
+        if not self._classifies:
             return self.forward(X, out)
         few = self._few(X, "classes", out)
         if few is not None:
@@ -501,11 +507,12 @@ class NeuralNetwork:
         RuntimeError
             If another thread is training this network.
         """
-        optimizer = SGD(learning_rate)
+        if self._descent is None or self._descent.learning_rate is not learning_rate:  # judged once for many steps
+            self._descent = SGD(learning_rate)
         samples = self._data(X, y, sample_weight)
         with self._memory.alone():
             none = np.empty((1, 1), self.dtype)
-            loss, _, _ = training.steps(self, samples, len(samples.rows), optimizer, none, 0, seed=self._seed())
+            loss, _, _ = training.steps(self, samples, len(samples.rows), self._descent, none, 0, seed=self._seed())
             training.check_last_step(self, samples, 1)
         return loss
 

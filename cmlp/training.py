@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -61,8 +60,7 @@ class Samples(NamedTuple):
         return self._replace(weights=weights if self.weights is None else weights * self.weights)
 
 
-@dataclass(frozen=True)
-class Shaping:
+class Shaping(NamedTuple):
     """What is done to a gradient before the optimizer sees it, and to weights after it; 0 for what is not wanted."""
 
     l1: float = 0.0
@@ -92,7 +90,7 @@ class Memory:
 
     def recall(self, optimizer: Optimizer, shaping: Shaping, params: Array) -> Array:
         """What this optimizer remembers: nothing, if it is of another kind than the one before."""
-        past = core.moment_count((*optimizer.rule(), *astuple(shaping)))
+        past = core.moment_count((*optimizer.rule(), *shaping))
         shape = (past, params.size) if past else (1, 1)  # the core wants a row, if only to leave it alone
         if self.moments is None or self.kind is not type(optimizer) or self.moments.shape != shape:
             self.forget()
@@ -227,7 +225,7 @@ def steps(
         threads,
         core.REGIMES[network._regime],
         batch,
-        (*optimizer.rule(), *astuple(shaping)),
+        (*optimizer.rule(), *shaping),
         taken,
         continued,
         samples.labels,
