@@ -149,7 +149,7 @@ def scale(value: Any, dtype: np.dtype[Any]) -> Any:
 def shift(value: Any) -> Any:
     """What is subtracted from inputs: a number, or one for each feature."""
     if np.ndim(value) == 0:
-        return number(value, "input_shift", least=-np.inf)
+        return number(value, "input_shift", least=-float(np.finfo(np.float64).max))
     array = _one_dimension(value, "input_shift")
     if not np.isfinite(array).all():
         raise ValueError(f"input_shift must hold finite numbers, got {array}")

@@ -87,6 +87,12 @@ class Memory:
             self.moments = _arrays.zeros(math.prod(shape), params.dtype).reshape(shape)
         return self.moments
 
+    def restore(self, kind: type[Any], moments: Array, taken: int) -> None:
+        """Go on from what an optimizer of this kind remembered, here or in another process."""
+        self.kind, self.taken = kind, taken
+        self.moments = _arrays.empty(moments.size, moments.dtype).reshape(moments.shape)  # on a cache line once more
+        self.moments[...] = moments
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other threads from training this network."""
@@ -104,11 +110,8 @@ class Memory:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.__dict__.update(state)
-        if self.moments is not None:  # on a cache line once more
-            moments = _arrays.empty(self.moments.size, self.moments.dtype).reshape(self.moments.shape)
-            moments[...] = self.moments
-            self.moments = moments
+        if state["moments"] is not None:
+            self.restore(**state)
 
 
 def steps(
