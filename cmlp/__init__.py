@@ -37,6 +37,7 @@ from cmlp.activations import (
     tanh,
     tanh_deriv,
 )
+from cmlp.checks import check_gradients
 from cmlp.layer import DenseLayer
 from cmlp.losses import (
     CrossEntropy,
@@ -74,6 +75,7 @@ __all__ = [
     "SGD",
     "__version__",
     "binary_cross_entropy",
+    "check_gradients",
     "cross_entropy",
     "cross_entropy_deriv",
     "derivatives",

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cmlp import _arrays, _threads
 from cmlp._dispatch import core
-from cmlp.optimizers import Optimizer
+from cmlp.optimizers import Optimizer, Rule
 
 if TYPE_CHECKING:
     from cmlp.network import NeuralNetwork
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 STATUS_NAMES = {status: name for name, status in core.STATUSES.items()}
+
+# The rule that has no settings, see `Rule`: the gradient itself.
+GRADIENT: Rule = (core.OPTIMIZERS["gradient"], 0.0, 0.0, 0.0, 0.0, 0.0, False, False)
 
 # Sum of the parameters' squares, above one for each, from which a step's own loss might not be finite.
 LARGE_SQUARES = 1e6
@@ -169,7 +172,29 @@ def steps(
     ValueError
         If that is because X holds NaN or infinity.
     """
-    memory, params = network._memory, network._params
+    loss, accuracy, count, status = _train(
+        network, network._params, samples, batch, optimizer.rule(), shaping, moments, taken, continued, rates, seed
+    )
+    if status != "done":
+        raise bad_step(network, status, taken + count + 1)
+    return loss, accuracy, count
+
+
+def _train(
+    network: NeuralNetwork,
+    params: Array,
+    samples: Samples,
+    batch: int,
+    rule: Rule,
+    shaping: Shaping,
+    moments: Array,
+    taken: int = 0,
+    continued: bool = False,
+    rates: Array | None = None,
+    seed: int = 0,
+) -> tuple[float, float, int, str]:
+    """Let the core train these parameters of a network; mean loss, accuracy, steps, and what became of them."""
+    memory = network._memory
     batch = min(batch, samples.count())
     threads = _threads.threads_for(batch * params.size, -(-samples.count() // batch))
     size = network._work_for(batch, threads, "gradient", shaping.clip_norm > 0)
@@ -184,7 +209,7 @@ def steps(
         threads,
         core.REGIMES[network._regime],
         batch,
-        (*optimizer.rule(), *astuple(shaping)),
+        (*rule, *astuple(shaping)),
         taken,
         continued,
         samples.labels,
@@ -196,9 +221,48 @@ def steps(
     )
     if status != core.STATUSES["done"]:
         network._check_finite(samples.rows, "X")
-        raise bad_step(network, STATUS_NAMES[status], taken + count + 1)
     weight = samples.weight() or 1.0
-    return (loss + penalty) / weight, correct / weight, count
+    return (loss + penalty) / weight, correct / weight, count, STATUS_NAMES[status]
+
+
+def loss_and_gradient(network: NeuralNetwork, samples: Samples, shaping: Shaping = PLAIN) -> tuple[float, Array]:
+    """
+    Return the mean loss over the samples, and its gradient by the parameters.
+
+    Like steps, it needs the network's memory for itself, and it is no step that could be taken back.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        Where it is now; its parameters do not change. Its dropout is that of some first step, always the same.
+    samples : Samples
+        All of them in one batch.
+    shaping : Shaping
+        Penalties, and bounds of the gradient; the bound of weights has no part in it.
+
+    Returns
+    -------
+    loss : float
+        With the penalties.
+    gradient : ndarray of shape (n_parameters,), the network's dtype
+        Each number in its parameter's place, as in `network._params`; 0 in the padding.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss or a number of the gradient is not finite.
+    ValueError
+        If that is because X holds NaN or infinity.
+    """
+    none = np.empty((1, 1), network.dtype)
+    gradient = _arrays.empty(network._params.size, network.dtype)
+    gradient[:] = network._params  # in whose place the core puts the gradient
+    unbound = replace(shaping, max_norm=0.0)
+    loss, _, _, status = _train(network, gradient, samples, samples.count(), GRADIENT, unbound, none)
+    if status != "done":
+        what = "gradient" if status == "bad_step" else "loss"
+        raise FloatingPointError(f"the {what} is not finite with the parameters as they are, in {network.dtype}")
+    return loss, gradient
 
 
 def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> None:

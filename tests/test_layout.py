@@ -20,7 +20,7 @@ STOREYS = [
     {"__main__"},
     {"cli"},
     {"__init__"},
-    {"network", "_config"},
+    {"network", "checks", "_config"},
     {"training", "model_file"},
     {"layer", "optimizers", "data", "_progress", "reference"},
     {"_validate", "reference.network", "reference.one_hidden_layer"},
