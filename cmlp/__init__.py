@@ -57,7 +57,7 @@ from cmlp.losses import (
     quantile_loss,
 )
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import SGD, Adam, AdamW, Lion, RMSprop
+from cmlp.optimizers import LBFGS, SGD, Adam, AdamW, Lion, RMSprop
 
 if TYPE_CHECKING:
     from cmlp.data import load_csv, train_test_split
@@ -68,6 +68,7 @@ __all__ = [
     "CrossEntropy",
     "DenseLayer",
     "Huber",
+    "LBFGS",
     "Lion",
     "NeuralNetwork",
     "Quantile",

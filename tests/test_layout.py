@@ -21,6 +21,7 @@ STOREYS = [
     {"cli"},
     {"__init__"},
     {"network", "checks", "_config"},
+    {"_lbfgs"},
     {"training", "model_file"},
     {"layer", "optimizers", "data", "_progress", "reference"},
     {"_validate", "reference.network", "reference.one_hidden_layer"},
@@ -28,7 +29,13 @@ STOREYS = [
     {"activations", "_dispatch", "_version"},
 ]
 HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
-LIBRARIES = {"_progress": {"tqdm"}, "data": {"pandas"}, "cli": {"pandas"}, "model_file": {"safetensors"}}
+LIBRARIES = {
+    "_progress": {"tqdm"},
+    "data": {"pandas"},
+    "cli": {"pandas"},
+    "model_file": {"safetensors"},
+    "_lbfgs": {"scipy"},
+}
 
 # The parts of the core, in the order core.pyx includes them: each may use names of those before it.
 PARTS = [
