@@ -108,7 +108,9 @@ BOUNDS = {
     "beta2": (0.0, 1.0, False),
     "epsilon": (1e-30, np.inf, False),  # less might be 0 in float32, and 0 / 0 a step
     "weight_decay": (0.0, np.inf, False),
+    "tolerance": (0.0, np.inf, False),
 }
+COUNTS = ("max_iter", "history_size")  # at least 1, or None where that is the default
 
 
 def optimizer(value: Any, learning_rate: float | None, table: dict[str, Any]) -> Any:
@@ -279,6 +281,8 @@ def settings(rule: Any) -> None:
         if field.name in BOUNDS:
             least, below, above = BOUNDS[field.name]
             number(getattr(rule, field.name), field.name, least, below, above)
+        elif field.name in COUNTS and (value := getattr(rule, field.name)) is not field.default:
+            count(value, field.name)
     if getattr(rule, "nesterov", False) and rule.momentum == 0:
         raise ValueError("nesterov needs a momentum of more than 0")
 
@@ -297,7 +301,7 @@ def scale(value: Any, dtype: np.dtype[Any]) -> Any:
 def shift(value: Any) -> Any:
     """What is subtracted from inputs: a number, or one for each feature."""
     if np.ndim(value) == 0:
-        return number(value, "input_shift", least=-np.inf)
+        return number(value, "input_shift", least=-float(np.finfo(np.float64).max))
     array = _one_dimension(value, "input_shift")
     if not np.isfinite(array).all():
         raise ValueError(f"input_shift must hold finite numbers, got {array}")
@@ -366,6 +370,15 @@ def dropout_places(rates: Sequence[float], activations: Sequence[str]) -> None:
     for number_, (rate, activation_) in enumerate(zip(rates, activations, strict=True)):
         if rate > 0 and activation_ == "softmax":
             raise ValueError(f"layer {number_} cannot have dropout after softmax, whose outputs belong together")
+
+
+def smooth(dropout: Sequence[float], shaping: dict[str, float]) -> None:
+    """That a loss is a function of the parameters whose gradient is followed as it is, and has no kinks of its own."""
+    if any(dropout):
+        raise ValueError("L-BFGS needs the same loss at every step: not with dropout")
+    for name, value in shaping.items():
+        if value and name not in ("l2", "l2_of_sum"):
+            raise ValueError(f"L-BFGS needs a loss with a gradient everywhere, and that as it is: not with {name}")
 
 
 def next_size(input_size: int, sizes: Sequence[int]) -> None:

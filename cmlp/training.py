@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cmlp import _arrays, _threads
 from cmlp._dispatch import core
 from cmlp._sparse import SparseRows
-from cmlp.optimizers import Optimizer
+from cmlp.optimizers import Optimizer, Rule
 
 if TYPE_CHECKING:
     from cmlp.network import NeuralNetwork
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 STATUS_NAMES = {status: name for name, status in core.STATUSES.items()}
+
+# The rule that has no settings, see `Rule`: the gradient itself.
+GRADIENT: Rule = (core.OPTIMIZERS["gradient"], 0.0, 0.0, 0.0, 0.0, 0.0, False, False)
 
 # Sum of the parameters' squares, above one for each, from which a step's own loss might not be finite.
 LARGE_SQUARES = 1e6
@@ -98,6 +101,13 @@ class Memory:
             self.moments = _arrays.zeros(math.prod(shape), params.dtype).reshape(shape)
         return self.moments
 
+    def restore(self, kind: type[Any] | None, moments: Array | None, taken: int, seen: int) -> None:
+        """Go on from what was remembered once, here or in another process."""
+        self.kind, self.moments, self.taken, self.seen = kind, None, taken, seen
+        if moments is not None:  # on a cache line once more
+            self.moments = _arrays.empty(moments.size, moments.dtype).reshape(moments.shape)
+            self.moments[...] = moments
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other threads from training this network."""
@@ -115,15 +125,7 @@ class Memory:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.put(state)
-
-    def put(self, state: dict[str, Any]) -> None:
-        """Remember what was remembered when `__getstate__` was asked; the moments are copied."""
-        self.__dict__.update(state)
-        if self.moments is not None:  # on a cache line once more
-            moments = _arrays.empty(self.moments.size, self.moments.dtype).reshape(self.moments.shape)
-            moments[...] = self.moments
-            self.moments = moments
+        self.restore(**state)
 
 
 class Snapshot:
@@ -151,7 +153,7 @@ class Snapshot:
             The same one, of the same layers.
         """
         network._params[:] = self._params
-        network._memory.put(self._memory)
+        network._memory.restore(**self._memory)
 
 
 def steps(
@@ -209,7 +211,29 @@ def steps(
     ValueError
         If that is because X holds NaN or infinity.
     """
-    memory, params = network._memory, network._params
+    loss, accuracy, count, status = _train(
+        network, network._params, samples, batch, optimizer.rule(), shaping, moments, taken, continued, rates, seed
+    )
+    if status != "done":
+        raise bad_step(network, status, taken + count + 1)
+    return loss, accuracy, count
+
+
+def _train(
+    network: NeuralNetwork,
+    params: Array,
+    samples: Samples,
+    batch: int,
+    rule: Rule,
+    shaping: Shaping,
+    moments: Array,
+    taken: int = 0,
+    continued: bool = False,
+    rates: Array | None = None,
+    seed: int = 0,
+) -> tuple[float, float, int, str]:
+    """Let the core train these parameters of a network; mean loss, accuracy, steps, and what became of them."""
+    memory = network._memory
     batch = min(batch, samples.count())
     threads = _threads.threads_for(batch * params.size, -(-samples.count() // batch))
     whole = shaping.clip_norm > 0 or isinstance(samples.rows, SparseRows)
@@ -225,7 +249,7 @@ def steps(
         threads,
         core.REGIMES[network._regime],
         batch,
-        (*optimizer.rule(), *shaping),
+        (*rule, *shaping),
         taken,
         continued,
         samples.labels,
@@ -237,8 +261,47 @@ def steps(
     )
     if status != core.STATUSES["done"]:
         network._check_finite(samples.rows, "X")
-        raise bad_step(network, STATUS_NAMES[status], taken + count + 1)
-    return samples.mean(loss + penalty), samples.mean(correct), count
+    return samples.mean(loss + penalty), samples.mean(correct), count, STATUS_NAMES[status]
+
+
+def loss_and_gradient(network: NeuralNetwork, samples: Samples, shaping: Shaping = PLAIN) -> tuple[float, Array]:
+    """
+    Return the mean loss over the samples, and its gradient by the parameters.
+
+    Like steps, it needs the network's memory for itself, and it is no step that could be taken back.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        Where it is now; its parameters do not change. Its dropout is that of some first step, always the same.
+    samples : Samples
+        All of them in one batch.
+    shaping : Shaping
+        Penalties, and bounds of the gradient; the bound of weights has no part in it.
+
+    Returns
+    -------
+    loss : float
+        With the penalties.
+    gradient : ndarray of shape (n_parameters,), the network's dtype
+        Each number in its parameter's place, as in `network._params`; 0 in the padding.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss or a number of the gradient is not finite.
+    ValueError
+        If that is because X holds NaN or infinity.
+    """
+    none = np.empty((1, 1), network.dtype)
+    gradient = _arrays.empty(network._params.size, network.dtype)
+    gradient[:] = network._params  # in whose place the core puts the gradient
+    unbound = shaping._replace(max_norm=0.0)
+    loss, _, _, status = _train(network, gradient, samples, samples.count(), GRADIENT, unbound, none)
+    if status != "done":
+        what = "gradient" if status == "bad_step" else "loss"
+        raise FloatingPointError(f"the {what} is not finite with the parameters as they are, in {network.dtype}")
+    return loss, gradient
 
 
 def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> None:

@@ -20,11 +20,11 @@ STOREYS = [
     {"__main__"},
     {"cli"},
     {"__init__"},
-    {"network", "_config"},
+    {"network", "checks", "_config"},
     {"fitting"},
-    {"callbacks"},
-    {"training"},
-    {"layer", "optimizers", "model_file", "data", "history", "schedules", "reference"},
+    {"callbacks", "_lbfgs"},
+    {"training", "model_file"},
+    {"layer", "optimizers", "data", "history", "schedules", "reference"},
     {"_validate", "reference.network", "reference.one_hidden_layer"},
     {"_init", "_arrays", "_sparse", "_threads", "losses", "reference.optimizers"},
     {"activations", "_dispatch", "_version"},
@@ -36,6 +36,7 @@ LIBRARIES = {
     "data": {"pandas"},
     "cli": {"pandas"},
     "model_file": {"safetensors"},
+    "_lbfgs": {"scipy"},
 }
 
 # The parts of the core, in the order core.pyx includes them: each may use names of those before it.

@@ -20,6 +20,7 @@ from cmlp import (
     one_hot,
     reference,
     set_num_threads,
+    training,
 )
 
 core = _dispatch.core
@@ -212,6 +213,53 @@ def test_shuffled_fit_takes_the_generators_order(rng):
     sizes = np.array([10, 10, 10, 10, 10, 3])
     means = [np.average(epoch, weights=sizes) for epoch in (losses[:6], losses[6:])]
     assert history["loss"] == pytest.approx(means)
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("loss", core.PAIRS)
+def test_a_step_of_descent_is_the_gradient(dtype, rng, loss):
+    output = core.PAIRS[loss][0]
+    X, y, _ = problem(rng, loss)
+    nn, _ = network(rng, loss, (6, 5, 4), ("tanh", output), dtype)
+    before = nn._params.copy()
+    samples = nn._data(X, y, rng.uniform(0, 1, X.shape[1]))
+    loss, gradient = training.loss_and_gradient(nn, samples)
+    np.testing.assert_array_equal(nn._params, before, strict=True)
+    assert nn.train(X, y, 0.5, samples.weights) == loss
+    tolerance = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(nn._params, before - dtype.type(0.5) * gradient, rtol=tolerance, atol=tolerance)
+
+
+def test_the_gradient_with_penalties_and_bounds(rng):
+    X, y, _ = problem(rng, "cross_entropy")
+    nn, _ = network(rng, "cross_entropy", (6, 5, 4), ("tanh", "softmax"), "float64")
+    samples = nn._data(X, y)
+    loss, plain = training.loss_and_gradient(nn, samples)
+    weights = np.concatenate([layer.weights.ravel() for layer in nn.layers])
+    penalised, gradient = training.loss_and_gradient(nn, samples, training.Shaping(l1=0.1, l2=0.3, max_norm=1e-3))
+    assert penalised == pytest.approx(loss + 0.1 * np.abs(weights).sum() + 0.15 * (weights**2).sum())
+    with_weights = np.zeros_like(plain)
+    for number, layer in enumerate(nn.layers):
+        begin = number and nn.layers[0]._room()
+        rows = with_weights[begin : begin + layer._room()].reshape(layer.input_size + 1, -1)
+        rows[:-1, : layer.neurons] = 0.1 * np.sign(layer.weights.T) + 0.3 * layer.weights.T
+    np.testing.assert_allclose(gradient, plain + with_weights, rtol=1e-12, atol=1e-15)
+    _, gradient = training.loss_and_gradient(nn, samples, training.Shaping(clip_value=0.01))
+    np.testing.assert_allclose(gradient, np.clip(plain, -0.01, 0.01), rtol=1e-12, atol=1e-15)
+    _, gradient = training.loss_and_gradient(nn, samples, training.Shaping(clip_norm=0.01))
+    np.testing.assert_allclose(gradient, plain / np.linalg.norm(plain) * 0.01, rtol=1e-12, atol=1e-15)
+
+
+def test_a_gradient_that_is_not_finite_is_an_error(rng):
+    X, y, _ = problem(rng, "mean_squared_error")
+    nn, _ = network(rng, "mean_squared_error", (6, 5, 4), ("relu", "identity"), "float32")
+    nn.layers[0].weights *= 1e25
+    for factor, what in ((1e-5, "gradient"), (1e25, "loss")):
+        nn.layers[1].weights *= factor
+        before = nn._params.copy()
+        with pytest.raises(FloatingPointError, match=f"the {what} is not finite with the parameters as they are, in f"):
+            training.loss_and_gradient(nn, nn._data(X, y))
+        np.testing.assert_array_equal(nn._params, before, strict=True)
 
 
 @pytest.fixture
