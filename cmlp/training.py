@@ -328,7 +328,9 @@ def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> Non
     if squares < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
         return
     if not np.isfinite(network._pass(samples, "loss")[0]):
-        core.take_back(network._model, params, network._memory.work)
+        work = network._memory.work
+        assert work is not None  # steps have been taken in it
+        core.take_back(network._model, params, work)
         raise bad_step(network, "bad_loss", taken)
 
 
