@@ -630,18 +630,10 @@ class NeuralNetwork:
         Errors of a callback end the training, and leave the network as its last epoch made it.
         """
         epochs = _validate.count(epochs, "epochs")
+        penalties = {"l1": l1, "l2": l2}
         bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
         recipe = fitting.recipe(
-            batch_size,
-            optimizer,
-            learning_rate,
-            shuffle,
-            verbose,
-            schedule,
-            {"l1": l1, "l2": l2},
-            bounds,
-            callbacks,
-            max_time,
+            batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
         fraction = _validate.one_validation(validation_data, validation_fraction)
         samples = self._data(X, y, sample_weight)
@@ -734,18 +726,10 @@ class NeuralNetwork:
         >>> len(history["loss"])
         5
         """
+        penalties = {"l1": l1, "l2": l2}
         bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
         recipe = fitting.recipe(
-            batch_size,
-            optimizer,
-            learning_rate,
-            shuffle,
-            verbose,
-            schedule,
-            {"l1": l1, "l2": l2},
-            bounds,
-            callbacks,
-            max_time,
+            batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
         _validate.not_balanced(class_weight)
         chunks = (self._data(*chunk) for chunk in _validate.chunks(X, y, sample_weight))
