@@ -153,7 +153,7 @@ class NeuralNetwork:
         Returns
         -------
         numpy.dtype
-            float32 or float64.
+            Of float32 or float64.
         """
         return self._dtype
 
