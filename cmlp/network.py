@@ -334,15 +334,16 @@ class NeuralNetwork:
             _validate.dropout_places([layer.dropout for layer in self._layers], activations)
             self._trainable = True
         labels, targets = _validate.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
-        return Samples(rows, labels, targets, _validate.weights(sample_weight, len(rows), f"sample_weight{of}"))
+        weights = _validate.weights(sample_weight, len(rows), f"sample_weight{of}")
+        return Samples(rows, labels, targets, weights, name=f"X{of}")
 
     def _class_weight(self, value: Any, samples: Samples) -> Array | None:
         """What the samples of each class count."""
         return _validate.class_weight(value, samples.labels, max(self._layers[-1].neurons, 2), samples.weights)
 
-    def _pass(self, samples: Samples, what: str, name: str = "X", **wanted: Array) -> tuple[float, float]:
+    def _pass(self, samples: Samples, what: str, **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
-        rows, labels, targets, weights, order = samples
+        rows, labels, targets, weights, order, name = samples
         threads = _threads.threads_for(samples.count() * self._params.size)
         work = _arrays.empty(self._work_for(samples.count(), threads, what), self.dtype)
         loss, correct, finite = core.run(
@@ -473,8 +474,8 @@ class NeuralNetwork:
         """
         return self._measure(self._data(X, y, sample_weight))
 
-    def _measure(self, samples: Samples, name: str = "X") -> dict[str, float]:
-        loss, correct = self._pass(samples, "loss", name)
+    def _measure(self, samples: Samples) -> dict[str, float]:
+        loss, correct = self._pass(samples, "loss")
         accuracy = {} if samples.labels is None else {"accuracy": samples.mean(correct)}
         return {"loss": samples.mean(loss), **accuracy}
 

@@ -39,6 +39,7 @@ class Samples(NamedTuple):
     targets: Array | None
     weights: Array | None = None
     order: Array | None = None
+    name: str = "X"  # of what the rows are, in errors
 
     def given(self, dtype: np.dtype[Any]) -> Any:
         """The rows as the core takes them, for a network of this type."""

@@ -13,6 +13,7 @@ from cmlp import (
     AdamW,
     History,
     NeuralNetwork,
+    _validate,
     callbacks,
     fitting,
     get_num_threads,
@@ -146,12 +147,13 @@ def test_every_class_gives_its_share(rng, classes, fraction):
     shares = rng.dirichlet(np.ones(classes))
     y = np.concatenate([np.arange(classes), rng.choice(classes, 400, p=shares)])
     samples = Samples(np.zeros((len(y), 1)), y, None)
-    rest, part = fitting.split(samples, fraction, rng)
+    wanted = _validate.part_of(fraction, y, len(y))
+    assert wanted == min(round(fraction * len(y)), len(y) - classes)
+    rest, part = fitting.split(samples, wanted, rng)
     assert sorted([*rest.order, *part.order]) == list(range(len(y)))
     whole, given, kept = (np.bincount(y[of], minlength=classes) for of in (slice(None), part.order, rest.order))
     assert kept.min() >= 1
-    wanted = round(fraction * len(y))
-    assert given.sum() == min(wanted, len(y) - classes)
+    assert given.sum() == wanted
     if fraction <= 0.5:  # no class gave less for the sake of its last sample
         assert np.abs(given - whole * wanted / len(y)).max() < 1
 
@@ -159,10 +161,10 @@ def test_every_class_gives_its_share(rng, classes, fraction):
 def test_a_part_is_drawn_from_the_generator():
     y = np.repeat(np.arange(4), 25)
     samples = Samples(np.zeros((100, 1)), y, None)
-    parts = [fitting.split(samples, 0.2, np.random.default_rng(seed))[1].order for seed in (1, 1, 2)]
+    parts = [fitting.split(samples, 20, np.random.default_rng(seed))[1].order for seed in (1, 1, 2)]
     assert (parts[0] == parts[1]).all()
     assert (parts[0] != parts[2]).any()
-    seen = {i for seed in range(60) for i in fitting.split(samples, 0.2, np.random.default_rng(seed))[1].order}
+    seen = {i for seed in range(60) for i in fitting.split(samples, 20, np.random.default_rng(seed))[1].order}
     assert seen == set(range(100))
 
 
@@ -176,7 +178,7 @@ def test_a_fraction_equals_validation_data(data, rng, loss, shuffle):
     one, other = make(loss=loss, output=output), make(loss=loss, output=output)
     ours = one.fit(X, y, 3, 10, shuffle=shuffle, sample_weight=w, validation_fraction=0.3)
     samples = Samples(X.T, y if loss == "cross_entropy" else None, None)
-    rest, part = (some.order for some in fitting.split(samples, 0.3, other.rng))
+    rest, part = (some.order for some in fitting.split(samples, 16, other.rng))
     theirs = other.fit(
         X[:, rest],
         y[..., rest],
@@ -454,6 +456,11 @@ def test_nan_found_on_the_way_changes_nothing(data):
     spoiled[3, 52] = np.inf
     with pytest.raises(ValueError, match=r"X holds infinity at \[3, 52\]"):
         nn.fit(spoiled, y, 2, 10, validation_fraction=0.1, shuffle=False)
+    whole = {"batch_size": 10, "validation_fraction": 0.98}  # the column is in the part that validates
+    with pytest.raises(ValueError, match=r"^X holds infinity at \[3, 52\]"):
+        nn.fit(spoiled, y, 2, **whole)
+    with pytest.raises(ValueError, match="monitor must be one of"):
+        nn.fit(X, y, 2, **whole, callbacks=[callbacks.EarlyStopping("f1")])
     with pytest.raises(ValueError, match="X of validation_data holds infinity"):
         nn.fit(X, y, 2, 10, validation_data=(spoiled, y))
     assert bits(nn) == bits(twin)
