@@ -3,8 +3,8 @@
     python benchmarks/training.py [estimators] [accuracy] [memory] [--repeats 5] [--json FILE]
 
 Estimators: fits of `MLPClassifier` with the defaults of both, in turn, medians. Accuracy: 784-128-10 on
-data/images.csv.gz, Adam, batches of 128, 10 epochs, five seeds, on 1,000 rows that were not trained on. Memory: one pass
-of `partial_fit` over a mapped file of 10 GB, in chunks of 100,000 rows; what the process holds apart from the file.
+data/images.csv.gz, Adam, batches of 128, 10 epochs, five seeds, on 1,000 rows that were not trained on. Memory: one
+pass of `partial_fit` over a mapped file of 10 GB, in chunks of 100,000 rows; what the process holds beside the file.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT))  # for a core that was built in place
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for a core that was built in place
 import cmlp
 from benchmarks.measure import PAUSE
 from benchmarks.report import cpu_name
 
+ROOT = Path(__file__).resolve().parent.parent
 GIGABYTES, FEATURES, CHUNK = 10, 784, 100_000
 SEEDS, EPOCHS, BATCH = range(5), 10, 128
 

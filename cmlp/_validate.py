@@ -382,6 +382,13 @@ def smooth(dropout: Sequence[float], shaping: dict[str, float]) -> None:
             raise ValueError(f"L-BFGS needs a loss with a gradient everywhere, and that as it is: not with {name}")
 
 
+def left_out(settings_: dict[str, Any], name: str) -> None:
+    """That nothing is asked for that means nothing to this way of training."""
+    given = [key for key, value in settings_.items() if value is not None and value not in (0, ())]
+    if given:
+        raise ValueError(f"{name} has no {', '.join(given)}: leave out what is for steps over mini-batches")
+
+
 def next_size(input_size: int, sizes: Sequence[int]) -> None:
     """That a layer takes what the layer before it gives."""
     if sizes and input_size != sizes[-1]:

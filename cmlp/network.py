@@ -11,14 +11,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _threads, _validate, fitting, training
+from cmlp import _arrays, _lbfgs, _threads, _validate, fitting, training
 from cmlp._dispatch import core
 from cmlp._sparse import SparseRows
 from cmlp.callbacks import Callback
 from cmlp.history import History
 from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
-from cmlp.optimizers import SGD, Optimizer
+from cmlp.optimizers import LBFGS, SGD, Optimizer
 from cmlp.schedules import Schedule
 from cmlp.training import Samples
 
@@ -541,7 +541,7 @@ class NeuralNetwork:
         y: ArrayLike,
         epochs: int = 10,
         batch_size: int = 128,
-        optimizer: str | Optimizer = "adam",
+        optimizer: str | Optimizer | LBFGS = "adam",
         learning_rate: float | None = None,
         validation_data: tuple[ArrayLike, ...] | None = None,
         shuffle: bool = True,
@@ -577,7 +577,8 @@ class NeuralNetwork:
         batch_size : int, default 128
             Samples of a step; the last one of an epoch may have fewer.
         optimizer : str or optimizer, default "adam"
-            "sgd", "adam", "adamw", "rmsprop", "lion", or an instance of `SGD`, `Adam`, `AdamW`, `RMSprop` or `Lion`.
+            A name of `cmlp.optimizers.OPTIMIZERS`, such as "sgd", or an instance of its class. "lbfgs" or an `LBFGS`
+            goes by all samples at once, an iteration an epoch, and has neither rates nor validation nor callbacks.
         learning_rate : float, optional
             Instead of the optimizer's.
         validation_data : tuple of X and y, or of X, y and sample_weight, optional
@@ -633,6 +634,21 @@ class NeuralNetwork:
         epochs = _validate.count(epochs, "epochs")
         penalties = {"l1": l1, "l2": l2}
         bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
+        if optimizer == "lbfgs" or isinstance(optimizer, LBFGS):
+            useless = {
+                "learning_rate": learning_rate,
+                "validation_data": validation_data,
+                "validation_fraction": validation_fraction,
+                "schedule": schedule,
+                "callbacks": callbacks,
+                "max_time": max_time,
+            }
+            _validate.left_out(useless, "L-BFGS")
+            shaping = training.Shaping(**_validate.shaping(penalties, bounds))
+            samples = self._data(X, y, sample_weight)
+            weighted = samples.times(self._class_weight(class_weight, samples))
+            lbfgs = LBFGS() if isinstance(optimizer, str) else optimizer
+            return History(loss=_lbfgs.minimise(self, weighted, lbfgs, shaping, epochs))
         recipe = fitting.recipe(
             batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )

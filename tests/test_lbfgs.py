@@ -175,3 +175,32 @@ def test_scipy_is_imported_when_it_is_used():
     code = "import sys, cmlp, cmlp._lbfgs; cmlp.LBFGS(); sys.exit('scipy' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_fit_goes_the_same_way(rng):
+    ours, theirs = build(), build()
+    samples, X, Y = regression(rng, theirs)
+    history = ours.fit(X, Y, epochs=7, optimizer="lbfgs", l2=0.1)
+    assert history["loss"] == minimise(theirs, samples, LBFGS(7), Shaping(l2=0.1))
+    assert (ours._params == theirs._params).all()
+    again = ours.fit(X, Y, optimizer=LBFGS(3), sample_weight=np.ones(60))
+    assert len(again["loss"]) <= 3
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"learning_rate": 0.1},
+        {"validation_fraction": 0.1},
+        {"validation_data": ([[0.0]], [[0.0]])},
+        {"max_time": 1},
+        {"callbacks": [cmlp.callbacks.Callback()]},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_fit_refuses_what_means_nothing_to_it(rng, setting):
+    nn = build()
+    before = nn._params.copy()
+    with pytest.raises(ValueError, match=f"L-BFGS has no {next(iter(setting))}"):
+        nn.fit(rng.normal(size=(5, 9)), rng.normal(size=(3, 9)), optimizer="lbfgs", **setting)
+    assert (nn._params == before).all()
