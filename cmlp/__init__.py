@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from cmlp import callbacks, schedules
 from cmlp._config import show_config
 from cmlp._threads import get_num_threads, set_num_threads
 from cmlp._version import __version__
@@ -37,6 +38,7 @@ from cmlp.activations import (
     tanh,
     tanh_deriv,
 )
+from cmlp.history import History
 from cmlp.layer import DenseLayer
 from cmlp.losses import (
     CrossEntropy,
@@ -66,6 +68,7 @@ __all__ = [
     "AdamW",
     "CrossEntropy",
     "DenseLayer",
+    "History",
     "Huber",
     "Lion",
     "NeuralNetwork",
@@ -74,6 +77,7 @@ __all__ = [
     "SGD",
     "__version__",
     "binary_cross_entropy",
+    "callbacks",
     "cross_entropy",
     "cross_entropy_deriv",
     "derivatives",
@@ -106,6 +110,7 @@ __all__ = [
     "reLU_deriv",
     "relu",
     "relu_deriv",
+    "schedules",
     "selu",
     "selu_deriv",
     "set_num_threads",

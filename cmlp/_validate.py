@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -81,16 +81,18 @@ def count(value: object, name: str, least: int = 1) -> int:
     return int(value)
 
 
-def number(value: object, name: str, least: float = 0.0, below: float = np.inf, above: bool = False) -> float:
-    """A finite number of at least `least` (more than it, if `above`) and less than `below`."""
+def number(
+    value: object, name: str, least: float = 0.0, below: float = np.inf, above: bool = False, up_to: bool = False
+) -> float:
+    """A finite number of at least `least` (more than it, if `above`) and less than `below` (or that, if `up_to`)."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         result = float(value)
     except OverflowError:  # an int beyond all floats
         result = np.inf
-    if not least <= result < below or (above and result == least):
-        most = f" and less than {below:g}" if below < np.inf else ""
+    if not (least <= result < below or (up_to and result == below)) or (above and result == least):
+        most = f" and {'at most' if up_to else 'less than'} {below:g}" if below < np.inf else ""
         raise ValueError(
             f"{name} must be finite, {'more than' if above else 'at least'} {least:g}{most}, got {result:g}"
         )
@@ -118,11 +120,153 @@ def optimizer(value: Any, learning_rate: float | None, table: dict[str, Any]) ->
     return rule if learning_rate is None else replace(rule, learning_rate=learning_rate)
 
 
-def validation_pair(value: object) -> tuple[Any, Any]:
-    """X and y to validate with."""
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"validation_data must be a pair (X, y), got {type(value).__name__}")
-    return value[0], value[1]
+def validation_data(value: object) -> tuple[Any, ...]:
+    """X, y and perhaps sample weights to validate with."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        raise TypeError(f"validation_data must be a pair (X, y), or (X, y, sample_weight), got {type(value).__name__}")
+    return tuple(value)
+
+
+def one_validation(data: object, fraction: object) -> float:
+    """The share of the samples to set aside, 0 for none; only where there is nothing else to validate with."""
+    share = number(fraction, "validation_fraction", below=1.0)
+    if share and data is not None:
+        raise ValueError("validation_data and validation_fraction were both given: one of them will do")
+    return share
+
+
+def part_of(fraction: float, m: int, classes: int) -> int:
+    """How many of m samples a share is: at least one, and not so many that a class of them is left without."""
+    part = min(max(round(fraction * m), 1), m - classes)
+    if part < 1:
+        raise ValueError(
+            f"validation_fraction must leave at least one sample of each class to train on: "
+            f"{m} samples of {classes} classes are too few"
+        )
+    return part
+
+
+def chunk(value: object) -> tuple[Any, ...]:
+    """X, y and perhaps sample weights of a chunk."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        raise TypeError(
+            f"each chunk must be (X, y) or (X, y, sample_weight), got {type(value).__name__}; "
+            "a single one is given as partial_fit(X, y)"
+        )
+    return tuple(value)
+
+
+def chunks(value: Any, y: object, sample_weight: object) -> Iterator[tuple[Any, ...]]:
+    """All chunks, one after the other; at least one."""
+    if y is not None:
+        yield value, y, sample_weight
+        return
+    if sample_weight is not None:
+        raise TypeError("sample_weight goes into each chunk, as (X, y, sample_weight), unless y is given too")
+    if not isinstance(value, Iterable):
+        raise TypeError(f"chunks must be an iterable of (X, y), got {type(value).__name__}")
+    number = 0
+    for number, given in enumerate(value, start=1):  # noqa: B007
+        yield chunk(given)
+    if number == 0:
+        raise ValueError("chunks must hold at least one (X, y), got none")
+
+
+def function(value: Any, name: str, instead: type = Callable) -> Any:  # type: ignore[assignment]
+    """A function, or an object of a class that stands for one."""
+    if isinstance(value, type) or not (callable(value) or isinstance(value, instead)):
+        raise TypeError(f"{name} must be a function{_or(instead)}, got {value!r}")
+    return value
+
+
+def _or(other: Any) -> str:
+    return "" if other is Callable else f" or an object of cmlp's class {other.__name__}"
+
+
+def factors(value: Any, steps: Array) -> Array:
+    """What a schedule makes of the learning rate at some steps."""
+    array = np.asarray(_numbers(value, "what a schedule returns"), np.float64)
+    if array.shape != steps.shape:
+        raise ValueError(f"a schedule must return one factor for each of {len(steps)} steps, got shape {array.shape}")
+    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"a schedule must return finite factors of at least 0, got {array[bad[0]]} at step {steps[bad[0]]}"
+        )
+    return array
+
+
+def known(value: int | None, schedule: str, instead: str) -> int:
+    """What a schedule needs to know of a fit."""
+    if value is None:
+        raise ValueError(f"{schedule} needs {instead} here: partial_fit does not know how many steps there will be")
+    return value
+
+
+def one_given(**values: int | None) -> None:
+    """That of some counts one is given."""
+    given = [name for name, value in values.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"one of {_listed(values)} must be given, got {_listed(given) or 'none'}")
+    count(values[given[0]], given[0])
+
+
+def less_than(value: int, name: str, limit: object, limit_name: str) -> None:
+    """That a count is less than another one, if there is that."""
+    if limit is not None and value >= count(limit, limit_name):
+        raise ValueError(f"{name} must be less than {limit_name}, {limit}, got {value}")
+
+
+def shaping(penalties: dict[str, float], bounds: dict[str, float | None]) -> dict[str, float]:
+    """Penalties, and bounds of gradients and weights: 0 for none."""
+    shape = {name: number(value, name) for name, value in penalties.items()}
+    return shape | {name: 0.0 if x is None else number(x, name, above=True) for name, x in bounds.items()}
+
+
+def callbacks(value: object) -> tuple[Any, ...]:
+    """What looks on at a training."""
+    names = ("on_train_begin", "on_epoch_end", "on_train_end")
+    if not isinstance(value, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, got {type(value).__name__}")
+    given = tuple(value)
+    for callback in given:
+        if isinstance(callback, type) or not all(callable(getattr(callback, name, None)) for name in names):
+            raise TypeError(f"a callback must have the methods {', '.join(names)}, got {callback!r}")
+    return given
+
+
+def monitor(value: object, mode: object) -> tuple[Any, str]:
+    """The key or function that a callback follows, and whether "min" or "max" of it is best."""
+    chosen = _one_of(mode, "mode", ("auto", "min", "max"))
+    if not isinstance(value, str) and not callable(value):
+        raise TypeError(f"monitor must be a key of the history or a function, got {value!r}")
+    if chosen != "auto":
+        return value, chosen
+    if not isinstance(value, str):
+        raise ValueError("mode must be 'min' or 'max' where monitor is a function, got 'auto'")
+    return value, "max" if "accuracy" in value else "min"
+
+
+def metric(name: str, metrics: Iterable[str]) -> None:
+    """That there is a number of this name after every epoch."""
+    if name not in metrics:
+        hint = "; val_... need validation_data or validation_fraction" if name.startswith("val_") else ""
+        raise ValueError(f"monitor must be one of {_listed(metrics)} in this training, got {name!r}{hint}")
+
+
+def measure(value: object) -> float:
+    """What a monitor returned: a number, NaN and infinity too."""
+    if not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"monitor must return a number, got {value!r}")
+    return float(value)
+
+
+def filled(path: str, values: dict[str, float]) -> str:
+    """A path with numbers for the names in braces."""
+    try:
+        return path.format(**values)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"path must have none but {_listed(values)} in braces, got {path!r}: {error}") from error
 
 
 def settings(rule: Any) -> None:
@@ -181,6 +325,34 @@ def weights(value: Any, m: int, name: str) -> Array | None:
     if not (np.isfinite(array).all() and array.min() >= 0 and array.max() > 0):
         raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0")
     return array
+
+
+def class_weight(value: Any, labels: Array | None, classes: int, weights: Array | None) -> Array | None:
+    """How much a sample of each class counts: (classes,)."""
+    if value is None:
+        return None
+    if labels is None:
+        raise ValueError("class_weight needs classes: y must hold integer labels or one-hot columns")
+    if isinstance(value, str):
+        _one_of(value, "class_weight, if it is no mapping,", ("balanced",))
+        counts = np.bincount(labels, minlength=classes)
+        return np.asarray(len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+    if not isinstance(value, Mapping):
+        raise TypeError(f"class_weight must be a mapping of label to weight or 'balanced', got {type(value).__name__}")
+    table = np.ones(classes)
+    for label, weight in value.items():
+        if count(label, "a label of class_weight", least=0) >= classes:
+            raise ValueError(f"class_weight must be for labels from 0 to {classes - 1}, got {label}")
+        table[label] = number(weight, f"class_weight[{label}]")
+    if not (table[labels] * (1 if weights is None else weights)).any():
+        raise ValueError(f"class_weight leaves no sample with a weight of more than 0: {value!r}")
+    return table
+
+
+def not_balanced(value: object) -> None:
+    """That weights of classes do not depend on data that is not there."""
+    if isinstance(value, str):
+        raise ValueError(f"class_weight of partial_fit must be a mapping of label to weight, got {value!r}")
 
 
 def dropout_places(rates: Sequence[float], activations: Sequence[str]) -> None:

@@ -49,6 +49,8 @@ class DenseLayer:
         Sizes.
     activation, input_activation : str
         Names.
+    init : str
+        Name of the initialiser.
     dropout : float
         The share.
 
@@ -78,10 +80,14 @@ class DenseLayer:
         self.dropout = _validate.number(dropout, "dropout", below=1.0)
         self.is_first = bool(is_first)
         self._dtype = _validate.dtype(dtype)
-        name = _init.default(self.activation) if init is None else _validate.initialiser(init)
-        weights, biases = _init.INITIALISERS[name](self.neurons, self.input_size, _validate.rng(rng))
+        self.init = _init.default(self.activation) if init is None else _validate.initialiser(init)
+        generator = _validate.rng(rng)
         self._move(_arrays.zeros(self._room(), self._dtype))
-        self.weights, self.biases = weights, biases
+        self._draw(generator)
+
+    def _draw(self, rng: np.random.Generator) -> None:
+        """Begin with new parameters."""
+        self.weights, self.biases = _init.INITIALISERS[self.init](self.neurons, self.input_size, rng)
 
     def _room(self) -> int:
         """Elements that the layer takes in an array of parameters."""

@@ -4,20 +4,21 @@ from __future__ import annotations  # numpy.random takes as long to import as th
 
 import copy
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _progress, _threads, _validate, training
+from cmlp import _arrays, _threads, _validate, fitting, training
 from cmlp._dispatch import core
+from cmlp.callbacks import Callback
+from cmlp.history import History
 from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
-from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
+from cmlp.optimizers import SGD, Optimizer
+from cmlp.schedules import Schedule
 from cmlp.training import Samples
 
 # Samples that are predicted without threads and with the parameters as they lie: at most so many, and products.
@@ -324,6 +325,10 @@ class NeuralNetwork:
         labels, targets = _validate.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
         return Samples(rows, labels, targets, _validate.weights(sample_weight, len(rows), f"sample_weight{of}"))
 
+    def _class_weight(self, value: Any, samples: Samples) -> Array | None:
+        """What the samples of each class count."""
+        return _validate.class_weight(value, samples.labels, max(self._layers[-1].neurons, 2), samples.weights)
+
     def _pass(self, samples: Samples, what: str, name: str = "X", **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
         rows, labels, targets, weights, order = samples
@@ -457,8 +462,8 @@ class NeuralNetwork:
 
     def _measure(self, samples: Samples, name: str = "X") -> dict[str, float]:
         loss, correct = self._pass(samples, "loss", name)
-        weight = samples.weight() or 1.0
-        return {"loss": loss / weight, **({} if samples.labels is None else {"accuracy": correct / weight})}
+        accuracy = {} if samples.labels is None else {"accuracy": samples.mean(correct)}
+        return {"loss": samples.mean(loss), **accuracy}
 
     def train(self, X: ArrayLike, y: ArrayLike, learning_rate: float, sample_weight: ArrayLike | None = None) -> float:
         """
@@ -501,16 +506,19 @@ class NeuralNetwork:
         """A seed for what dropout leaves out, drawn only if there is dropout."""
         return int(self.rng.integers(2**63)) if any(layer.dropout for layer in self._layers) else 0
 
-    @contextmanager
-    def _unchanged_on(self, error: type[Exception]) -> Iterator[None]:
-        """Put the parameters and the generator back to what they were, if there is an error."""
-        params, state = self._params.copy(), self.rng.bit_generator.state
-        try:
-            yield
-        except error:
-            self._params[:] = params
-            self.rng.bit_generator.state = state
-            raise
+    def reset(self) -> None:
+        """
+        Start over: draw all parameters anew, each layer's by its own initialiser, and forget what an optimizer remembers.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread is training this network.
+        """
+        with self._memory.alone():
+            for layer in self._layers:
+                layer._draw(self.rng)
+            self._memory.forget()
 
     def fit(
         self,
@@ -520,12 +528,27 @@ class NeuralNetwork:
         batch_size: int = 128,
         optimizer: str | Optimizer = "adam",
         learning_rate: float | None = None,
-        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        validation_data: tuple[ArrayLike, ...] | None = None,
         shuffle: bool = True,
         verbose: int = 0,
-    ) -> dict[str, list[float]]:
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        validation_fraction: float = 0.0,
+        schedule: Schedule | Callable[[int], float] | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        callbacks: Iterable[Callback] = (),
+        max_time: float | None = None,
+    ) -> History:
         """
         Train on mini-batches.
+
+        A second call continues: an optimizer of the same kind goes on with what it remembers and with its count of
+        steps. See `reset`.
 
         Parameters
         ----------
@@ -539,22 +562,45 @@ class NeuralNetwork:
         batch_size : int, default 128
             Samples of a step; the last one of an epoch may have fewer.
         optimizer : str or optimizer, default "adam"
-            "sgd", "adam", "adamw", or an instance of `SGD`, `Adam` or `AdamW`.
+            "sgd", "adam", "adamw", "rmsprop", "lion", or an instance of `SGD`, `Adam`, `AdamW`, `RMSprop` or `Lion`.
         learning_rate : float, optional
             Instead of the optimizer's.
-        validation_data : tuple of X and y, optional
+        validation_data : tuple of X and y, or of X, y and sample_weight, optional
             Evaluated after every epoch.
         shuffle : bool, default True
             Draw a new order of the samples for every epoch.
         verbose : int, default 0
-            1 shows a progress bar on a terminal (with tqdm installed), and prints a line an epoch elsewhere.
+            1 shows a progress bar on a terminal or in a notebook (with tqdm installed), and prints a line an epoch
+            elsewhere.
+        sample_weight : array_like of shape (m,), optional
+            How much each sample counts, at least 0: 2 is as if it were there twice in its batch.
+        class_weight : mapping of int to float or "balanced", optional
+            How much each label's samples count besides, 1 for labels that are not in it; "balanced" lets all classes of
+            y count the same in all, with a mean of 1: m / (classes * samples of the class).
+        validation_fraction : float, default 0.0
+            Share of the samples, in [0, 1), that is drawn to validate with instead of being trained on; with labels the
+            same share of every class, as far as that goes.
+        schedule : Schedule or callable, optional
+            Of `cmlp.schedules`, or a function of the step's number, from 0, that returns what the learning rate is
+            multiplied by.
+        l1, l2 : float, default 0.0
+            Penalties: the loss grows by l1 times the sum of abs(w), and by l2 / 2 times that of w^2, over all weights
+            but not biases.
+        clip_value : float, optional
+            Largest size of any number of the gradient: what is more is cut off.
+        clip_norm : float, optional
+            Largest length of the gradient as a whole, after that: a longer one is scaled down.
+        max_norm : float, optional
+            Largest length of each neuron's weights: longer ones are scaled down after each step.
+        callbacks : iterable of callbacks, optional
+            Called at the beginning, after every epoch and at the end: see `cmlp.callbacks`.
+        max_time : float, optional
+            Seconds after which the epoch at hand is the last.
 
         Returns
         -------
-        dict of str to list of float
-            One number an epoch: "loss" and "accuracy", means over the epoch's batches, each taken before its step;
-            "val_loss" and "val_accuracy"; "seconds" for training. Accuracies only with labels, "val_..." only with
-            validation data.
+        History
+            One number an epoch of each of "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate" and "seconds".
 
         Raises
         ------
@@ -564,34 +610,134 @@ class NeuralNetwork:
             If a batch's loss is not finite, or a parameter would not be; the step that led there is taken back.
         RuntimeError
             If another thread is training this network.
+
+        Notes
+        -----
+        Errors of a callback end the training, and leave the network as its last epoch made it.
         """
-        epochs, batch_size = _validate.count(epochs, "epochs"), _validate.count(batch_size, "batch_size")
-        rule = _validate.optimizer(optimizer, learning_rate, OPTIMIZERS)
-        samples = self._data(X, y)
+        epochs = _validate.count(epochs, "epochs")
+        bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
+        recipe = fitting.recipe(
+            batch_size,
+            optimizer,
+            learning_rate,
+            shuffle,
+            verbose,
+            schedule,
+            {"l1": l1, "l2": l2},
+            bounds,
+            callbacks,
+            max_time,
+        )
+        fraction = _validate.one_validation(validation_data, validation_fraction)
+        samples = self._data(X, y, sample_weight)
         validation = None
         if validation_data is not None:
-            validation = self._data(*_validate.validation_pair(validation_data), of=" of validation_data")
-        history: dict[str, list[float]] = {}
-        memory = self._memory
-        with memory.alone(), self._unchanged_on(ValueError):  # the passes find NaN and infinity on their way
-            moments = memory.recall(rule, training.PLAIN, self._params)
-            for epoch in _progress.epochs(epochs, verbose, history):
-                start = time.perf_counter()
-                order = self.rng.permutation(len(samples.rows)).astype(np.intp, copy=False) if shuffle else None
-                shuffled = samples._replace(order=order)
-                loss, accuracy, steps = training.steps(
-                    self, shuffled, batch_size, rule, moments, memory.taken, continued=epoch > 0, seed=self._seed()
-                )
-                memory.taken += steps
-                seconds = time.perf_counter() - start
-                figures = {"loss": loss, **({} if samples.labels is None else {"accuracy": accuracy})}
-                if validation is not None:
-                    measured = self._measure(validation, "X of validation_data")
-                    figures.update((f"val_{name}", value) for name, value in measured.items())
-                for name, value in (*figures.items(), ("seconds", seconds)):
-                    history.setdefault(name, []).append(value)
-            training.check_last_step(self, samples, memory.taken)
-        return history
+            validation = self._data(*_validate.validation_data(validation_data), of=" of validation_data")
+        of_classes = self._class_weight(class_weight, samples)
+        return fitting.fit(self, samples, of_classes, validation, fraction, epochs, recipe)
+
+    def partial_fit(
+        self,
+        X: ArrayLike | Iterable[tuple[ArrayLike, ...]],
+        y: ArrayLike | None = None,
+        batch_size: int = 128,
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float | None = None,
+        shuffle: bool = True,
+        verbose: int = 0,
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        schedule: Schedule | Callable[[int], float] | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        callbacks: Iterable[Callback] = (),
+        max_time: float | None = None,
+    ) -> History:
+        """
+        Train once on each of many chunks, which need not fit into memory together.
+
+        It continues what came before, as a second `fit` does.
+
+        Parameters
+        ----------
+        X : iterable of tuples (X, y) or (X, y, sample_weight); or array_like of shape (features, m)
+            The chunks, as `fit` takes X and y, read one after the other; or with `y` a single one.
+        y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m), optional
+            Labels or targets of the single chunk.
+        batch_size : int, default 128
+            Samples of a step; the last one of a chunk may have fewer.
+        optimizer : str or optimizer, default "adam"
+            As for `fit`.
+        learning_rate : float, optional
+            Instead of the optimizer's.
+        shuffle : bool, default True
+            Draw an order of the samples in each chunk.
+        verbose : int, default 0
+            1 shows how far it is, chunk by chunk.
+        sample_weight : array_like of shape (m,), optional
+            How much each sample of the single chunk counts.
+        class_weight : mapping of int to float, optional
+            As for `fit`; nobody knows what "balanced" would be.
+        schedule : Schedule or callable, optional
+            As for `fit`; one that needs a total of steps has to be given it.
+        l1, l2 : float, default 0.0
+            Penalties, as for `fit`.
+        clip_value, clip_norm, max_norm : float, optional
+            Bounds, as for `fit`.
+        callbacks : iterable of callbacks, optional
+            What is an epoch to them is a chunk here.
+        max_time : float, optional
+            Seconds after which the chunk at hand is the last.
+
+        Returns
+        -------
+        History
+            One number a chunk of each of "loss", "accuracy", "learning_rate" and "seconds", the time for reading the
+            chunk not in it.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit; nothing has changed then. If a chunk does not fit, or holds NaN, infinity or no
+            numbers; the network is as the chunks before it made it then.
+        FloatingPointError
+            If a batch's loss is not finite, or a parameter would not be; the step that led there is taken back.
+        RuntimeError
+            If another thread is training this network.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from cmlp import NeuralNetwork
+        >>> X, y = np.random.default_rng(0).normal(size=(2, 500)), np.arange(500) % 2
+        >>> nn = NeuralNetwork(rng=0)
+        >>> nn.add_layer(2, 2, "softmax")
+        >>> history = nn.partial_fit((X[:, i : i + 100], y[i : i + 100]) for i in range(0, 500, 100))
+        >>> len(history["loss"])
+        5
+        """
+        bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
+        recipe = fitting.recipe(
+            batch_size,
+            optimizer,
+            learning_rate,
+            shuffle,
+            verbose,
+            schedule,
+            {"l1": l1, "l2": l2},
+            bounds,
+            callbacks,
+            max_time,
+        )
+        _validate.not_balanced(class_weight)
+        chunks = (self._data(*chunk) for chunk in _validate.chunks(X, y, sample_weight))
+        weighted = (samples.times(self._class_weight(class_weight, samples)) for samples in chunks)
+        return fitting.fit_chunks(self, weighted, recipe)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """

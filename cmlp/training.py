@@ -40,11 +40,19 @@ class Samples(NamedTuple):
         """Samples that are used."""
         return len(self.rows) if self.order is None else len(self.order)
 
-    def weight(self) -> float:
-        """What they weigh together."""
+    def mean(self, total: float) -> float:
+        """A sum over those that are used as a mean, by weight; NaN if they weigh nothing."""
         if self.weights is None:
-            return self.count()
-        return float((self.weights if self.order is None else self.weights[self.order]).sum())
+            return total / self.count()
+        weight = float((self.weights if self.order is None else self.weights[self.order]).sum())
+        return total / weight if weight > 0 else np.nan
+
+    def times(self, of_classes: Array | None) -> Samples:
+        """The same samples, each times the weight of its class."""
+        if of_classes is None or self.labels is None:
+            return self
+        weights = of_classes[self.labels]
+        return self._replace(weights=weights if self.weights is None else weights * self.weights)
 
 
 @dataclass(frozen=True)
@@ -74,15 +82,16 @@ class Memory:
         """Begin anew."""
         self.kind: type[Any] | None = None
         self.moments: Array | None = None
-        self.taken = 0
+        self.taken = self.seen = 0
 
     def recall(self, optimizer: Optimizer, shaping: Shaping, params: Array) -> Array:
         """What this optimizer remembers: nothing, if it is of another kind than the one before."""
         past = core.moment_count((*optimizer.rule(), *astuple(shaping)))
-        if self.moments is None or self.kind is not type(optimizer) or len(self.moments) != (past or 1):
+        shape = (past, params.size) if past else (1, 1)
+        if self.moments is None or self.kind is not type(optimizer) or self.moments.shape != shape:
             self.forget()
             self.kind = type(optimizer)
-            self.moments = _arrays.zeros(past * params.size or 1, params.dtype).reshape(past or 1, -1)
+            self.moments = _arrays.zeros(shape[0] * shape[1], params.dtype).reshape(shape)
         return self.moments
 
     @contextmanager
@@ -98,15 +107,47 @@ class Memory:
             self.lock.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("kind", "moments", "taken")}
+        return {name: self.__dict__[name] for name in ("kind", "moments", "taken", "seen")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
+        self.put(state)
+
+    def put(self, state: dict[str, Any]) -> None:
+        """Remember what was remembered when `__getstate__` was asked; the moments are copied."""
         self.__dict__.update(state)
         if self.moments is not None:  # on a cache line once more
             moments = _arrays.empty(self.moments.size, self.moments.dtype).reshape(self.moments.shape)
             moments[...] = self.moments
             self.moments = moments
+
+
+class Snapshot:
+    """
+    A network's parameters, and what its optimizer remembers, at one time.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        Whose.
+    """
+
+    def __init__(self, network: NeuralNetwork) -> None:
+        self._params, self._memory = network._params.copy(), network._memory.__getstate__()
+        if self._memory["moments"] is not None:
+            self._memory["moments"] = self._memory["moments"].copy()
+
+    def restore(self, network: NeuralNetwork) -> None:
+        """
+        Put everything back.
+
+        Parameters
+        ----------
+        network : NeuralNetwork
+            The same one, of the same layers.
+        """
+        network._params[:] = self._params
+        network._memory.put(self._memory)
 
 
 def steps(
@@ -192,8 +233,7 @@ def steps(
     if status != core.STATUSES["done"]:
         network._check_finite(samples.rows, "X")
         raise bad_step(network, STATUS_NAMES[status], taken + count + 1)
-    weight = samples.weight() or 1.0
-    return (loss + penalty) / weight, correct / weight, count
+    return samples.mean(loss + penalty), samples.mean(correct), count
 
 
 def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> None:

@@ -21,14 +21,22 @@ STOREYS = [
     {"cli"},
     {"__init__"},
     {"network", "_config"},
+    {"fitting"},
+    {"callbacks"},
     {"training"},
-    {"layer", "optimizers", "model_file", "data", "_progress", "reference"},
+    {"layer", "optimizers", "model_file", "data", "history", "schedules", "reference"},
     {"_validate", "reference.network", "reference.one_hidden_layer"},
     {"_init", "_arrays", "_threads", "losses", "reference.optimizers"},
     {"activations", "_dispatch", "_version"},
 ]
 HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
-LIBRARIES = {"_progress": {"tqdm"}, "data": {"pandas"}, "cli": {"pandas"}, "model_file": {"safetensors"}}
+LIBRARIES = {
+    "callbacks": {"tqdm"},
+    "history": {"pandas", "matplotlib"},
+    "data": {"pandas"},
+    "cli": {"pandas"},
+    "model_file": {"safetensors"},
+}
 
 # The parts of the core, in the order core.pyx includes them: each may use names of those before it.
 PARTS = [

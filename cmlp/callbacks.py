@@ -1,0 +1,333 @@
+"""What looks on while a network trains, and may have a say: called when training begins, after every epoch, and at its end."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cmlp import _validate
+from cmlp.training import Snapshot
+
+if TYPE_CHECKING:
+    from cmlp.fitting import Run
+    from cmlp.network import NeuralNetwork
+
+    Monitor = str | Callable[[NeuralNetwork, Run], float]
+
+
+class Callback:
+    """A callback that does nothing: what others are made from."""
+
+    def on_train_begin(self, run: Run) -> None:
+        """
+        Prepare for a training; nothing has changed yet.
+
+        Parameters
+        ----------
+        run : Run
+            The training.
+        """
+
+    def on_epoch_end(self, run: Run) -> None:
+        """
+        Look at an epoch, or in `partial_fit` at a chunk, after its steps and its validation.
+
+        Parameters
+        ----------
+        run : Run
+            The training.
+        """
+
+    def on_train_end(self, run: Run) -> None:
+        """
+        Finish; called however the training ends, as `run.error` says, once it has begun.
+
+        Parameters
+        ----------
+        run : Run
+            The training.
+        """
+
+
+class LambdaCallback(Callback):
+    """
+    A callback made of functions.
+
+    Parameters
+    ----------
+    on_train_begin, on_epoch_end, on_train_end : callable, optional
+        Functions of the run.
+
+    Raises
+    ------
+    TypeError
+        If one of them cannot be called.
+    """
+
+    def __init__(
+        self,
+        on_train_begin: Callable[[Run], Any] | None = None,
+        on_epoch_end: Callable[[Run], Any] | None = None,
+        on_train_end: Callable[[Run], Any] | None = None,
+    ) -> None:
+        given = {"on_train_begin": on_train_begin, "on_epoch_end": on_epoch_end, "on_train_end": on_train_end}
+        for name, function in given.items():
+            if function is not None:
+                setattr(self, name, _validate.function(function, name))
+
+
+class _Watcher(Callback):
+    """A callback that follows one number, and knows when it is better than ever."""
+
+    def __init__(self, monitor: Monitor, min_delta: float, mode: str) -> None:
+        self.monitor, self.mode = _validate.monitor(monitor, mode)
+        self.min_delta = _validate.number(min_delta, "min_delta")
+        self.best = math.nan
+
+    def on_train_begin(self, run: Run) -> None:
+        """Forget what was before, and see that there will be such a number."""
+        self.best = math.nan
+        if isinstance(self.monitor, str):
+            _validate.metric(self.monitor, run.metrics)
+
+    def _improves(self, run: Run) -> bool:
+        """Whether the epoch is the best so far; NaN never is."""
+        if isinstance(self.monitor, str):
+            value = run.figures[self.monitor]
+        else:
+            value = _validate.measure(self.monitor(run.network, run))
+        gain = value - self.best if self.mode == "max" else self.best - value
+        if not (gain > self.min_delta or (math.isnan(self.best) and not math.isnan(value))):
+            return False
+        self.best = value
+        return True
+
+    def _name(self) -> str:
+        return self.monitor if isinstance(self.monitor, str) else getattr(self.monitor, "__name__", "monitor")
+
+
+class EarlyStopping(_Watcher):
+    """
+    Ends a training that has not become better for some epochs.
+
+    Parameters
+    ----------
+    monitor : str or callable, default "val_loss"
+        A key of the history, or a function of the network and the run that returns a number.
+    patience : int, default 5
+        Epochs in a row that may be no better than the best one before the training is stopped after the next such one.
+    min_delta : float, default 0.0
+        How much better counts, in the unit of what is monitored: more than this.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether less or more is better; "auto" takes more for accuracies and less for the rest, and is not for a
+        function.
+    restore_best : bool, default True
+        At the end of the training put back the parameters of the best epoch, and what the optimizer remembered then.
+
+    Attributes
+    ----------
+    best : float
+        The best number so far.
+    best_epoch : int or None
+        The epoch it is from, counted from 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of its range; when training begins, if there is no such key.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, min_delta, mode)
+        self.patience = _validate.count(patience, "patience", least=0)
+        self.restore_best = bool(restore_best)
+        self.best_epoch: int | None = None
+        self._kept: Snapshot | None = None
+
+    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+        super().on_train_begin(run)
+        self.best_epoch, self._kept, self._waited = None, None, 0
+
+    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+        if self._improves(run):
+            self.best_epoch, self._waited = run.epoch, 0
+            if self.restore_best:
+                self._kept = Snapshot(run.network)
+            return
+        self._waited += 1
+        if self._waited > self.patience:
+            run.stop(f"{self._name()} was no better for {self._waited} epochs than {self.best:.6g}")
+
+    def on_train_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+        if self._kept is not None and run.error is None:
+            self._kept.restore(run.network)
+        self._kept = None
+
+
+class ReduceLROnPlateau(_Watcher):
+    """
+    Makes the learning rate smaller when a training has not become better for some epochs.
+
+    Parameters
+    ----------
+    monitor : str or callable, default "val_loss"
+        As for `EarlyStopping`.
+    factor : float, default 0.1
+        What the rate is multiplied by, in (0, 1).
+    patience : int, default 5
+        Epochs in a row that may be no better than the best one before the next such one makes the rate smaller.
+    min_delta : float, default 0.0
+        How much better counts: more than this.
+    min_lr : float, default 0.0
+        The smallest rate.
+    mode : {"auto", "min", "max"}, default "auto"
+        As for `EarlyStopping`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of its range; when training begins, if there is no such key.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor = "val_loss",
+        factor: float = 0.1,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        min_lr: float = 0.0,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__(monitor, min_delta, mode)
+        self.factor = _validate.number(factor, "factor", below=1.0, above=True)
+        self.patience = _validate.count(patience, "patience", least=0)
+        self.min_lr = _validate.number(min_lr, "min_lr")
+
+    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+        super().on_train_begin(run)
+        self._waited = 0
+
+    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+        self._waited = 0 if self._improves(run) else self._waited + 1
+        if self._waited > self.patience:
+            self._waited = 0
+            smaller = max(run.learning_rate * self.factor, self.min_lr)
+            if 0 < smaller < run.learning_rate:
+                run.learning_rate = smaller
+
+
+class ModelCheckpoint(_Watcher):
+    """
+    Saves the network after every epoch, or after every one that is the best so far.
+
+    Parameters
+    ----------
+    path : path-like
+        A .safetensors file. Keys of the history and "epoch", counted from 0, in braces stand for their values, as in
+        "digits-{epoch:03}-{val_loss:.3f}.safetensors"; without any, the file is written over.
+    monitor : str or callable, default "val_loss"
+        As for `EarlyStopping`; looked at only with `save_best_only`.
+    save_best_only : bool, default False
+        Save only the best so far.
+    mode : {"auto", "min", "max"}, default "auto"
+        As for `EarlyStopping`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of its range; when training begins, if there is no such key.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        monitor: Monitor = "val_loss",
+        save_best_only: bool = False,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__(monitor, 0.0, mode)
+        self.path = os.fspath(path)
+        self.save_best_only = bool(save_best_only)
+
+    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+        if self.save_best_only:
+            super().on_train_begin(run)
+        _validate.filled(self.path, {"epoch": 0, **dict.fromkeys(run.metrics, 0.0)})
+
+    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+        if not self.save_best_only or self._improves(run):
+            run.network.save(_validate.filled(self.path, {"epoch": run.epoch, **run.figures}))
+
+
+class CSVLogger(Callback):
+    """
+    Writes every epoch's numbers to a file, one line an epoch, as they come.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    append : bool, default False
+        Add to the lines there are instead of writing over them.
+
+    Raises
+    ------
+    OSError
+        When training begins, if the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
+        self.path, self.append = os.fspath(path), bool(append)
+
+    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+        with open(self.path, "a" if self.append else "w", newline="", encoding="utf-8") as file:
+            if file.tell() == 0:
+                csv.writer(file).writerow(("epoch", *run.metrics))
+
+    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow((run.epoch, *(run.figures[name] for name in run.metrics)))
+
+
+class ProgressBar(Callback):
+    """A bar on a terminal or in a notebook, if tqdm is installed, and a line an epoch elsewhere."""
+
+    _bar: Any = None
+
+    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+        terminal = sys.stderr.isatty()
+        if not terminal and "ipykernel" not in sys.modules:
+            return
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            return
+        # The figures matter more than the bar: on a narrow terminal it is the bar that gives way.
+        bar = "{bar:12}" if terminal else "{bar}"
+        shape = "{n_fmt}/{total_fmt} " + bar + " {desc} [{elapsed}]"
+        self._bar = tqdm(total=run.epochs, unit=run.unit, bar_format=shape)
+
+    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in run.figures.items() if name in run.measured)
+        if self._bar is not None:
+            self._bar.set_description_str(figures, refresh=False)
+            self._bar.update()
+        else:
+            of = "" if run.epochs is None else f"/{run.epochs}"
+            print(f"{run.unit} {run.epoch + 1}{of}  {figures}  {run.figures['seconds']:.2f} s", flush=True)
+
+    def on_train_end(self, run: Run) -> None:  # noqa: ARG002  # numpydoc ignore=GL08
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

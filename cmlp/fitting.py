@@ -1,0 +1,414 @@
+"""The loop over epochs, or over chunks of data: what a training goes through, and who looks on."""
+
+from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cmlp import _validate, training
+from cmlp.callbacks import Callback, ProgressBar
+from cmlp.history import History
+from cmlp.optimizers import OPTIMIZERS, Optimizer
+from cmlp.schedules import Plan, Schedule
+from cmlp.training import Samples, Shaping, Snapshot
+
+if TYPE_CHECKING:
+    from cmlp.network import NeuralNetwork
+
+Array = NDArray[Any]
+
+
+@dataclass(eq=False)
+class Run:
+    """
+    A training as its callbacks see it.
+
+    Attributes
+    ----------
+    network : NeuralNetwork
+        That is trained; it can be evaluated and predict, but not be trained by a callback.
+    optimizer : optimizer
+        The rule of the epochs to come.
+    epochs : int or None
+        How many there will be at most; None in `partial_fit`.
+    measured : tuple of str
+        Keys of losses and accuracies.
+    history : History
+        Of all epochs so far, the last one among them.
+    epoch : int
+        The one at hand, from 0; in `partial_fit` the chunk.
+    figures : dict of str to float
+        Its numbers, by the keys of the history.
+    error : BaseException or None
+        What ended the training, if an error did.
+    """
+
+    network: NeuralNetwork
+    optimizer: Optimizer
+    epochs: int | None
+    measured: tuple[str, ...]
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
+    error: BaseException | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """
+        What there will be a number of after every epoch.
+
+        Returns
+        -------
+        tuple of str
+            Keys of the history.
+        """
+        return (*self.measured, "learning_rate", "seconds")
+
+    @property
+    def unit(self) -> str:
+        """
+        What the training goes by.
+
+        Returns
+        -------
+        str
+            "epoch" or "chunk".
+        """
+        return "chunk" if self.epochs is None else "epoch"
+
+    @property
+    def steps(self) -> int:
+        """
+        Steps that were taken in all, those of the trainings that this one continues among them.
+
+        Returns
+        -------
+        int
+            The number.
+        """
+        return self.network._memory.taken
+
+    @property
+    def learning_rate(self) -> float:
+        """
+        Base rate of the epochs to come, which can be assigned; a schedule's factors multiply it.
+
+        Returns
+        -------
+        float
+            More than 0.
+        """
+        return self.optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:  # numpydoc ignore=GL08
+        self.optimizer = replace(self.optimizer, learning_rate=value)
+
+    def stop(self, reason: str) -> None:
+        """
+        End the training after this epoch.
+
+        Parameters
+        ----------
+        reason : str
+            Why, for the history's `stopped`; of several, the first is kept.
+        """
+        self.history.stopped = self.history.stopped or str(reason)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, whatever on."""
+
+    batch: int
+    optimizer: Optimizer
+    shuffle: bool
+    shaping: Shaping
+    schedule: Schedule | Callable[[int], float] | None
+    callbacks: tuple[Callback, ...]
+    max_time: float
+
+
+def recipe(
+    batch_size: int,
+    optimizer: str | Optimizer,
+    learning_rate: float | None,
+    shuffle: bool,
+    verbose: int,
+    schedule: Schedule | Callable[[int], float] | None,
+    penalties: dict[str, float],
+    bounds: dict[str, float | None],
+    callbacks: Iterable[Callback],
+    max_time: float | None,
+) -> Recipe:
+    """
+    Judge the settings that `fit` and `partial_fit` share.
+
+    Parameters
+    ----------
+    batch_size, optimizer, learning_rate, shuffle, verbose, schedule : object
+        As `NeuralNetwork.fit` takes them.
+    penalties, bounds : dict
+        Its l1 and l2; and its clip_value, clip_norm and max_norm.
+    callbacks, max_time : object
+        As `NeuralNetwork.fit` takes them.
+
+    Returns
+    -------
+    Recipe
+        What they come to.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If one of them is out of its range.
+    """
+    return Recipe(
+        _validate.count(batch_size, "batch_size"),
+        _validate.optimizer(optimizer, learning_rate, OPTIMIZERS),
+        bool(shuffle),
+        Shaping(**_validate.shaping(penalties, bounds)),
+        schedule if schedule is None else _validate.function(schedule, "schedule", instead=Schedule),
+        (*_validate.callbacks(callbacks), *([ProgressBar()] if verbose else [])),
+        np.inf if max_time is None else _validate.number(max_time, "max_time", above=True),
+    )
+
+
+def fit(
+    network: NeuralNetwork,
+    samples: Samples,
+    class_weight: Array | None,
+    validation: Samples | None,
+    fraction: float,
+    epochs: int,
+    recipe: Recipe,
+) -> History:
+    """
+    Go over the samples again and again.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        To train.
+    samples : Samples
+        To train on.
+    class_weight : ndarray of shape (n_classes,), float64, optional
+        What their weights are multiplied by.
+    validation : Samples, optional
+        To measure after every epoch.
+    fraction : float
+        The share of the samples to be set aside for that instead, or 0.
+    epochs : int
+        How often.
+    recipe : Recipe
+        How.
+
+    Returns
+    -------
+    History
+        A number an epoch.
+    """
+    with network._memory.alone():
+        origin = _Origin(network)
+        if fraction:
+            samples, validation = split(samples, fraction, network.rng)
+        rounds = repeat(samples.times(class_weight), epochs)
+        return _train(network, origin, rounds, _measured(samples, validation), validation, epochs, recipe)
+
+
+def fit_chunks(network: NeuralNetwork, chunks: Iterator[Samples], recipe: Recipe) -> History:
+    """
+    Go over samples once, a chunk after the other.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        To train.
+    chunks : iterator of Samples
+        To train on, at least one.
+    recipe : Recipe
+        How.
+
+    Returns
+    -------
+    History
+        A number a chunk.
+    """
+    with network._memory.alone():
+        first = next(chunks)
+        rounds = chain([first], chunks)
+        return _train(network, _Origin(network), rounds, _measured(first, None), None, None, recipe)
+
+
+class _Origin:
+    """What a network was, its generator too, before something that may turn out not to be possible."""
+
+    def __init__(self, network: NeuralNetwork) -> None:
+        self.snapshot, self.generator = Snapshot(network), network.rng.bit_generator.state
+
+    def restore(self, network: NeuralNetwork) -> None:
+        """Make it that again."""
+        self.snapshot.restore(network)
+        network.rng.bit_generator.state = self.generator
+
+
+def _measured(samples: Samples, validation: Samples | None) -> tuple[str, ...]:
+    """Keys of the history that are measured."""
+    names = ("loss",) if samples.labels is None else ("loss", "accuracy")
+    if validation is not None:
+        names += ("val_loss",) if validation.labels is None else ("val_loss", "val_accuracy")
+    return names
+
+
+def _train(
+    network: NeuralNetwork,
+    origin: _Origin,
+    rounds: Iterable[Samples],
+    measured: tuple[str, ...],
+    validation: Samples | None,
+    epochs: int | None,
+    recipe: Recipe,
+) -> History:
+    """Train on each of the rounds in turn: an epoch, or where their number is not known, a chunk."""
+    memory, start = network._memory, time.perf_counter()
+    run = Run(network, recipe.optimizer, epochs, measured)
+    with _watched(run, recipe.callbacks):
+        begin, last = 0, None
+        for run.epoch, samples in enumerate(rounds):
+            try:
+                if last is None:
+                    memory.recall(run.optimizer, recipe.shaping, network._params)
+                    begin = memory.taken
+                elif epochs is None:  # what an earlier chunk taught stays
+                    origin = _Origin(network)
+                run.figures = _epoch(run, recipe, samples, validation, begin, continued=last is not None)
+            except (ValueError, TypeError):  # the passes find NaN and infinity on their way
+                origin.restore(network)
+                raise
+            last = samples
+            run.history.add(run.figures)
+            for callback in recipe.callbacks:
+                callback.on_epoch_end(run)
+            if time.perf_counter() - start >= recipe.max_time:
+                run.stop(f"max_time of {recipe.max_time:g} s ran out")
+            if run.history.stopped is not None:
+                break
+        if last is not None:
+            training.check_last_step(network, last, memory.taken)
+    return run.history
+
+
+@contextmanager
+def _watched(run: Run, callbacks: Iterable[Callback]) -> Iterator[None]:
+    """Tell the callbacks when the training begins and, whatever happens, when it ends."""
+    begun: list[Callback] = []
+    try:
+        for callback in callbacks:
+            callback.on_train_begin(run)
+            begun.append(callback)
+        yield
+    except BaseException as error:
+        run.error = error
+        raise
+    finally:
+        for callback in begun:
+            callback.on_train_end(run)
+
+
+def _epoch(
+    run: Run, recipe: Recipe, samples: Samples, validation: Samples | None, begin: int, continued: bool
+) -> dict[str, float]:
+    """Take the steps of an epoch, and return its numbers."""
+    network, memory, start = run.network, run.network._memory, time.perf_counter()
+    moments = memory.recall(run.optimizer, recipe.shaping, network._params)
+    count = -(-samples.count() // recipe.batch)
+    plan = Plan(begin, None, None, memory.seen)
+    if run.epochs is not None:
+        plan = plan._replace(total=run.epochs * count, per_epoch=count)
+    rates = _rates(recipe.schedule, run.learning_rate, np.arange(memory.taken, memory.taken + count), plan)
+    shuffled = samples
+    if recipe.shuffle:
+        order = network.rng.permutation(samples.count()).astype(np.intp, copy=False)
+        shuffled = samples._replace(order=order if samples.order is None else samples.order[order])
+    loss, accuracy, count = training.steps(
+        network,
+        shuffled,
+        recipe.batch,
+        run.optimizer,
+        moments,
+        memory.taken,
+        shaping=recipe.shaping,
+        continued=continued,
+        rates=rates,
+        seed=network._seed(),
+    )
+    memory.taken += count
+    memory.seen += samples.count()
+    seconds = time.perf_counter() - start
+    figures = {"loss": loss, **({} if samples.labels is None else {"accuracy": accuracy})}
+    if validation is not None:
+        measured = network._measure(validation, "X of validation_data")
+        figures.update((f"val_{name}", value) for name, value in measured.items())
+    rate = run.learning_rate if rates is None else float(rates[-1])
+    return {**figures, "learning_rate": rate, "seconds": seconds}
+
+
+def _rates(
+    schedule: Schedule | Callable[[int], float] | None, base: float, steps: Array, plan: Plan
+) -> Array | None:
+    """Learning rates of the steps, or None if it is the base rate for all."""
+    if schedule is None:
+        return None
+    if isinstance(schedule, Schedule):
+        factors = schedule.factors(steps, plan)
+    else:
+        factors = np.array([schedule(t) for t in steps.tolist()])
+    return base * _validate.factors(factors, steps)
+
+
+def split(samples: Samples, fraction: float, rng: np.random.Generator) -> tuple[Samples, Samples]:
+    """
+    Set a random part of the samples aside, with labels the same share of every class as far as that goes.
+
+    Parameters
+    ----------
+    samples : Samples
+        All, in their own order.
+    fraction : float
+        The share, in (0, 1).
+    rng : numpy.random.Generator
+        Where the part is drawn from.
+
+    Returns
+    -------
+    rest, part : Samples
+        Views of the same rows, at least one each; of every class at least one in the rest.
+
+    Raises
+    ------
+    ValueError
+        If there are too few samples.
+    """
+    m = len(samples.rows)
+    labels = np.zeros(m, np.intp) if samples.labels is None else samples.labels
+    counts = np.bincount(labels)
+    wanted = _validate.part_of(fraction, m, np.count_nonzero(counts))
+    # Whole numbers near each class's share: rounded down, then one more for those that lost most, ties at random.
+    most = np.maximum(counts - 1, 0)
+    shares = wanted * counts / m
+    taken = np.minimum(shares.astype(np.intp), most)
+    while (lacking := wanted - taken.sum()) > 0:
+        able = rng.permutation(np.flatnonzero(taken < most))
+        first = able[np.argsort((taken - shares)[able], kind="stable")]
+        taken[first[:lacking]] += 1
+    aside = np.zeros(m, bool)
+    for label in np.flatnonzero(taken):
+        aside[rng.choice(np.flatnonzero(labels == label), taken[label], replace=False)] = True
+    return samples._replace(order=np.flatnonzero(~aside)), samples._replace(order=np.flatnonzero(aside))
