@@ -62,6 +62,7 @@ from cmlp.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 
 if TYPE_CHECKING:
     from cmlp.data import load_csv, train_test_split
+    from cmlp.estimators import MLPClassifier, MLPRegressor
 
 __all__ = [
     "Adam",
@@ -71,6 +72,8 @@ __all__ = [
     "History",
     "Huber",
     "Lion",
+    "MLPClassifier",
+    "MLPRegressor",
     "NeuralNetwork",
     "Quantile",
     "RMSprop",
@@ -129,9 +132,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Reading files takes libraries that training does without: they are imported with the first use.
+    # Reading files, and scikit-learn's estimators, take libraries that networks do without: imported with the first use.
     if name in ("load_csv", "train_test_split"):
         from cmlp import data
 
         return getattr(data, name)
+    if name in ("MLPClassifier", "MLPRegressor"):
+        from cmlp import estimators
+
+        return getattr(estimators, name)
     raise AttributeError(f"module 'cmlp' has no attribute {name!r}")

@@ -10,9 +10,9 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from numbers import Integral, Real
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,7 +32,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
-from cmlp import _threads, fitting
+from cmlp import _threads, _validate, fitting
 from cmlp.activations import ACTIVATIONS
 from cmlp.callbacks import Callback
 from cmlp.losses import CrossEntropy, Huber, Quantile
@@ -200,7 +200,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
     class_weight: Any = None
     label_smoothing = 0.0
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({*OWN_NAMES, *ACTIVATIONS})],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
@@ -371,20 +371,20 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         scale = self._scale()
         course = _Course(self, held, count)
         rule = replace(self._rule(), learning_rate=self._rate)
-        recipe = fitting.recipe(
+        recipe = fitting.Recipe(
             batch,
             rule if scale == 1 else _of_sum(rule, scale),
-            callbacks=(course, *self.callbacks),
-            max_time=self.max_time,
+            shuffle=False,
+            shaping=Shaping(l2=self.alpha / scale, l2_of_sum=True),
+            schedule=None,
+            callbacks=_validate.callbacks((course, *self.callbacks)),
+            max_time=np.inf if self.max_time is None else self.max_time,
         )
+        epochs = 1 if incremental else self.max_iter
+        rounds = islice(_orders(samples, random if self.shuffle else None), epochs)
+        validation = None if held is None else self._samples(held.rows, held.targets, held.weights)
         try:
-            fitting.fit(
-                self.network_,
-                _orders(samples, random if self.shuffle else None),
-                None if held is None else self._samples(held.rows, held.targets, held.weights),
-                1 if incremental else self.max_iter,
-                replace(recipe, shaping=Shaping(l2=self.alpha / scale, l2_of_sum=True)),
-            )
+            fitting.fit_chunks(self.network_, rounds, recipe, validation, epochs)
         except KeyboardInterrupt:
             warnings.warn("Training was interrupted: the network is as it was then", stacklevel=4)
         if self.n_iter_ == self.max_iter and not course.finished and not incremental:
@@ -592,7 +592,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **_Perceptron._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
@@ -698,7 +698,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         Parameters
         ----------
         X : {array_like, sparse matrix} of shape (n_samples, n_features)
-            One sample a row. Integers are not copied to another type; float32 is computed in float32, others in float64.
+            One sample a row. Integers are read as they are; float32 is computed in float32, the rest in float64.
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of any type; or a table of 0 and 1, a column for each class.
         sample_weight : array_like of shape (n_samples,), optional
@@ -735,7 +735,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         Parameters
         ----------
         X : {array_like, sparse matrix} of shape (n_samples, n_features)
-            One sample a row. Integers are not copied to another type; float32 is computed in float32, others in float64.
+            One sample a row. Integers are read as they are; float32 is computed in float32, the rest in float64.
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
             Labels, not of all classes perhaps.
         sample_weight : array_like of shape (n_samples,), optional
@@ -943,7 +943,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **_Perceptron._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"})],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
@@ -1036,7 +1036,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
         Parameters
         ----------
         X : {array_like, sparse matrix} of shape (n_samples, n_features)
-            One sample a row. Integers are not copied to another type; float32 is computed in float32, others in float64.
+            One sample a row. Integers are read as they are; float32 is computed in float32, the rest in float64.
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
             What to predict.
         sample_weight : array_like of shape (n_samples,), optional
@@ -1067,7 +1067,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
         Parameters
         ----------
         X : {array_like, sparse matrix} of shape (n_samples, n_features)
-            One sample a row. Integers are not copied to another type; float32 is computed in float32, others in float64.
+            One sample a row. Integers are read as they are; float32 is computed in float32, the rest in float64.
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
             What to predict.
         sample_weight : array_like of shape (n_samples,), optional

@@ -223,7 +223,13 @@ def fit(
         return _train(network, origin, rounds, _measured(samples, validation), validation, epochs, recipe)
 
 
-def fit_chunks(network: NeuralNetwork, chunks: Iterator[Samples], recipe: Recipe) -> History:
+def fit_chunks(
+    network: NeuralNetwork,
+    chunks: Iterator[Samples],
+    recipe: Recipe,
+    validation: Samples | None = None,
+    epochs: int | None = None,
+) -> History:
     """
     Go over samples once, a chunk after the other.
 
@@ -235,6 +241,10 @@ def fit_chunks(network: NeuralNetwork, chunks: Iterator[Samples], recipe: Recipe
         To train on, at least one.
     recipe : Recipe
         How.
+    validation : Samples, optional
+        To measure after every chunk.
+    epochs : int, optional
+        How many chunks there are, if each is an epoch: the same samples in another order.
 
     Returns
     -------
@@ -244,7 +254,7 @@ def fit_chunks(network: NeuralNetwork, chunks: Iterator[Samples], recipe: Recipe
     with network._memory.alone():
         first = next(chunks)
         rounds = chain([first], chunks)
-        return _train(network, _Origin(network), rounds, _measured(first, None), None, None, recipe)
+        return _train(network, _Origin(network), rounds, _measured(first, validation), validation, epochs, recipe)
 
 
 class _Origin:

@@ -20,6 +20,7 @@ STOREYS = [
     {"__main__"},
     {"cli"},
     {"__init__"},
+    {"estimators"},
     {"network", "_config"},
     {"fitting"},
     {"callbacks"},
@@ -34,6 +35,7 @@ LIBRARIES = {
     "callbacks": {"tqdm"},
     "history": {"pandas", "matplotlib"},
     "data": {"pandas"},
+    "estimators": {"sklearn", "scipy"},
     "cli": {"pandas"},
     "model_file": {"safetensors"},
 }
