@@ -62,7 +62,10 @@ from cmlp.optimizers import SGD, Adam, AdamW, Lion, RMSprop
 
 if TYPE_CHECKING:
     from cmlp.data import load_csv, train_test_split
-    from cmlp.estimators import MLPClassifier, MLPRegressor
+    from cmlp.estimators import (
+        MLPClassifier as MLPClassifier,  # not in __all__: all of cmlp can do without scikit-learn
+    )
+    from cmlp.estimators import MLPRegressor as MLPRegressor
 
 __all__ = [
     "Adam",
@@ -72,8 +75,6 @@ __all__ = [
     "History",
     "Huber",
     "Lion",
-    "MLPClassifier",
-    "MLPRegressor",
     "NeuralNetwork",
     "Quantile",
     "RMSprop",
@@ -138,7 +139,9 @@ def __getattr__(name: str) -> Any:
 
         return getattr(data, name)
     if name in ("MLPClassifier", "MLPRegressor"):
-        from cmlp import estimators
-
+        try:
+            from cmlp import estimators
+        except ImportError as error:
+            raise ImportError(f'{name} needs scikit-learn: pip install "cmlp[sklearn]"') from error
         return getattr(estimators, name)
     raise AttributeError(f"module 'cmlp' has no attribute {name!r}")

@@ -53,7 +53,9 @@ def _from_environment() -> int:
 
 
 _limit = _from_environment()
-_here = ContextVar[int | None]("_here", default=None)  # the limit of the calls inside `limited`, which others do not see
+_here = ContextVar[int | None](
+    "_here", default=None
+)  # the limit of the calls inside `limited`, which others do not see
 _openmp_limit = core.openmp_limit()  # as it was: a lower one later is threadpoolctl's
 
 if hasattr(os, "register_at_fork"):

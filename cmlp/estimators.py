@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier and MLPRegressor over cmlp's network: the same parameters, attributes and numbers.
+"""MLPClassifier and MLPRegressor of scikit-learn over cmlp's network: the same parameters, attributes and numbers.
 
 Letters: m samples, one a row; n outputs. Targets are what the network is trained on: labels (m,) from 0, or numbers (m, n).
 """
@@ -30,14 +30,14 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cmlp import _threads, _validate, fitting
 from cmlp.activations import ACTIVATIONS
 from cmlp.callbacks import Callback
 from cmlp.losses import CrossEntropy, Huber, Quantile
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer
+from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer, RMSprop
 from cmlp.training import Samples, Shaping
 
 Array = NDArray[Any]
@@ -48,6 +48,9 @@ THEIR_NAMES = {"sigmoid": "logistic"}
 
 # From here on an adaptive learning rate is not divided any more.
 LEAST_RATE = 1e-6
+
+# The least that cmlp's optimizers take; scikit-learn's take any number above 0.
+LEAST_EPSILON = 1e-30
 
 
 class _Held(NamedTuple):
@@ -113,7 +116,7 @@ class _Course(Callback):
         if monitor is None and self.estimator._accuracy_is_score():
             return figures["val_accuracy"]
         weights = {} if held is None or held.weights is None else {"sample_weight": held.weights}
-        return float(self.scorer(self.judged, held.rows, held.y, **weights))  # type: ignore[union-attr]
+        return float(self.scorer(self.judged, held.rows, held.y, **weights))
 
     def _compare(self, run: Any) -> None:
         """Count the epochs that are no better than the best before them."""
@@ -165,15 +168,13 @@ def _rows(X: Any) -> Array:
 
 
 def _of_sum(rule: Optimizer, outputs: int) -> Optimizer:
-    """The optimizer that takes the same steps by the gradient of a mean over outputs as `rule` does by that of their sum."""
-    changes = {}
+    """The optimizer whose steps by the gradient of a mean over outputs are those of `rule` by that of their sum."""
     if isinstance(rule, SGD):
-        changes["learning_rate"] = rule.learning_rate * outputs
-    elif not isinstance(rule, Lion):
-        changes["epsilon"] = max(rule.epsilon / outputs, 1e-30)
-    if not isinstance(rule, Adam | Lion):  # theirs is apart from the gradient
-        changes["weight_decay"] = rule.weight_decay / outputs
-    return replace(rule, **changes)
+        return replace(rule, learning_rate=rule.learning_rate * outputs, weight_decay=rule.weight_decay / outputs)
+    if isinstance(rule, Lion):
+        return rule
+    rule = replace(rule, epsilon=max(rule.epsilon / outputs, LEAST_EPSILON))
+    return replace(rule, weight_decay=rule.weight_decay / outputs) if isinstance(rule, RMSprop) else rule
 
 
 def _orders(samples: Samples, random: np.random.RandomState | None) -> Iterator[Samples]:
@@ -193,12 +194,10 @@ def _is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class _Perceptron(BaseEstimator):  # type: ignore[misc]
+class _Perceptron(BaseEstimator):
     """What the two estimators share."""
 
     loss: Any = "log_loss"
-    class_weight: Any = None
-    label_smoothing = 0.0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -230,7 +229,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         "monitor": [str, callable, None],
         "callbacks": ["array-like"],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
-        "n_jobs": [Integral, None],
+        "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
     }
 
     def _rule(self) -> Optimizer:
@@ -240,7 +239,9 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         if self.solver == "sgd":
             momentum = min(self.momentum, np.nextafter(1.0, 0.0))
             return SGD(self.learning_rate_init, momentum, nesterov=self.nesterovs_momentum and momentum > 0)
-        return Adam(self.learning_rate_init, self.beta_1, self.beta_2, max(self.epsilon, 1e-30), epsilon_hat=True)
+        return Adam(
+            self.learning_rate_init, self.beta_1, self.beta_2, max(self.epsilon, LEAST_EPSILON), epsilon_hat=True
+        )
 
     def _schedule(self) -> str:
         """How the learning rate goes on."""
@@ -248,7 +249,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
 
     def _names(self, count: int) -> list[str]:
         """The activations of so many hidden layers."""
-        given = [self.activation] * count if self.activations is None else list(self.activations)
+        given: list[str] = [self.activation] * count if self.activations is None else list(self.activations)
         if len(given) != count:
             raise ValueError(f"activations must hold one name for each of {count} hidden layers, got {given}")
         return [OWN_NAMES.get(name, name) for name in given]
@@ -258,7 +259,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         hidden = self._names(len(sizes) - 2)
         dropout = [self.dropout] * len(hidden) if np.ndim(self.dropout) == 0 else list(self.dropout)
         if len(dropout) != len(hidden):
-            raise ValueError(f"dropout must be one number, or one for each of {len(hidden)} hidden layers, got {dropout}")
+            raise ValueError(f"dropout must be one number, or one for each of {len(hidden)} layers, got {dropout}")
         network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0)
         ruling = hidden[-1:] or [OWN_NAMES.get(self.activation, self.activation)]
         for (inputs, neurons), name, rate, style in zip(
@@ -295,7 +296,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         return _Held(rows, y, self._targets(y), weights)
 
     def _split(self, y: Array, targets: Array, random: np.random.RandomState) -> tuple[Array, Array]:
-        """Which samples are trained on, and which are held out: as many of each class as there are in all, if it can be."""
+        """Which samples are trained on, and which are held out: the same share of each class, if that can be."""
         count = len(targets)
         held = math.ceil(self.validation_fraction * count)
         if held < 2:
@@ -333,7 +334,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
             self.network_ = self._build(sizes, output, dtype, random)
             self.t_ = 0
         elif sizes != [layer.input_size for layer in self.network_.layers] + [self.n_outputs_]:
-            raise ValueError(f"the layers' sizes are {sizes} now: a fit that goes on from the one before cannot change them")
+            raise ValueError(f"the layers' sizes are {sizes} now: only a fit from the beginning can change them")
         held = self._validation(*validation)
         self.n_iter_ = 0
         try:
@@ -398,7 +399,10 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         """Begin or go on with the figures of the epochs."""
         if first:
             self.loss_curve_: list[float] = []
-            self.validation_scores_ = self.validation_loss_curve_ = None
+            self.validation_scores_: list[float] | None = None
+            self.validation_loss_curve_: list[float] | None = None
+            self.best_loss_: float | None = None
+            self.best_validation_score_: float | None = None
         if is_held and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
         if first or self.early_stopping != (self.best_loss_ is None):
@@ -467,7 +471,7 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, _Perceptron):
     """
     A multilayer perceptron that predicts classes, as scikit-learn's MLPClassifier.
 
@@ -634,7 +638,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         max_time: float | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        vars(self).update((name, value) for name, value in locals().items() if name not in ("self", "__class__"))
+        self.__dict__.update((name, value) for name, value in locals().items() if name != "self")
 
     def _is_single_label(self) -> bool:
         return not self._multilabel
@@ -657,17 +661,17 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         if first and not incremental:
             self.classes_ = unique_labels(y)
         elif self.warm_start and set(unique_labels(y)) != set(self.classes_):
-            raise ValueError(f"warm_start needs y with the classes of the fit before, {self.classes_}, got {unique_labels(y)}")
+            raise ValueError(f"warm_start needs y with the same classes: {self.classes_} then, {unique_labels(y)} now")
         return self._targets(y)
 
     def _targets(self, y: Array) -> Array:
         if self._multilabel:
             y = y.toarray() if hasattr(y, "toarray") else y
-            codes = np.ascontiguousarray(y, dtype=np.uint8)
+            codes: Array = np.ascontiguousarray(y, dtype=np.uint8)
         else:
             unknown = np.setdiff1d(unique_labels(y), self.classes_)
             if len(unknown):
-                raise ValueError(f"`y` has classes not in `self.classes_`, {self.classes_}: {unknown}")
+                raise ValueError(f"y has classes that are not in classes_, {self.classes_}: {unknown}")
             codes = np.searchsorted(self.classes_, y)
         if self.label_smoothing == 0 or self._output_activation() == "softmax":
             return codes
@@ -710,8 +714,8 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
 
         Returns
         -------
-        self : MLPClassifier
-            The estimator.
+        MLPClassifier
+            Itself.
 
         Raises
         ------
@@ -745,16 +749,15 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
 
         Returns
         -------
-        self : MLPClassifier
-            The estimator.
+        MLPClassifier
+            Itself.
 
         Raises
         ------
         ValueError, TypeError
             If a parameter or the data do not fit, or if training leads to numbers that are not finite.
         """
-        if _check_partial_fit_first_call(self, classes):
-            vars(self).pop("network_", None)
+        _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, True, (None, None, None))
 
     def predict(self, X: ArrayLike) -> Array:
@@ -771,7 +774,8 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels; or a table of 0 and 1, sparse if that of `fit` was.
         """
-        if getattr(self, "_multilabel", False):
+        check_is_fitted(self)
+        if self._multilabel:
             table = (self._pass(X, "outputs") > 0.5).astype(int)
             return csr_array(table) if self._sparse else table
         return self.classes_[np.minimum(self._pass(X, "classes"), len(self.classes_) - 1)]
@@ -816,7 +820,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):  # type: ignore[misc]
         return tags
 
 
-class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
+class MLPRegressor(RegressorMixin, _Perceptron):
     """
     A multilayer perceptron that predicts numbers, as scikit-learn's MLPRegressor.
 
@@ -987,7 +991,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
         max_time: float | None = None,
         n_jobs: int | None = None,
     ) -> None:
-        vars(self).update((name, value) for name, value in locals().items() if name not in ("self", "__class__"))
+        self.__dict__.update((name, value) for name, value in locals().items() if name != "self")
 
     def _is_single_label(self) -> bool:
         return False
@@ -1048,8 +1052,8 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
 
         Returns
         -------
-        self : MLPRegressor
-            The estimator.
+        MLPRegressor
+            Itself.
 
         Raises
         ------
@@ -1075,8 +1079,8 @@ class MLPRegressor(RegressorMixin, _Perceptron):  # type: ignore[misc]
 
         Returns
         -------
-        self : MLPRegressor
-            The estimator.
+        MLPRegressor
+            Itself.
 
         Raises
         ------
