@@ -133,7 +133,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Reading files, and scikit-learn's estimators, take libraries that networks do without: imported with the first use.
+    # Files and scikit-learn's estimators take libraries that networks do without: they are imported with the first use.
     if name in ("load_csv", "train_test_split"):
         from cmlp import data
 

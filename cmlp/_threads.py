@@ -53,9 +53,7 @@ def _from_environment() -> int:
 
 
 _limit = _from_environment()
-_here = ContextVar[int | None](
-    "_here", default=None
-)  # the limit of the calls inside `limited`, which others do not see
+_here = ContextVar[int | None]("_here", default=None)  # the limit inside `limited`, which other threads do not see
 _openmp_limit = core.openmp_limit()  # as it was: a lower one later is threadpoolctl's
 
 if hasattr(os, "register_at_fork"):
@@ -100,7 +98,7 @@ def get_num_threads() -> int:
 
 @contextmanager
 def limited(n_jobs: int | None) -> Iterator[None]:
-    """Let this thread use so many threads, whatever was set: all processors but one for -2, as joblib counts, and so on."""
+    """Let calls from this thread use so many, as joblib counts: -1 for all processors, -2 for all but one."""
     here = n_jobs if n_jobs is None or n_jobs > 0 else max(1, _available() + 1 + n_jobs)
     token = _here.set(here)
     try:

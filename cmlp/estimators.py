@@ -1,9 +1,7 @@
 """MLPClassifier and MLPRegressor of scikit-learn over cmlp's network: the same parameters, attributes and numbers.
 
-Letters: m samples, one a row; n outputs. Targets are what the network is trained on: labels (m,) from 0, or numbers (m, n).
+Letters: m samples, one a row; n outputs. Targets are what the network is trained on: labels from 0 or numbers.
 """
-
-from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
 
 import copy
 import math
@@ -43,7 +41,7 @@ from cmlp.training import Samples, Shaping
 Array = NDArray[Any]
 
 # Activations that scikit-learn calls otherwise.
-OWN_NAMES = {"logistic": "sigmoid"}
+OWN_NAMES: dict[str, str] = {"logistic": "sigmoid"}
 THEIR_NAMES = {"sigmoid": "logistic"}
 
 # From here on an adaptive learning rate is not divided any more.
@@ -97,7 +95,7 @@ class _Course(Callback):
             print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         if self.held is not None:
             estimator.validation_loss_curve_.append(run.figures["val_loss"] * scale)
-            estimator.validation_scores_.append(self._score(estimator.validation_loss_curve_[-1], run.figures))
+            estimator.validation_scores_.append(self._score(self.held, run.figures))
             if estimator.verbose:
                 print(f"Validation score: {estimator.validation_scores_[-1]:f}")
         self._compare(run)
@@ -108,14 +106,13 @@ class _Course(Callback):
         if self.best is not None:
             run.network._params[:] = self.best
 
-    def _score(self, loss: float, figures: dict[str, float]) -> float:
+    def _score(self, held: _Held, figures: dict[str, float]) -> float:
         """How good the network is with the samples held out: more is better."""
-        held, monitor = self.held, self.estimator.monitor
-        if monitor == "loss":
-            return -loss
-        if monitor is None and self.estimator._accuracy_is_score():
+        if self.estimator.monitor == "loss":
+            return -float(self.estimator.validation_loss_curve_[-1])
+        if self.estimator.monitor is None and self.estimator._accuracy_is_score():
             return figures["val_accuracy"]
-        weights = {} if held is None or held.weights is None else {"sample_weight": held.weights}
+        weights = {} if held.weights is None else {"sample_weight": held.weights}
         return float(self.scorer(self.judged, held.rows, held.y, **weights))
 
     def _compare(self, run: Any) -> None:
@@ -239,9 +236,8 @@ class _Perceptron(BaseEstimator):
         if self.solver == "sgd":
             momentum = min(self.momentum, np.nextafter(1.0, 0.0))
             return SGD(self.learning_rate_init, momentum, nesterov=self.nesterovs_momentum and momentum > 0)
-        return Adam(
-            self.learning_rate_init, self.beta_1, self.beta_2, max(self.epsilon, LEAST_EPSILON), epsilon_hat=True
-        )
+        epsilon = max(self.epsilon, LEAST_EPSILON)
+        return Adam(self.learning_rate_init, self.beta_1, self.beta_2, epsilon, epsilon_hat=True)
 
     def _schedule(self) -> str:
         """How the learning rate goes on."""
@@ -261,12 +257,12 @@ class _Perceptron(BaseEstimator):
         if len(dropout) != len(hidden):
             raise ValueError(f"dropout must be one number, or one for each of {len(hidden)} layers, got {dropout}")
         network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0)
-        ruling = hidden[-1:] or [OWN_NAMES.get(self.activation, self.activation)]
+        ruling = hidden[-1:] or [self.activation]
         for (inputs, neurons), name, rate, style in zip(
             pairwise(sizes), [*hidden, output], [*dropout, 0.0], hidden + ruling, strict=True
         ):
             network.add_layer(inputs, neurons, name, dropout=rate)
-            bound = math.sqrt((2 if style == "sigmoid" else 6) / (inputs + neurons))
+            bound = math.sqrt((2 if style in ("sigmoid", "logistic") else 6) / (inputs + neurons))
             layer = network.layers[-1]
             layer.weights = random.uniform(-bound, bound, (inputs, neurons)).T
             layer.biases = random.uniform(-bound, bound, (neurons, 1))
@@ -534,9 +530,9 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
     dropout : float or array_like of float, default 0.0
         Share of the outputs that each step leaves out of the hidden layers, or of each of them.
     optimizer : str or optimizer, optional
-        In place of `solver`: such as "adamw" or ``cmlp.AdamW(0.01, weight_decay=0.1)``, with a learning rate of its own.
+        In place of `solver`: "adamw", say, or ``cmlp.AdamW(0.01, weight_decay=0.1)``, with a learning rate of its own.
     monitor : str or callable, optional
-        The score of the samples held out: "loss", for which less is better, or what `sklearn.metrics.check_scoring` takes.
+        The score of the samples held out: "loss", of which less is better, or a scorer or its name in scikit-learn.
         By default the accuracy.
     callbacks : array_like of callback, default ()
         As `NeuralNetwork.fit` takes them; not for "lbfgs".
@@ -830,8 +826,8 @@ class MLPRegressor(RegressorMixin, _Perceptron):
     Parameters
     ----------
     loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile"}, default "squared_error"
-        Half of the squared error; half of the Poisson deviance, of targets of at least 0, after exp; the error's size; half
-        of the squared error near 0 and a line further out; or the loss that is least at a quantile.
+        Half of the squared error; half of the Poisson deviance, of targets of at least 0, after exp; the error's size;
+        half of the squared error near 0 and a line further out; or the loss that is least at a quantile.
     hidden_layer_sizes : int or array_like of int, default (100,)
         Neurons of each hidden layer; none for a linear model.
     activation : str, default "relu"
@@ -886,9 +882,9 @@ class MLPRegressor(RegressorMixin, _Perceptron):
     dropout : float or array_like of float, default 0.0
         Share of the outputs that each step leaves out of the hidden layers, or of each of them.
     optimizer : str or optimizer, optional
-        In place of `solver`: such as "adamw" or ``cmlp.AdamW(0.01, weight_decay=0.1)``, with a learning rate of its own.
+        In place of `solver`: "adamw", say, or ``cmlp.AdamW(0.01, weight_decay=0.1)``, with a learning rate of its own.
     monitor : str or callable, optional
-        The score of the samples held out: "loss", for which less is better, or what `sklearn.metrics.check_scoring` takes.
+        The score of the samples held out: "loss", of which less is better, or a scorer or its name in scikit-learn.
         By default the coefficient of determination.
     callbacks : array_like of callback, default ()
         As `NeuralNetwork.fit` takes them; not for "lbfgs".
