@@ -120,11 +120,16 @@ def optimizer(value: Any, learning_rate: float | None, table: dict[str, Any]) ->
     return rule if learning_rate is None else replace(rule, learning_rate=learning_rate)
 
 
-def validation_data(value: object) -> tuple[Any, ...]:
+def validation_data(value: object) -> tuple[Any, Any, Any]:
     """X, y and perhaps sample weights to validate with."""
     if not isinstance(value, tuple | list) or len(value) not in (2, 3):
         raise TypeError(f"validation_data must be a pair (X, y), or (X, y, sample_weight), got {type(value).__name__}")
-    return tuple(value)
+    return _with_weights(value)
+
+
+def _with_weights(data: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """X, y, and sample weights or None."""
+    return data[0], data[1], data[2] if len(data) > 2 else None
 
 
 def one_validation(data: object, fraction: object) -> float:
@@ -146,17 +151,17 @@ def part_of(fraction: float, m: int, classes: int) -> int:
     return part
 
 
-def chunk(value: object) -> tuple[Any, ...]:
+def _chunk(value: object) -> tuple[Any, Any, Any]:
     """X, y and perhaps sample weights of a chunk."""
     if not isinstance(value, tuple | list) or len(value) not in (2, 3):
         raise TypeError(
             f"each chunk must be (X, y) or (X, y, sample_weight), got {type(value).__name__}; "
             "a single one is given as partial_fit(X, y)"
         )
-    return tuple(value)
+    return _with_weights(value)
 
 
-def chunks(value: Any, y: object, sample_weight: object) -> Iterator[tuple[Any, ...]]:
+def chunks(value: Any, y: object, sample_weight: object) -> Iterator[tuple[Any, Any, Any]]:
     """All chunks, one after the other; at least one."""
     if y is not None:
         yield value, y, sample_weight
@@ -165,22 +170,20 @@ def chunks(value: Any, y: object, sample_weight: object) -> Iterator[tuple[Any, 
         raise TypeError("sample_weight goes into each chunk, as (X, y, sample_weight), unless y is given too")
     if not isinstance(value, Iterable):
         raise TypeError(f"chunks must be an iterable of (X, y), got {type(value).__name__}")
-    number = 0
-    for number, given in enumerate(value, start=1):  # noqa: B007
-        yield chunk(given)
-    if number == 0:
+    empty = True
+    for given in value:
+        yield _chunk(given)
+        empty = False
+    if empty:
         raise ValueError("chunks must hold at least one (X, y), got none")
 
 
-def function(value: Any, name: str, instead: type = Callable) -> Any:  # type: ignore[assignment]
+def function(value: Any, name: str, instead: type | None = None) -> Any:
     """A function, or an object of a class that stands for one."""
-    if isinstance(value, type) or not (callable(value) or isinstance(value, instead)):
-        raise TypeError(f"{name} must be a function{_or(instead)}, got {value!r}")
+    if isinstance(value, type) or not (callable(value) or (instead is not None and isinstance(value, instead))):
+        other = "" if instead is None else f" or an object of cmlp's class {instead.__name__}"
+        raise TypeError(f"{name} must be a function{other}, got {value!r}")
     return value
-
-
-def _or(other: Any) -> str:
-    return "" if other is Callable else f" or an object of cmlp's class {other.__name__}"
 
 
 def factors(value: Any, steps: Array) -> Array:
@@ -217,7 +220,7 @@ def less_than(value: int, name: str, limit: object, limit_name: str) -> None:
         raise ValueError(f"{name} must be less than {limit_name}, {limit}, got {value}")
 
 
-def shaping(penalties: dict[str, float], bounds: dict[str, float | None]) -> dict[str, float]:
+def shaping(penalties: dict[str, float], bounds: dict[str, float | None]) -> dict[str, Any]:
     """Penalties, and bounds of gradients and weights: 0 for none."""
     shape = {name: number(value, name) for name, value in penalties.items()}
     return shape | {name: 0.0 if x is None else number(x, name, above=True) for name, x in bounds.items()}

@@ -1,4 +1,4 @@
-"""What looks on while a network trains, and may have a say: called when training begins, after every epoch, and at its end."""
+"""What looks on while a network trains, and may have a say: called as it begins, after every epoch, and at its end."""
 
 from __future__ import annotations
 
@@ -155,11 +155,13 @@ class EarlyStopping(_Watcher):
         self.best_epoch: int | None = None
         self._kept: Snapshot | None = None
 
-    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_train_begin(self, run: Run) -> None:
+        """Begin to wait anew."""
         super().on_train_begin(run)
         self.best_epoch, self._kept, self._waited = None, None, 0
 
-    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_epoch_end(self, run: Run) -> None:
+        """Keep the best epoch's parameters, and stop when it has been too long ago."""
         if self._improves(run):
             self.best_epoch, self._waited = run.epoch, 0
             if self.restore_best:
@@ -169,7 +171,8 @@ class EarlyStopping(_Watcher):
         if self._waited > self.patience:
             run.stop(f"{self._name()} was no better for {self._waited} epochs than {self.best:.6g}")
 
-    def on_train_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_train_end(self, run: Run) -> None:
+        """Put the best epoch's parameters back."""
         if self._kept is not None and run.error is None:
             self._kept.restore(run.network)
         self._kept = None
@@ -214,11 +217,13 @@ class ReduceLROnPlateau(_Watcher):
         self.patience = _validate.count(patience, "patience", least=0)
         self.min_lr = _validate.number(min_lr, "min_lr")
 
-    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_train_begin(self, run: Run) -> None:
+        """Begin to wait anew."""
         super().on_train_begin(run)
         self._waited = 0
 
-    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_epoch_end(self, run: Run) -> None:
+        """Make the rate smaller when the best epoch has been too long ago."""
         self._waited = 0 if self._improves(run) else self._waited + 1
         if self._waited > self.patience:
             self._waited = 0
@@ -260,12 +265,14 @@ class ModelCheckpoint(_Watcher):
         self.path = os.fspath(path)
         self.save_best_only = bool(save_best_only)
 
-    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_train_begin(self, run: Run) -> None:
+        """See that the path can be filled in."""
         if self.save_best_only:
             super().on_train_begin(run)
         _validate.filled(self.path, {"epoch": 0, **dict.fromkeys(run.metrics, 0.0)})
 
-    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_epoch_end(self, run: Run) -> None:
+        """Save the network."""
         if not self.save_best_only or self._improves(run):
             run.network.save(_validate.filled(self.path, {"epoch": run.epoch, **run.figures}))
 
@@ -290,12 +297,14 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path, self.append = os.fspath(path), bool(append)
 
-    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_train_begin(self, run: Run) -> None:
+        """Write the names of the columns."""
         with open(self.path, "a" if self.append else "w", newline="", encoding="utf-8") as file:
             if file.tell() == 0:
                 csv.writer(file).writerow(("epoch", *run.metrics))
 
-    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_epoch_end(self, run: Run) -> None:
+        """Write a line."""
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow((run.epoch, *(run.figures[name] for name in run.metrics)))
 
@@ -305,7 +314,8 @@ class ProgressBar(Callback):
 
     _bar: Any = None
 
-    def on_train_begin(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_train_begin(self, run: Run) -> None:
+        """Show the bar."""
         terminal = sys.stderr.isatty()
         if not terminal and "ipykernel" not in sys.modules:
             return
@@ -318,7 +328,8 @@ class ProgressBar(Callback):
         shape = "{n_fmt}/{total_fmt} " + bar + " {desc} [{elapsed}]"
         self._bar = tqdm(total=run.epochs, unit=run.unit, bar_format=shape)
 
-    def on_epoch_end(self, run: Run) -> None:  # numpydoc ignore=GL08
+    def on_epoch_end(self, run: Run) -> None:
+        """Move the bar, or print a line."""
         figures = "  ".join(f"{name} {value:.4f}" for name, value in run.figures.items() if name in run.measured)
         if self._bar is not None:
             self._bar.set_description_str(figures, refresh=False)
@@ -327,7 +338,8 @@ class ProgressBar(Callback):
             of = "" if run.epochs is None else f"/{run.epochs}"
             print(f"{run.unit} {run.epoch + 1}{of}  {figures}  {run.figures['seconds']:.2f} s", flush=True)
 
-    def on_train_end(self, run: Run) -> None:  # noqa: ARG002  # numpydoc ignore=GL08
+    def on_train_end(self, run: Run) -> None:  # noqa: ARG002
+        """Leave the bar as it is."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -10,7 +10,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cmlp import _validate, training
 from cmlp.callbacks import Callback, ProgressBar
@@ -86,7 +86,7 @@ class Run:
     @property
     def steps(self) -> int:
         """
-        Steps that were taken in all, those of the trainings that this one continues among them.
+        How many steps were taken in all, those of the trainings that this one continues among them.
 
         Returns
         -------
@@ -271,7 +271,7 @@ class _Origin:
 
 def _measured(samples: Samples, validation: Samples | None) -> tuple[str, ...]:
     """Keys of the history that are measured."""
-    names = ("loss",) if samples.labels is None else ("loss", "accuracy")
+    names: tuple[str, ...] = ("loss",) if samples.labels is None else ("loss", "accuracy")
     if validation is not None:
         names += ("val_loss",) if validation.labels is None else ("val_loss", "val_accuracy")
     return names
@@ -370,9 +370,7 @@ def _epoch(
     return {**figures, "learning_rate": rate, "seconds": seconds}
 
 
-def _rates(
-    schedule: Schedule | Callable[[int], float] | None, base: float, steps: Array, plan: Plan
-) -> Array | None:
+def _rates(schedule: Schedule | Callable[[int], float] | None, base: float, steps: Array, plan: Plan) -> Array | None:
     """Learning rates of the steps, or None if it is the base rate for all."""
     if schedule is None:
         return None
@@ -398,8 +396,10 @@ def split(samples: Samples, fraction: float, rng: np.random.Generator) -> tuple[
 
     Returns
     -------
-    rest, part : Samples
-        Views of the same rows, at least one each; of every class at least one in the rest.
+    rest : Samples
+        At least one of every class.
+    part : Samples
+        Of the same rows, at least one.
 
     Raises
     ------
@@ -409,7 +409,7 @@ def split(samples: Samples, fraction: float, rng: np.random.Generator) -> tuple[
     m = len(samples.rows)
     labels = np.zeros(m, np.intp) if samples.labels is None else samples.labels
     counts = np.bincount(labels)
-    wanted = _validate.part_of(fraction, m, np.count_nonzero(counts))
+    wanted = _validate.part_of(fraction, m, int(np.count_nonzero(counts)))
     # Whole numbers near each class's share: rounded down, then one more for those that lost most, ties at random.
     most = np.maximum(counts - 1, 0)
     shares = wanted * counts / m

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 
-
 class History(dict[str, list[float]]):
     """
     Numbers of a training, one for each epoch, or for `partial_fit` one for each chunk.

@@ -508,7 +508,7 @@ class NeuralNetwork:
 
     def reset(self) -> None:
         """
-        Start over: draw all parameters anew, each layer's by its own initialiser, and forget what an optimizer remembers.
+        Start over: draw each layer's parameters anew, in its own way, and forget what an optimizer remembers.
 
         Raises
         ------
@@ -600,7 +600,7 @@ class NeuralNetwork:
         Returns
         -------
         History
-            One number an epoch of each of "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate" and "seconds".
+            One number an epoch of "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate" and "seconds".
 
         Raises
         ------
@@ -697,8 +697,7 @@ class NeuralNetwork:
         Returns
         -------
         History
-            One number a chunk of each of "loss", "accuracy", "learning_rate" and "seconds", the time for reading the
-            chunk not in it.
+            One number a chunk of "loss", "accuracy", "learning_rate" and "seconds", which are not those of reading it.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Learning rates that change as training goes on: the factor that the base rate is multiplied by, at each step.
 
-The unit is the step, one for each mini-batch; t is a step's number, from 0, over all that the optimizer remembers: a second
-`fit` counts on. Where `fit` is said to know a total, it is that of its own steps, counted from where it began.
+The unit is the step, one for each mini-batch. t is a step's number, from 0, among all that the optimizer remembers: a
+second `fit` counts on. A total that is not given is that of the steps of the `fit`, then counted from its first one.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class Constant(Schedule):
     def __post_init__(self) -> None:
         _validate.number(self.factor, "factor", above=True)
 
-    def factors(self, t: Array, plan: Plan) -> Array:  # noqa: ARG002  # numpydoc ignore=GL08
+    def factors(self, t: Array, plan: Plan) -> Array:  # noqa: ARG002
+        """Return the factors."""
         return np.full(len(t), float(self.factor))
 
 
@@ -124,7 +125,8 @@ class Step(Schedule):
         _validate.one_given(every_epochs=self.every_epochs, every_steps=self.every_steps)
         _validate.number(self.factor, "factor", below=1.0, above=True, up_to=True)
 
-    def factors(self, t: Array, plan: Plan) -> Array:  # numpydoc ignore=GL08
+    def factors(self, t: Array, plan: Plan) -> Array:
+        """Return the factors."""
         every = self.every_steps
         if self.every_epochs is not None:
             every = self.every_epochs * _validate.known(plan.per_epoch, "Step", "every_steps")
@@ -152,7 +154,8 @@ class Exponential(Schedule):
     def __post_init__(self) -> None:
         _validate.number(self.decay, "decay", below=1.0, above=True, up_to=True)
 
-    def factors(self, t: Array, plan: Plan) -> Array:  # noqa: ARG002  # numpydoc ignore=GL08
+    def factors(self, t: Array, plan: Plan) -> Array:  # noqa: ARG002
+        """Return the factors."""
         return np.asarray(float(self.decay) ** t)
 
 
@@ -191,7 +194,8 @@ class Cosine(Schedule):
         _validate.number(self.final, "final", below=1.0, up_to=True)
         _validate.less_than(_validate.count(self.warmup, "warmup", least=0), "warmup", self.total, "total")
 
-    def factors(self, t: Array, plan: Plan) -> Array:  # numpydoc ignore=GL08
+    def factors(self, t: Array, plan: Plan) -> Array:
+        """Return the factors."""
         t, total = self._span(t, plan, self.total)
         _validate.less_than(self.warmup, "warmup", total, "the steps of the fit")
         done = np.clip((t - self.warmup) / (total - self.warmup), 0, 1)
@@ -237,7 +241,8 @@ class OneCycle(Schedule):
         if self.total is not None:
             _validate.count(self.total, "total", least=2)
 
-    def factors(self, t: Array, plan: Plan) -> Array:  # numpydoc ignore=GL08
+    def factors(self, t: Array, plan: Plan) -> Array:
+        """Return the factors."""
         t, total = self._span(t, plan, self.total)
         top = max(self.rise * total - 1, 0.0)
         return np.interp(t, [0.0, top, max(total - 1, top)], [self.start, 1.0, self.final])
@@ -266,5 +271,6 @@ class InverseScaling(Schedule):
     def __post_init__(self) -> None:
         _validate.number(self.power, "power", above=True)
 
-    def factors(self, t: Array, plan: Plan) -> Array:  # numpydoc ignore=GL08
+    def factors(self, t: Array, plan: Plan) -> Array:
+        """Return the factors."""
         return np.full(len(t), (1.0 + plan.seen) ** -float(self.power))

@@ -28,7 +28,7 @@ LARGE_SQUARES = 1e6
 
 
 class Samples(NamedTuple):
-    """What a pass is over: rows (m, n_inputs); labels (m,), or targets (m, n_outputs); weights; which, in what order."""
+    """What a pass is over: rows (m, n_inputs); labels (m,), or targets (m, n_outputs); weights; in what order."""
 
     rows: Array
     labels: Array | None

@@ -219,7 +219,7 @@ def test_one_number_to_predict_may_come_flat(data, form):
     t = X[:1] * 2 + 1
     nn = make(sizes=(6, 8, 1), loss=mean_squared_error, output="identity")
     history = nn.fit(X, form(t), epochs=200, batch_size=10, learning_rate=0.01)
-    assert list(history) == ["loss", "seconds"]
+    assert list(history) == ["loss", "learning_rate", "seconds"]
     assert nn.predict(X).shape == (1, 40)
     assert np.abs(nn.predict(X) - t).mean() < 0.2
 
@@ -237,7 +237,7 @@ def test_binary_classes_with_one_neuron(data):
 def test_history_has_a_number_for_every_epoch(data):
     X, y = data
     history = make().fit(X, y, epochs=3, validation_data=(X[:, :7], y[:7]))
-    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"]
     assert {len(values) for values in history.values()} == {3}
     nn = make()
     history = nn.fit(X, y, epochs=1, batch_size=40, validation_data=(X, y))
