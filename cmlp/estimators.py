@@ -112,6 +112,8 @@ class _Course(Callback):
             return -float(self.estimator.validation_loss_curve_[-1])
         if self.estimator.monitor is None and self.estimator._accuracy_is_score():
             return figures["val_accuracy"]
+        if not math.isfinite(figures["val_loss"]):  # nor may the outputs be, which scorers refuse
+            return math.nan
         weights = {} if held.weights is None else {"sample_weight": held.weights}
         return float(self.scorer(self.judged, held.rows, held.y, **weights))
 
@@ -384,6 +386,11 @@ class _Perceptron(BaseEstimator):
             fitting.fit_chunks(self.network_, rounds, recipe, validation, epochs)
         except KeyboardInterrupt:
             warnings.warn("Training was interrupted: the network is as it was then", stacklevel=4)
+        except FloatingPointError as error:
+            if course.best is None or not self.n_iter_:
+                raise
+            text = f"Training ended at numbers that are not finite, the best parameters before are kept: {error}"
+            warnings.warn(text, ConvergenceWarning, stacklevel=4)
         if self.n_iter_ == self.max_iter and not course.finished and not incremental:
             warnings.warn(
                 f"Maximum iterations ({self.max_iter}) reached, and training has not converged yet",
