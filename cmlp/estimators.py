@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -28,14 +29,16 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
+from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cmlp import _threads, _validate, fitting
+from cmlp import _threads, _validate, fitting, training
+from cmlp._dispatch import core
 from cmlp.activations import ACTIVATIONS
 from cmlp.callbacks import Callback
 from cmlp.losses import CrossEntropy, Huber, Quantile
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer, RMSprop
+from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer, RMSprop, Rule
 from cmlp.training import Samples, Shaping
 
 Array = NDArray[Any]
@@ -184,6 +187,26 @@ def _orders(samples: Samples, random: np.random.RandomState | None) -> Iterator[
         if random is not None:
             places = shuffle(places, random_state=random)
         yield samples._replace(order=order[places].astype(np.intp, copy=False))
+
+
+class _Gradient:
+    """A rule that puts the gradient in the parameters' place."""
+
+    def rule(self) -> Rule:
+        return core.OPTIMIZERS["gradient"], 1.0, 0.0, 0.0, 0.0, 0.0, False, False
+
+
+def _loss_and_gradient(
+    x: Array, network: NeuralNetwork, samples: Samples, shaping: Shaping, scale: float
+) -> tuple[float, Array]:
+    """What SciPy makes small: of all samples, with parameters x; infinity where that is no number of the network's."""
+    network._params[:] = x
+    none = np.empty((1, 1), network.dtype)
+    try:
+        loss, _, _ = training.steps(network, samples, samples.count(), _Gradient(), none, 0, shaping=shaping)
+    except FloatingPointError:
+        return np.inf, np.full_like(x, np.nan)
+    return loss * scale, network._params * np.float64(scale)
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -414,8 +437,25 @@ class _Perceptron(BaseEstimator):
             self._no_improvement_count, self._rate = 0, self._rule().learning_rate
 
     def _minimise(self, samples: Samples) -> None:
-        """Take all samples at once."""
-        raise NotImplementedError
+        """Take all samples at once, for steps as long as they can be."""
+        if np.any(self.dropout):
+            raise ValueError("lbfgs takes the same gradient for the same weights: it cannot have dropout")
+        network, scale = self.network_, self._scale()
+        shaping, start = Shaping(l2=self.alpha / scale, l2_of_sum=True), network._params.copy()
+        options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol}
+        given = network, samples, shaping, scale
+        with network._memory.alone():
+            try:
+                found = minimize(
+                    _loss_and_gradient, start.astype(np.float64), given, "L-BFGS-B", jac=True, options=options
+                )
+            except BaseException:
+                network._params[:] = start
+                raise
+        network._params[:] = found.x
+        self.n_iter_, self.loss_ = _check_optimize_result("lbfgs", found, self.max_iter), float(found.fun)
+        if not np.isfinite(network._params).all() or not math.isfinite(self.loss_):
+            raise FloatingPointError("the loss is not finite where lbfgs ended")
 
     def _scale(self) -> int:
         """How many times the network's loss scikit-learn's is, which adds up the outputs of some losses."""
@@ -585,6 +625,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
     - the samples held out for early stopping are stratified for more than two classes too, if every class can be;
     - with weights, the loss of an epoch is the mean over all its samples by weight; scikit-learn takes the mean over
       its batches by their numbers of samples. The steps are the same;
+    - probabilities below the rounding error are not cut off in the loss;
     - `warm_start` keeps what the optimizer remembers, and each `fit` has `n_iter_no_change` epochs anew.
 
     For labels of several classes at once, y is a table of 0 and 1, and the loss is the sum over its columns.
@@ -668,13 +709,13 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         return self._targets(y)
 
     def _targets(self, y: Array) -> Array:
+        unknown = np.setdiff1d(unique_labels(y), self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has classes that are not in classes_, {self.classes_}: {unknown}")
         if self._multilabel:
             y = y.toarray() if hasattr(y, "toarray") else y
             codes: Array = np.ascontiguousarray(y, dtype=np.uint8)
         else:
-            unknown = np.setdiff1d(unique_labels(y), self.classes_)
-            if len(unknown):
-                raise ValueError(f"y has classes that are not in classes_, {self.classes_}: {unknown}")
             codes = np.searchsorted(self.classes_, y)
         if self.label_smoothing == 0 or self._output_activation() == "softmax":
             return codes
