@@ -140,8 +140,9 @@ def one_validation(data: object, fraction: object) -> float:
     return share
 
 
-def part_of(fraction: float, m: int, classes: int) -> int:
+def part_of(fraction: float, labels: Array | None, m: int) -> int:
     """How many of m samples a share is: at least one, and not so many that a class of them is left without."""
+    classes = 1 if labels is None else int(np.count_nonzero(np.bincount(labels)))
     part = min(max(round(fraction * m), 1), m - classes)
     if part < 1:
         raise ValueError(

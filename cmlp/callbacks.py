@@ -119,7 +119,7 @@ class EarlyStopping(_Watcher):
     monitor : str or callable, default "val_loss"
         A key of the history, or a function of the network and the run that returns a number.
     patience : int, default 5
-        Epochs in a row that may be no better than the best one before the training is stopped after the next such one.
+        Epochs in a row without one that is better after which the training is stopped.
     min_delta : float, default 0.0
         How much better counts, in the unit of what is monitored: more than this.
     mode : {"auto", "min", "max"}, default "auto"
@@ -150,7 +150,7 @@ class EarlyStopping(_Watcher):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, min_delta, mode)
-        self.patience = _validate.count(patience, "patience", least=0)
+        self.patience = _validate.count(patience, "patience")
         self.restore_best = bool(restore_best)
         self.best_epoch: int | None = None
         self._kept: Snapshot | None = None
@@ -168,7 +168,7 @@ class EarlyStopping(_Watcher):
                 self._kept = Snapshot(run.network)
             return
         self._waited += 1
-        if self._waited > self.patience:
+        if self._waited >= self.patience:
             run.stop(f"{self._name()} was no better for {self._waited} epochs than {self.best:.6g}")
 
     def on_train_end(self, run: Run) -> None:
@@ -189,7 +189,7 @@ class ReduceLROnPlateau(_Watcher):
     factor : float, default 0.1
         What the rate is multiplied by, in (0, 1).
     patience : int, default 5
-        Epochs in a row that may be no better than the best one before the next such one makes the rate smaller.
+        Epochs in a row without one that is better after which the rate becomes smaller.
     min_delta : float, default 0.0
         How much better counts: more than this.
     min_lr : float, default 0.0
@@ -214,7 +214,7 @@ class ReduceLROnPlateau(_Watcher):
     ) -> None:
         super().__init__(monitor, min_delta, mode)
         self.factor = _validate.number(factor, "factor", below=1.0, above=True)
-        self.patience = _validate.count(patience, "patience", least=0)
+        self.patience = _validate.count(patience, "patience")
         self.min_lr = _validate.number(min_lr, "min_lr")
 
     def on_train_begin(self, run: Run) -> None:
@@ -225,7 +225,7 @@ class ReduceLROnPlateau(_Watcher):
     def on_epoch_end(self, run: Run) -> None:
         """Make the rate smaller when the best epoch has been too long ago."""
         self._waited = 0 if self._improves(run) else self._waited + 1
-        if self._waited > self.patience:
+        if self._waited >= self.patience:
             self._waited = 0
             smaller = max(run.learning_rate * self.factor, self.min_lr)
             if 0 < smaller < run.learning_rate:

@@ -215,12 +215,13 @@ def fit(
     History
         A number an epoch.
     """
-    with network._memory.alone():
+    aside = _validate.part_of(fraction, samples.labels, len(samples.rows)) if fraction else 0
+    run = Run(network, recipe.optimizer, epochs, _measured(samples, samples if aside else validation))
+    with network._memory.alone(), _watched(run, recipe.callbacks):
         origin = _Origin(network)
-        if fraction:
-            samples, validation = split(samples, fraction, network.rng)
-        rounds = repeat(samples.times(class_weight), epochs)
-        return _train(network, origin, rounds, _measured(samples, validation), validation, epochs, recipe)
+        if aside:
+            samples, validation = split(samples, aside, network.rng)
+        return _train(run, recipe, origin, repeat(samples.times(class_weight), epochs), validation)
 
 
 def fit_chunks(
@@ -253,8 +254,9 @@ def fit_chunks(
     """
     with network._memory.alone():
         first = next(chunks)
-        rounds = chain([first], chunks)
-        return _train(network, _Origin(network), rounds, _measured(first, validation), validation, epochs, recipe)
+        run = Run(network, recipe.optimizer, epochs, _measured(first, validation))
+        with _watched(run, recipe.callbacks):
+            return _train(run, recipe, _Origin(network), chain([first], chunks), validation)
 
 
 class _Origin:
@@ -277,41 +279,31 @@ def _measured(samples: Samples, validation: Samples | None) -> tuple[str, ...]:
     return names
 
 
-def _train(
-    network: NeuralNetwork,
-    origin: _Origin,
-    rounds: Iterable[Samples],
-    measured: tuple[str, ...],
-    validation: Samples | None,
-    epochs: int | None,
-    recipe: Recipe,
-) -> History:
+def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples], validation: Samples | None) -> History:
     """Train on each of the rounds in turn: an epoch, or where their number is not known, a chunk."""
-    memory, start = network._memory, time.perf_counter()
-    run = Run(network, recipe.optimizer, epochs, measured)
-    with _watched(run, recipe.callbacks):
-        begin, last = 0, None
-        for run.epoch, samples in enumerate(rounds):
-            try:
-                if last is None:
-                    memory.recall(run.optimizer, recipe.shaping, network._params)
-                    begin = memory.taken
-                elif epochs is None:  # what an earlier chunk taught stays
-                    origin = _Origin(network)
-                run.figures = _epoch(run, recipe, samples, validation, begin, continued=last is not None)
-            except (ValueError, TypeError):  # the passes find NaN and infinity on their way
-                origin.restore(network)
-                raise
-            last = samples
-            run.history.add(run.figures)
-            for callback in recipe.callbacks:
-                callback.on_epoch_end(run)
-            if time.perf_counter() - start >= recipe.max_time:
-                run.stop(f"max_time of {recipe.max_time:g} s ran out")
-            if run.history.stopped is not None:
-                break
-        if last is not None:
-            training.check_last_step(network, last, memory.taken)
+    network, memory, start = run.network, run.network._memory, time.perf_counter()
+    begin, last = 0, None
+    for run.epoch, samples in enumerate(rounds):
+        try:
+            if last is None:
+                memory.recall(run.optimizer, recipe.shaping, network._params)
+                begin = memory.taken
+            elif run.epochs is None:  # what an earlier chunk taught stays
+                origin = _Origin(network)
+            run.figures = _epoch(run, recipe, samples, validation, begin, continued=last is not None)
+        except (ValueError, TypeError):  # the passes find NaN and infinity on their way
+            origin.restore(network)
+            raise
+        last = samples
+        run.history.add(run.figures)
+        for callback in recipe.callbacks:
+            callback.on_epoch_end(run)
+        if time.perf_counter() - start >= recipe.max_time:
+            run.stop(f"max_time of {recipe.max_time:g} s ran out")
+        if run.history.stopped is not None:
+            break
+    if last is not None:
+        training.check_last_step(network, last, memory.taken)
     return run.history
 
 
@@ -364,7 +356,7 @@ def _epoch(
     seconds = time.perf_counter() - start
     figures = {"loss": loss, **({} if samples.labels is None else {"accuracy": accuracy})}
     if validation is not None:
-        measured = network._measure(validation, "X of validation_data")
+        measured = network._measure(validation)
         figures.update((f"val_{name}", value) for name, value in measured.items())
     rate = run.learning_rate if rates is None else float(rates[-1])
     return {**figures, "learning_rate": rate, "seconds": seconds}
@@ -381,7 +373,7 @@ def _rates(schedule: Schedule | Callable[[int], float] | None, base: float, step
     return base * _validate.factors(factors, steps)
 
 
-def split(samples: Samples, fraction: float, rng: np.random.Generator) -> tuple[Samples, Samples]:
+def split(samples: Samples, wanted: int, rng: np.random.Generator) -> tuple[Samples, Samples]:
     """
     Set a random part of the samples aside, with labels the same share of every class as far as that goes.
 
@@ -389,8 +381,8 @@ def split(samples: Samples, fraction: float, rng: np.random.Generator) -> tuple[
     ----------
     samples : Samples
         All, in their own order.
-    fraction : float
-        The share, in (0, 1).
+    wanted : int
+        How many; so many that of each class at least one is left.
     rng : numpy.random.Generator
         Where the part is drawn from.
 
@@ -399,17 +391,11 @@ def split(samples: Samples, fraction: float, rng: np.random.Generator) -> tuple[
     rest : Samples
         At least one of every class.
     part : Samples
-        Of the same rows, at least one.
-
-    Raises
-    ------
-    ValueError
-        If there are too few samples.
+        Of the same rows, as many as are wanted.
     """
     m = len(samples.rows)
     labels = np.zeros(m, np.intp) if samples.labels is None else samples.labels
     counts = np.bincount(labels)
-    wanted = _validate.part_of(fraction, m, int(np.count_nonzero(counts)))
     # Whole numbers near each class's share: rounded down, then one more for those that lost most, ties at random.
     most = np.maximum(counts - 1, 0)
     shares = wanted * counts / m

@@ -323,15 +323,16 @@ class NeuralNetwork:
         _validate.pair(self._loss, [layer.activation for layer in self._layers], output.neurons)
         _validate.dropout_places([layer.dropout for layer in self._layers], [x.activation for x in self._layers])
         labels, targets = _validate.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
-        return Samples(rows, labels, targets, _validate.weights(sample_weight, len(rows), f"sample_weight{of}"))
+        weights = _validate.weights(sample_weight, len(rows), f"sample_weight{of}")
+        return Samples(rows, labels, targets, weights, name=f"X{of}")
 
     def _class_weight(self, value: Any, samples: Samples) -> Array | None:
         """What the samples of each class count."""
         return _validate.class_weight(value, samples.labels, max(self._layers[-1].neurons, 2), samples.weights)
 
-    def _pass(self, samples: Samples, what: str, name: str = "X", **wanted: Array) -> tuple[float, float]:
+    def _pass(self, samples: Samples, what: str, **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
-        rows, labels, targets, weights, order = samples
+        rows, labels, targets, weights, order, name = samples
         threads = _threads.threads_for(samples.count() * self._params.size)
         work = _arrays.empty(self._work_for(samples.count(), threads, what), self.dtype)
         loss, correct, finite = core.run(
@@ -460,8 +461,8 @@ class NeuralNetwork:
         """
         return self._measure(self._data(X, y, sample_weight))
 
-    def _measure(self, samples: Samples, name: str = "X") -> dict[str, float]:
-        loss, correct = self._pass(samples, "loss", name)
+    def _measure(self, samples: Samples) -> dict[str, float]:
+        loss, correct = self._pass(samples, "loss")
         accuracy = {} if samples.labels is None else {"accuracy": samples.mean(correct)}
         return {"loss": samples.mean(loss), **accuracy}
 
@@ -616,18 +617,10 @@ class NeuralNetwork:
         Errors of a callback end the training, and leave the network as its last epoch made it.
         """
         epochs = _validate.count(epochs, "epochs")
+        penalties = {"l1": l1, "l2": l2}
         bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
         recipe = fitting.recipe(
-            batch_size,
-            optimizer,
-            learning_rate,
-            shuffle,
-            verbose,
-            schedule,
-            {"l1": l1, "l2": l2},
-            bounds,
-            callbacks,
-            max_time,
+            batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
         fraction = _validate.one_validation(validation_data, validation_fraction)
         samples = self._data(X, y, sample_weight)
@@ -720,18 +713,10 @@ class NeuralNetwork:
         >>> len(history["loss"])
         5
         """
+        penalties = {"l1": l1, "l2": l2}
         bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
         recipe = fitting.recipe(
-            batch_size,
-            optimizer,
-            learning_rate,
-            shuffle,
-            verbose,
-            schedule,
-            {"l1": l1, "l2": l2},
-            bounds,
-            callbacks,
-            max_time,
+            batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
         _validate.not_balanced(class_weight)
         chunks = (self._data(*chunk) for chunk in _validate.chunks(X, y, sample_weight))

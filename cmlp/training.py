@@ -35,6 +35,7 @@ class Samples(NamedTuple):
     targets: Array | None
     weights: Array | None = None
     order: Array | None = None
+    name: str = "X"  # of what the rows are, in errors
 
     def count(self) -> int:
         """Samples that are used."""
