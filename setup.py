@@ -1,5 +1,6 @@
 """Builds the compiled core once for each instruction set. Everything else about the package is in pyproject.toml."""
 
+import os
 import platform
 import sys
 import tempfile
@@ -65,6 +66,7 @@ class BuildWithThreads(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = extension.extra_compile_args + compile_flags
             extension.extra_link_args = extension.extra_link_args + link_flags + ([] if MSVC else ["-pthread"])
+        self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
 
     def openmp(self):

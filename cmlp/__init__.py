@@ -38,6 +38,7 @@ from cmlp.activations import (
     tanh,
     tanh_deriv,
 )
+from cmlp.checks import check_gradients
 from cmlp.history import History
 from cmlp.layer import DenseLayer
 from cmlp.losses import (
@@ -58,7 +59,7 @@ from cmlp.losses import (
     quantile_loss,
 )
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import SGD, Adam, AdamW, Lion, RMSprop
+from cmlp.optimizers import LBFGS, SGD, Adam, AdamW, Lion, RMSprop
 
 if TYPE_CHECKING:
     from cmlp.data import load_csv, train_test_split
@@ -74,6 +75,7 @@ __all__ = [
     "DenseLayer",
     "History",
     "Huber",
+    "LBFGS",
     "Lion",
     "NeuralNetwork",
     "Quantile",
@@ -82,6 +84,7 @@ __all__ = [
     "__version__",
     "binary_cross_entropy",
     "callbacks",
+    "check_gradients",
     "cross_entropy",
     "cross_entropy_deriv",
     "derivatives",

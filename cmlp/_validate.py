@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cmlp._arrays import CHUNK
 from cmlp._dispatch import core
 from cmlp._init import INITIALISERS
+from cmlp._sparse import SparseRows
 from cmlp.activations import ACTIVATIONS
 from cmlp.losses import LOSSES
 
@@ -107,7 +108,9 @@ BOUNDS = {
     "beta2": (0.0, 1.0, False),
     "epsilon": (1e-30, np.inf, False),  # less might be 0 in float32, and 0 / 0 a step
     "weight_decay": (0.0, np.inf, False),
+    "tolerance": (0.0, np.inf, False),
 }
+COUNTS = ("max_iter", "history_size")  # at least 1, or None where that is the default
 
 
 def optimizer(value: Any, learning_rate: float | None, table: dict[str, Any]) -> Any:
@@ -279,6 +282,8 @@ def settings(rule: Any) -> None:
         if field.name in BOUNDS:
             least, below, above = BOUNDS[field.name]
             number(getattr(rule, field.name), field.name, least, below, above)
+        elif field.name in COUNTS and (value := getattr(rule, field.name)) is not field.default:
+            count(value, field.name)
     if getattr(rule, "nesterov", False) and rule.momentum == 0:
         raise ValueError("nesterov needs a momentum of more than 0")
 
@@ -297,7 +302,7 @@ def scale(value: Any, dtype: np.dtype[Any]) -> Any:
 def shift(value: Any) -> Any:
     """What is subtracted from inputs: a number, or one for each feature."""
     if np.ndim(value) == 0:
-        return number(value, "input_shift", least=-np.inf)
+        return number(value, "input_shift", least=-float(np.finfo(np.float64).max))
     array = _one_dimension(value, "input_shift")
     if not np.isfinite(array).all():
         raise ValueError(f"input_shift must hold finite numbers, got {array}")
@@ -368,6 +373,22 @@ def dropout_places(rates: Sequence[float], activations: Sequence[str]) -> None:
             raise ValueError(f"layer {number_} cannot have dropout after softmax, whose outputs belong together")
 
 
+def smooth(dropout: Sequence[float], shaping: dict[str, float]) -> None:
+    """That a loss is a function of the parameters whose gradient is followed as it is, and has no kinks of its own."""
+    if any(dropout):
+        raise ValueError("L-BFGS needs the same loss at every step: not with dropout")
+    for name, value in shaping.items():
+        if value and name not in ("l2", "l2_of_sum"):
+            raise ValueError(f"L-BFGS needs a loss with a gradient everywhere, and that as it is: not with {name}")
+
+
+def left_out(settings_: dict[str, Any], name: str) -> None:
+    """That nothing is asked for that means nothing to this way of training."""
+    given = [key for key, value in settings_.items() if value is not None and value not in (0, ())]
+    if given:
+        raise ValueError(f"{name} has no {', '.join(given)}: leave out what is for steps over mini-batches")
+
+
 def next_size(input_size: int, sizes: Sequence[int]) -> None:
     """That a layer takes what the layer before it gives."""
     if sizes and input_size != sizes[-1]:
@@ -420,10 +441,13 @@ def parameters(value: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
     return array
 
 
-def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Array:
-    """The samples as rows (m, n_inputs), a view of X (n_inputs, m); one sample may come flat."""
-    array = _numbers(X, name)
-    if array.ndim == 1:
+def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Any:
+    """The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat."""
+    sparse = hasattr(X, "tocsr")
+    array: Any = X if sparse else _numbers(X, name)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
+    if array.ndim == 1 and not sparse:
         array = array[:, np.newaxis]
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {array.shape}")
@@ -435,7 +459,7 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Array:
         )
     if array.shape[1] == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
-    return array.T
+    return SparseRows(array.T) if sparse else array.T
 
 
 def out(value: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -502,6 +526,12 @@ def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Arr
     if array.min() < 0 or array.max() > 1:
         raise ValueError(f"{name} must lie between 0 and 1 under {loss_name}, got {array.min()} to {array.max()}")
     return None, array.T
+
+
+def unshifted(rows: Any, shift_: Any, name: str) -> None:
+    """That nothing is to be subtracted from sparse samples, whose zeros would be zeros no more."""
+    if isinstance(rows, SparseRows) and np.any(shift_):
+        raise ValueError(f"{name} is sparse and input_shift is not 0: give {name} as an array, or only scale it")
 
 
 def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Array:

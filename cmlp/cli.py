@@ -30,7 +30,7 @@ RECIPE: dict[str, Any] = {
     "optimizer": "adam",
     "test_rows": 1000,
 }
-LEARNING_RATES = {"sgd": 0.1, "adam": 0.002, "adamw": 0.002}
+LEARNING_RATES = {"sgd": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.001, "lion": 0.0003}
 
 # What `train --notebook` does; those of the recipe that it leaves out mean nothing to it.
 NOTEBOOK: dict[str, Any] = {"hidden": [30, 20], "activation": "relu", "epochs": 200, "test_rows": 1000}

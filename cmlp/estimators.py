@@ -14,7 +14,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -32,13 +31,12 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cmlp import _threads, _validate, fitting, training
-from cmlp._dispatch import core
+from cmlp import _lbfgs, _threads, _validate, fitting
 from cmlp.activations import ACTIVATIONS
 from cmlp.callbacks import Callback
 from cmlp.losses import CrossEntropy, Huber, Quantile
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer, RMSprop, Rule
+from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer, RMSprop
 from cmlp.training import Samples, Shaping
 
 Array = NDArray[Any]
@@ -164,9 +162,7 @@ class _Course(Callback):
 
 def _rows(X: Any) -> Array:
     """X as the core reads it fastest: a sample's numbers side by side."""
-    if hasattr(X, "toarray"):
-        X = X.toarray()
-    return np.ascontiguousarray(X) if X.flags.f_contiguous else X
+    return np.ascontiguousarray(X) if isinstance(X, np.ndarray) and X.flags.f_contiguous else X
 
 
 def _of_sum(rule: Optimizer, outputs: int) -> Optimizer:
@@ -187,26 +183,6 @@ def _orders(samples: Samples, random: np.random.RandomState | None) -> Iterator[
         if random is not None:
             places = shuffle(places, random_state=random)
         yield samples._replace(order=order[places].astype(np.intp, copy=False))
-
-
-class _Gradient:
-    """A rule that puts the gradient in the parameters' place."""
-
-    def rule(self) -> Rule:
-        return core.OPTIMIZERS["gradient"], 1.0, 0.0, 0.0, 0.0, 0.0, False, False
-
-
-def _loss_and_gradient(
-    x: Array, network: NeuralNetwork, samples: Samples, shaping: Shaping, scale: float
-) -> tuple[float, Array]:
-    """What SciPy makes small: of all samples, with parameters x; infinity where that is no number of the network's."""
-    network._params[:] = x
-    none = np.empty((1, 1), network.dtype)
-    try:
-        loss, _, _ = training.steps(network, samples, samples.count(), _Gradient(), none, 0, shaping=shaping)
-    except FloatingPointError:
-        return np.inf, np.full_like(x, np.nan)
-    return loss * scale, network._params * np.float64(scale)
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -438,24 +414,11 @@ class _Perceptron(BaseEstimator):
 
     def _minimise(self, samples: Samples) -> None:
         """Take all samples at once, for steps as long as they can be."""
-        if np.any(self.dropout):
-            raise ValueError("lbfgs takes the same gradient for the same weights: it cannot have dropout")
-        network, scale = self.network_, self._scale()
-        shaping, start = Shaping(l2=self.alpha / scale, l2_of_sum=True), network._params.copy()
-        options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol}
-        given = network, samples, shaping, scale
-        with network._memory.alone():
-            try:
-                found = minimize(
-                    _loss_and_gradient, start.astype(np.float64), given, "L-BFGS-B", jac=True, options=options
-                )
-            except BaseException:
-                network._params[:] = start
-                raise
-        network._params[:] = found.x
-        self.n_iter_, self.loss_ = _check_optimize_result("lbfgs", found, self.max_iter), float(found.fun)
-        if not np.isfinite(network._params).all() or not math.isfinite(self.loss_):
-            raise FloatingPointError("the loss is not finite where lbfgs ended")
+        scale = self._scale()
+        shaping = Shaping(l2=self.alpha / scale, l2_of_sum=True)
+        options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol / scale}
+        found, _ = _lbfgs.search(self.network_, samples, shaping, options)
+        self.n_iter_, self.loss_ = _check_optimize_result("lbfgs", found, self.max_iter), float(found.fun) * scale
 
     def _scale(self) -> int:
         """How many times the network's loss scikit-learn's is, which adds up the outputs of some losses."""

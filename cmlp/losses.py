@@ -412,6 +412,10 @@ class Quantile(_Loss):
         object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
 
 
+# The losses that take options, by their names.
+WITH_OPTIONS: dict[str, Any] = {loss.name: loss for loss in (CrossEntropy, Huber, Quantile)}
+
+
 def _cross_entropy_of_softmax(Z: Array, Y: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
     """-sum_j y_j log a_j, where log a_j is z_j - log sum_i exp(z_i)."""
     Y = _smooth(Y, label_smoothing)

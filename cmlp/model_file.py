@@ -1,7 +1,8 @@
 """Model files: a network's numbers in the safetensors format, its architecture as JSON in the metadata.
 
-Nothing in such a file is executed. Reading judges all of it before the network is built; writing leaves a whole
-file, the new one or the old.
+What training needs to go on is there too: the optimizer's moments among the numbers, the generator's state in the JSON.
+Nothing in such a file is executed. Reading judges all of it before the network is built; writing leaves a whole file,
+the new one or the old.
 """
 
 import json
@@ -9,15 +10,18 @@ import os
 import reprlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlp import _validate
+from cmlp import _arrays, _validate
+from cmlp.losses import WITH_OPTIONS
+from cmlp.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from cmlp.network import NeuralNetwork
@@ -26,12 +30,53 @@ Network = TypeVar("Network", bound="NeuralNetwork")
 Array = NDArray[Any]
 
 KEY = "cmlp"  # the only one in the metadata, whose order safetensors leaves to chance
-VERSION = "1"
+VERSION = "2"
 TYPES = {"float32": "F32", "float64": "F64"}  # as safetensors calls them
 MAX_LAYERS = 1000  # adding one copies those before it: a million tiny ones, in a hostile file, would take days
+MAX_MESSAGE = 400  # characters of what is said of a file, which may quote it
+
+# Fields of the JSON, with what they are in a file of version 1 if that lacks them.
+FIELDS = {
+    "version": ...,
+    "loss": ...,
+    "loss_options": {},
+    "dtype": ...,
+    "input_scale": ...,
+    "input_shift": 0.0,
+    "layers": ...,
+    "training": None,
+}
+LAYER_FIELDS = {"input_size": ..., "neurons": ..., "activation": ..., "dropout": 0.0}
+
+# What stands in place of a number if there is one for each feature, in a tensor of the field's name.
+TENSOR = "tensor"
+
+# The tensor of what the optimizer remembers. It is in the core's packed order, which is the same for every instruction
+# set: the padding is to whole cache lines, the panels are of two, whatever the registers' width.
+MOMENTS = "optimizer.moments"
+
+# How many numbers of each parameter's past an optimizer may keep: gradient descent those of its momentum.
+MOMENT_COUNTS = {"sgd": (0, 1), "adam": (2,), "adamw": (2,), "rmsprop": (1,), "lion": (1,)}
+MAX_STEPS = 2**53  # that an optimizer has taken: the core counts them in a machine's word, and in double
+
+# The states of NumPy's bit generators: whole numbers, each less than a bound, or so many of them; see `_check_state`.
+HALF, WORD, LONG = 2**32, 2**64, 2**128
+REST = {"has_uint32": 2, "uinteger": HALF}
+GENERATORS: dict[str, dict[str, Any]] = {
+    "PCG64": {"state": {"state": LONG, "inc": LONG}, **REST},
+    "PCG64DXSM": {"state": {"state": LONG, "inc": LONG}, **REST},
+    "MT19937": {"state": {"key": (624, HALF), "pos": 624 + 1}},
+    "Philox": {
+        "state": {"counter": (4, WORD), "key": (2, WORD)},
+        "buffer": (4, WORD),
+        "buffer_pos": 4 + 1,
+        **REST,
+    },
+    "SFC64": {"state": {"state": (4, WORD)}, **REST},
+}
 
 
-def save(network: "NeuralNetwork", path: str | os.PathLike[str]) -> None:
+def save(network: "NeuralNetwork", path: str | os.PathLike[str], training_state: bool = True) -> None:
     """
     Write a network to a model file.
 
@@ -41,17 +86,20 @@ def save(network: "NeuralNetwork", path: str | os.PathLike[str]) -> None:
         At least one layer; all its numbers finite.
     path : path-like
         The file, see `replacing`.
+    training_state : bool, default True
+        Whether to write what the optimizer remembers and the state of the generator.
 
     Raises
     ------
     ValueError
-        If the network has no layers, or holds NaN or infinity.
+        If the network has no layers, or holds NaN or infinity; if its optimizer is not one of cmlp or its generator
+        not one of NumPy, and their state is to be written.
     OSError
         If the file cannot be written; one that was there before is left as it was.
     ImportError
         If the safetensors library is not installed.
     """
-    content = dumps(network)
+    content = dumps(network, training_state)
     with replacing(path) as file:
         file.write(content)
 
@@ -70,7 +118,8 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
     Returns
     -------
     NeuralNetwork
-        With the same architecture and the same numbers, bit for bit.
+        With the same architecture and the same numbers, bit for bit. It is trained further as the saved one would be,
+        if the file holds the state of that; else by an optimizer that begins anew, and a generator with a new seed.
 
     Raises
     ------
@@ -96,18 +145,30 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
             _compare(found, expected)
             tensors = {key: file.get_tensor(key) for key in expected}
         _check_finite(tensors)
+        scale, shift = (tensors.get(field, architecture[field]) for field in ("input_scale", "input_shift"))
+        _validate.scale(scale, np.dtype(architecture["dtype"]))
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{name}: not a model file of cmlp: {' '.join(str(error).split())}") from error
-    network = cls(architecture["loss"], architecture["dtype"], input_scale=architecture["input_scale"])
+        what = " ".join(str(error).split())[:MAX_MESSAGE]
+        raise ValueError(f"{name}: not a model file of cmlp: {what}") from error
+    loss = _loss(architecture["loss"], architecture["loss_options"])
+    network = cls(loss, architecture["dtype"], input_scale=scale, input_shift=shift)
     for layer in architecture["layers"]:
-        network.add_layer(layer["input_size"], layer["neurons"], layer["activation"])
+        network.add_layer(layer["input_size"], layer["neurons"], layer["activation"], dropout=layer["dropout"])
     for number, built in enumerate(network.layers):
         built.weights = tensors[f"layers.{number}.weights"]
         built.biases = tensors[f"layers.{number}.biases"][:, np.newaxis]
+    if architecture["training"] is not None:
+        state, optimizer = architecture["training"]["generator"], architecture["training"]["optimizer"]
+        bits = getattr(np.random, state["bit_generator"])()
+        bits.state = state
+        network.rng = np.random.Generator(bits)
+        if optimizer is not None:
+            moments = tensors.get(MOMENTS, np.zeros((1, 1), network.dtype))
+            network._memory.restore(OPTIMIZERS[optimizer["kind"]], moments, optimizer["taken"], optimizer["seen"])
     return network
 
 
-def dumps(network: "NeuralNetwork") -> bytes:
+def dumps(network: "NeuralNetwork", training_state: bool = True) -> bytes:
     """
     Return the content of a network's model file.
 
@@ -115,6 +176,8 @@ def dumps(network: "NeuralNetwork") -> bytes:
     ----------
     network : NeuralNetwork
         At least one layer; all its numbers finite.
+    training_state : bool, default True
+        Whether it holds what the optimizer remembers and the state of the generator.
 
     Returns
     -------
@@ -124,28 +187,29 @@ def dumps(network: "NeuralNetwork") -> bytes:
     Raises
     ------
     ValueError
-        If the network has no layers, or holds NaN or infinity.
+        As for `save`.
     ImportError
         If the safetensors library is not installed.
     """
     safetensors = _safetensors()
     _validate.has_layers([layer.neurons for layer in network.layers])
-    architecture = {
-        "version": VERSION,
-        "loss": network.loss,
-        "dtype": network.dtype.name,
-        "input_scale": network.input_scale,
-        "layers": [
-            {"input_size": layer.input_size, "neurons": layer.neurons, "activation": layer.activation}
-            for layer in network.layers
-        ],
-    }
-    metadata = {KEY: json.dumps(architecture)}
-    _architecture(metadata)  # what cannot be read is not written
     tensors = {}
     for number, layer in enumerate(network.layers):
         tensors[f"layers.{number}.weights"] = np.ascontiguousarray(layer.weights)
         tensors[f"layers.{number}.biases"] = np.ascontiguousarray(layer.biases[:, 0])
+    inputs = {"input_scale": network.input_scale, "input_shift": network.input_shift}
+    tensors.update((field, value) for field, value in inputs.items() if np.ndim(value))
+    architecture = {
+        "version": VERSION,
+        "loss": network.loss,
+        "loss_options": {option: np.asarray(value).tolist() for option, value in network.loss_options.items()},
+        "dtype": network.dtype.name,
+        **{field: TENSOR if np.ndim(value) else value for field, value in inputs.items()},
+        "layers": [{field: getattr(layer, field) for field in LAYER_FIELDS} for layer in network.layers],
+        "training": _training(network, tensors) if training_state else None,
+    }
+    metadata = {KEY: json.dumps(architecture, default=np.ndarray.tolist)}
+    _architecture(metadata)  # what cannot be read is not written
     _check_finite(tensors)
     content: bytes = safetensors.numpy.save(tensors, metadata)
     return content
@@ -215,6 +279,36 @@ def _safetensors() -> Any:
     return safetensors
 
 
+def _training(network: "NeuralNetwork", tensors: dict[str, Array]) -> dict[str, Any]:
+    """Return the state that training goes on from; add to the tensors what of it is one."""
+    generator, memory, optimizer = network.rng.bit_generator, network._memory, None
+    without = "save it with training_state=False, or not at all"
+    if type(generator).__name__ not in GENERATORS:
+        raise ValueError(f"the generator must be one of {', '.join(GENERATORS)}, got {generator!r}: {without}")
+    if memory.moments is not None:
+        kinds = [name for name, kind in OPTIMIZERS.items() if kind is memory.kind]
+        if not kinds:
+            raise ValueError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, got {memory.kind!r}: {without}")
+        kept = memory.moments.shape[1] == network._params.size  # and not the row of one number for those that keep none
+        optimizer = {"kind": kinds[0], "moments": len(memory.moments) if kept else 0}
+        optimizer |= {"taken": memory.taken, "seen": memory.seen}
+        tensors.update({MOMENTS: memory.moments} if kept else {})
+    return {"generator": generator.state, "optimizer": optimizer}
+
+
+def _loss(name: str, options: Any) -> Any:
+    """Return the loss of that name with these options, after judging both, as a network takes it."""
+    _validate.loss(_text(name, "loss"))
+    if options == {}:
+        return name
+    names = [field.name for field in fields(WITH_OPTIONS[name])] if name in WITH_OPTIONS else []
+    _check_fields(options, names, "loss_options")
+    for option, value in options.items():
+        for number in value if isinstance(value, list) else [value]:
+            _validate.number(number, option)
+    return WITH_OPTIONS[name](**options)
+
+
 def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
     """Return the architecture that the metadata describe, after judging all of it."""
     if KEY not in metadata:
@@ -224,32 +318,93 @@ def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"expected JSON in the metadata, got {reprlib.repr(metadata[KEY])}") from error
     version = architecture.get("version") if isinstance(architecture, dict) else None
-    if version != VERSION:
-        raise ValueError(f"expected version {VERSION!r} of the format, got {reprlib.repr(version)}")
-    _check_fields(architecture, {"version", "loss", "dtype", "input_scale", "layers"}, "the network")
-    _validate.loss(_text(architecture["loss"], "loss"))
+    if version not in ("1", VERSION):
+        raise ValueError(f"expected version '1' or {VERSION!r} of the format, got {reprlib.repr(version)}")
+    architecture = _completed(architecture, FIELDS, version, "the network")
+    _loss(architecture["loss"], architecture["loss_options"])
     if _text(architecture["dtype"], "dtype") not in TYPES:
         raise ValueError(f"expected dtype to be one of {', '.join(TYPES)}, got {architecture['dtype']!r}")
-    _validate.scale(architecture["input_scale"], np.dtype(architecture["dtype"]))
+    scale, shift = (_scaling(architecture[field], field, version) for field in ("input_scale", "input_shift"))
+    _validate.scale(scale, np.dtype(architecture["dtype"]))
+    _validate.shift(shift)
     layers = architecture["layers"]
     if not isinstance(layers, list) or not 1 <= len(layers) <= MAX_LAYERS:
         got = f"{len(layers)} of them" if isinstance(layers, list) else reprlib.repr(layers)
         raise ValueError(f"expected a list of 1 to {MAX_LAYERS} layers, got {got}")
     sizes: list[int] = []
     for number, layer in enumerate(layers):
-        _check_fields(layer, {"input_size", "neurons", "activation"}, f"layer {number}")
+        layers[number] = layer = _completed(layer, LAYER_FIELDS, version, f"layer {number}")
         for field in ("input_size", "neurons"):
             _validate.count(layer[field], f"{field} of layer {number}")
         _validate.activation(_text(layer["activation"], f"activation of layer {number}"))
         _validate.next_size(layer["input_size"], sizes)
         sizes.append(layer["neurons"])
-    return dict(architecture)
+        _validate.number(layer["dropout"], f"dropout of layer {number}", below=1.0)
+    if architecture["training"] is not None:
+        _check_training(architecture["training"])
+    return architecture
 
 
-def _check_fields(value: object, names: set[str], owner: str) -> None:
+def _check_training(training: Any) -> None:
+    """Judge the state that training goes on from."""
+    _check_fields(training, ["generator", "optimizer"], "training")
+    generator, optimizer = training["generator"], training["optimizer"]
+    name = _text(generator.get("bit_generator") if isinstance(generator, dict) else None, "bit_generator")
+    if name not in GENERATORS:
+        raise ValueError(f"expected bit_generator to be one of {', '.join(GENERATORS)}, got {name!r}")
+    state = {field: value for field, value in generator.items() if field != "bit_generator"}
+    _check_state(state, GENERATORS[name], "generator")
+    # From other states the same few numbers come for ever: who draws until a number is small enough would not end.
+    if state["state"].get("inc", 1) % 2 == 0 or (name == "MT19937" and not any(state["state"]["key"][1:])):
+        raise ValueError(f"expected a state that {name} can come to, got {reprlib.repr(state)}")
+    if optimizer is None:
+        return
+    _check_fields(optimizer, ["kind", "moments", "taken", "seen"], "optimizer")
+    kind, moments = _text(optimizer["kind"], "kind of optimizer"), optimizer["moments"]
+    if kind not in MOMENT_COUNTS:
+        raise ValueError(f"expected kind of optimizer to be one of {', '.join(MOMENT_COUNTS)}, got {kind!r}")
+    if _validate.count(moments, "moments", least=0) not in MOMENT_COUNTS[kind]:
+        raise ValueError(f"expected {kind} to have {MOMENT_COUNTS[kind][-1]} moments, got {moments}")
+    for name, what in (("taken", "steps taken"), ("seen", "samples seen")):
+        if _validate.count(optimizer[name], name, least=0) > MAX_STEPS:
+            raise ValueError(f"expected at most {MAX_STEPS} {what}, got {optimizer[name]}")
+
+
+def _check_state(value: Any, expected: Any, name: str) -> None:
+    """Check that a JSON value is a whole number below `expected`; or a list, or an object, of what that says."""
+    if isinstance(expected, dict):
+        _check_fields(value, expected, name)
+        for field in expected:
+            _check_state(value[field], expected[field], f"{name}.{field}")
+    elif isinstance(expected, tuple):
+        count, bound = expected
+        if not isinstance(value, list) or len(value) != count:
+            raise ValueError(f"expected {name} to be {count} numbers, got {reprlib.repr(value)}")
+        for number in value:
+            _check_state(number, bound, name)
+    elif _validate.count(value, name, least=0) >= expected:
+        raise ValueError(f"expected {name} to be less than {expected}, got {value}")
+
+
+def _completed(value: Any, names: dict[str, Any], version: str, owner: str) -> dict[str, Any]:
+    """Return a JSON value that has to be an object of these fields, with those that its version lacks."""
+    lacking = {name: old for name, old in names.items() if version == "1" and old is not ...}
+    _check_fields(value, names.keys() - lacking, owner)
+    return {**value, **lacking}
+
+
+def _check_fields(value: object, names: Iterable[str], owner: str) -> None:
     """Check that a JSON value is an object of exactly these fields."""
-    if not isinstance(value, dict) or set(value) != names:
-        raise ValueError(f"expected {owner} to have the fields {', '.join(sorted(names))}, got {reprlib.repr(value)}")
+    if not isinstance(value, dict) or value.keys() != set(names):
+        listed = ", ".join(sorted(names)) or "none"
+        raise ValueError(f"expected {owner} to have the fields {listed}, got {reprlib.repr(value)}")
+
+
+def _scaling(value: object, name: str, version: str) -> object:
+    """Return a JSON value that has to be a number, or 1 in place of a tensor; a list is none."""
+    if isinstance(value, list):
+        raise ValueError(f"expected {name} to be a number or {TENSOR!r}, got {reprlib.repr(value)}")
+    return 1.0 if value == TENSOR and version != "1" else value
 
 
 def _text(value: object, name: str) -> str:
@@ -266,6 +421,14 @@ def _tensors_of(architecture: dict[str, Any]) -> dict[str, tuple[str, tuple[int,
     for number, layer in enumerate(architecture["layers"]):
         expected[f"layers.{number}.weights"] = kind, (layer["neurons"], layer["input_size"])
         expected[f"layers.{number}.biases"] = kind, (layer["neurons"],)
+    for field in ("input_scale", "input_shift"):
+        if architecture[field] == TENSOR:
+            expected[field] = TYPES["float64"], (architecture["layers"][0]["input_size"],)
+    optimizer = (architecture["training"] or {}).get("optimizer")
+    if optimizer is not None and optimizer["moments"] > 0:
+        layers, dtype = architecture["layers"], np.dtype(architecture["dtype"])
+        size = sum((layer["input_size"] + 1) * _arrays.padded(layer["neurons"], dtype) for layer in layers)
+        expected[MOMENTS] = kind, (optimizer["moments"], size)
     return expected
 
 

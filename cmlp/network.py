@@ -11,13 +11,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _threads, _validate, fitting, training
+from cmlp import _arrays, _lbfgs, _threads, _validate, fitting, training
 from cmlp._dispatch import core
+from cmlp._sparse import SparseRows
 from cmlp.callbacks import Callback
 from cmlp.history import History
 from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
-from cmlp.optimizers import SGD, Optimizer
+from cmlp.optimizers import LBFGS, SGD, Optimizer
 from cmlp.schedules import Schedule
 from cmlp.training import Samples
 
@@ -119,7 +120,10 @@ class NeuralNetwork:
     def _describe(self) -> None:
         """Tell the core what the network is."""
         self._shortcuts: dict[str, Any] = {}
-        self._model = None
+        self._classifies = self._loss[0] in CLASSIFYING
+        self._trainable = False  # as far as has been judged
+        self._descent: SGD | None = None
+        self._model: Any = None
         if not self._layers:
             return
         scale, shift = self._scaling
@@ -149,7 +153,7 @@ class NeuralNetwork:
         Returns
         -------
         numpy.dtype
-            float32 or float64.
+            Of float32 or float64.
         """
         return self._dtype
 
@@ -236,6 +240,8 @@ class NeuralNetwork:
             If X does not fit the network, or holds NaN, infinity or no numbers.
         """
         rows = self._rows(X)
+        if isinstance(rows, SparseRows):
+            raise TypeError("adapt needs X as an array: sparse samples cannot be shifted; set input_scale for them")
         _validate.finite(rows, "X")
         mean, deviation = _arrays.moments(rows)
         self._scale(1 / np.where(deviation > 0, deviation, 1.0), mean)
@@ -311,17 +317,22 @@ class NeuralNetwork:
         regime = core.REGIMES[self._regime]
         return int(core.work_size(self._model, samples, threads, core.WANTS[wanted], regime, whole, self._params))
 
-    def _rows(self, X: ArrayLike, name: str = "X") -> Array:
+    def _rows(self, X: ArrayLike, name: str = "X") -> Any:
         """X with samples as rows."""
         _validate.has_layers(self._layers)
-        return _validate.inputs(X, self._layers[0].input_size, name)
+        rows = _validate.inputs(X, self._layers[0].input_size, name)
+        _validate.unshifted(rows, self.input_shift, name)
+        return rows
 
     def _data(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, of: str = "") -> Samples:
         """X with samples as rows, labels or else targets, and the samples' weights."""
         rows = self._rows(X, f"X{of}")
         output = self._layers[-1]
-        _validate.pair(self._loss, [layer.activation for layer in self._layers], output.neurons)
-        _validate.dropout_places([layer.dropout for layer in self._layers], [x.activation for x in self._layers])
+        if not self._trainable:
+            activations = [layer.activation for layer in self._layers]
+            _validate.pair(self._loss, activations, output.neurons)
+            _validate.dropout_places([layer.dropout for layer in self._layers], activations)
+            self._trainable = True
         labels, targets = _validate.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
         weights = _validate.weights(sample_weight, len(rows), f"sample_weight{of}")
         return Samples(rows, labels, targets, weights, name=f"X{of}")
@@ -339,7 +350,7 @@ class NeuralNetwork:
             self._model,
             work,
             self._params,
-            rows,
+            samples.given(self.dtype),
             threads,
             labels=labels,
             targets=targets,
@@ -351,8 +362,10 @@ class NeuralNetwork:
             self._check_finite(rows, name)
         return loss, correct
 
-    def _check_finite(self, rows: Array, name: str) -> None:
+    def _check_finite(self, rows: Array | SparseRows, name: str) -> None:
         """Say where X holds NaN or infinity, if it does."""
+        if isinstance(rows, SparseRows):
+            rows = rows.values[:, np.newaxis]  # of these, the error says which
         _validate.finite(rows, name, self.dtype, self._scaling)
 
     def _few(self, X: ArrayLike, what: str, out: Array | None) -> Array | None:
@@ -425,7 +438,7 @@ class NeuralNetwork:
         ValueError, TypeError
             If X has another number of features, is empty, or holds NaN, infinity or no numbers; if `out` does not fit.
         """
-        if self.loss not in CLASSIFYING:
+        if not self._classifies:
             return self.forward(X, out)
         few = self._few(X, "classes", out)
         if few is not None:
@@ -495,11 +508,12 @@ class NeuralNetwork:
         RuntimeError
             If another thread is training this network.
         """
-        optimizer = SGD(learning_rate)
+        if self._descent is None or self._descent.learning_rate is not learning_rate:  # judged once for many steps
+            self._descent = SGD(learning_rate)
         samples = self._data(X, y, sample_weight)
         with self._memory.alone():
             none = np.empty((1, 1), self.dtype)
-            loss, _, _ = training.steps(self, samples, len(samples.rows), optimizer, none, 0, seed=self._seed())
+            loss, _, _ = training.steps(self, samples, len(samples.rows), self._descent, none, 0, seed=self._seed())
             training.check_last_step(self, samples, 1)
         return loss
 
@@ -527,7 +541,7 @@ class NeuralNetwork:
         y: ArrayLike,
         epochs: int = 10,
         batch_size: int = 128,
-        optimizer: str | Optimizer = "adam",
+        optimizer: str | Optimizer | LBFGS = "adam",
         learning_rate: float | None = None,
         validation_data: tuple[ArrayLike, ...] | None = None,
         shuffle: bool = True,
@@ -563,7 +577,8 @@ class NeuralNetwork:
         batch_size : int, default 128
             Samples of a step; the last one of an epoch may have fewer.
         optimizer : str or optimizer, default "adam"
-            "sgd", "adam", "adamw", "rmsprop", "lion", or an instance of `SGD`, `Adam`, `AdamW`, `RMSprop` or `Lion`.
+            A name of `cmlp.optimizers.OPTIMIZERS`, such as "sgd", or an instance of its class. "lbfgs" or an `LBFGS`
+            goes by all samples at once, an iteration an epoch, and has neither rates nor validation nor callbacks.
         learning_rate : float, optional
             Instead of the optimizer's.
         validation_data : tuple of X and y, or of X, y and sample_weight, optional
@@ -619,6 +634,21 @@ class NeuralNetwork:
         epochs = _validate.count(epochs, "epochs")
         penalties = {"l1": l1, "l2": l2}
         bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
+        if optimizer == "lbfgs" or isinstance(optimizer, LBFGS):
+            useless = {
+                "learning_rate": learning_rate,
+                "validation_data": validation_data,
+                "validation_fraction": validation_fraction,
+                "schedule": schedule,
+                "callbacks": callbacks,
+                "max_time": max_time,
+            }
+            _validate.left_out(useless, "L-BFGS")
+            shaping = training.Shaping(**_validate.shaping(penalties, bounds))
+            samples = self._data(X, y, sample_weight)
+            weighted = samples.times(self._class_weight(class_weight, samples))
+            lbfgs = LBFGS() if isinstance(optimizer, str) else optimizer
+            return History(loss=_lbfgs.minimise(self, weighted, lbfgs, shaping, epochs))
         recipe = fitting.recipe(
             batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
@@ -723,7 +753,7 @@ class NeuralNetwork:
         weighted = (samples.times(self._class_weight(class_weight, samples)) for samples in chunks)
         return fitting.fit_chunks(self, weighted, recipe)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], training_state: bool = True) -> None:
         """
         Write the network to a .safetensors file.
 
@@ -731,9 +761,15 @@ class NeuralNetwork:
         ----------
         path : path-like
             The file; written beside it first and renamed when it is complete.
+        training_state : bool, default True
+            Write what the optimizer remembers and the generator's state as well: training goes on from the file, bit
+            for bit. Without them the file is a half or a third as large, and predicts just the same.
 
         Raises
         ------
+        ValueError
+            If there are no layers, or a number is NaN or infinite; if the generator is not one of NumPy, or the
+            optimizer's class not one of cmlp, and their state is to be written.
         OSError
             If it cannot be written; a file that was there before is left as it was.
         ImportError
@@ -741,7 +777,7 @@ class NeuralNetwork:
         """
         from cmlp import model_file
 
-        model_file.save(self, path)
+        model_file.save(self, path, training_state)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -756,7 +792,8 @@ class NeuralNetwork:
         Returns
         -------
         NeuralNetwork
-            With the same layers, bit for bit.
+            With the same layers, loss and scaling of inputs, bit for bit; and if `save` wrote the state of training,
+            with the same next steps.
 
         Raises
         ------

@@ -251,5 +251,39 @@ class Lion:
         return kind, self.learning_rate, self.beta1, self.beta2, 0.0, self.weight_decay, False, False
 
 
+@dataclass(frozen=True)
+class LBFGS:
+    """
+    Limited-memory BFGS [1]_: steps on all samples together, of a length that is searched for along each direction.
+
+    It is for small data and networks without dropout, where it finds a minimum to many digits. It needs SciPy.
+
+    Parameters
+    ----------
+    max_iter : int, optional
+        Iterations at most, each of one pass over the samples or a few; by default the epochs that are asked for.
+    tolerance : float, default 1e-05
+        Where no number of the gradient is larger, it ends.
+    history_size : int, default 10
+        Steps that tell the loss's curvature.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of its range.
+
+    References
+    ----------
+    .. [1] Liu, Nocedal, "On the limited memory BFGS method for large scale optimization", 1989.
+    """
+
+    max_iter: int | None = None
+    tolerance: float = 1e-5
+    history_size: int = 10
+
+    def __post_init__(self) -> None:
+        _validate.settings(self)
+
+
 Optimizer = SGD | Adam | RMSprop | Lion
 OPTIMIZERS: dict[str, type[Any]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "lion": Lion}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cmlp import _arrays, _threads
 from cmlp._dispatch import core
-from cmlp.optimizers import Optimizer
+from cmlp._sparse import SparseRows
+from cmlp.optimizers import Optimizer, Rule
 
 if TYPE_CHECKING:
     from cmlp.network import NeuralNetwork
@@ -23,19 +24,26 @@ Array = NDArray[Any]
 
 STATUS_NAMES = {status: name for name, status in core.STATUSES.items()}
 
+# The rule that has no settings, see `Rule`: the gradient itself.
+GRADIENT: Rule = (core.OPTIMIZERS["gradient"], 0.0, 0.0, 0.0, 0.0, 0.0, False, False)
+
 # Sum of the parameters' squares, above one for each, from which a step's own loss might not be finite.
 LARGE_SQUARES = 1e6
 
 
 class Samples(NamedTuple):
-    """What a pass is over: rows (m, n_inputs); labels (m,), or targets (m, n_outputs); weights; in what order."""
+    """What a pass is over: rows (m, n_inputs); labels (m,) or targets (m, n_outputs); weights; which, in what order."""
 
-    rows: Array
+    rows: Array | SparseRows
     labels: Array | None
     targets: Array | None
     weights: Array | None = None
     order: Array | None = None
     name: str = "X"  # of what the rows are, in errors
+
+    def given(self, dtype: np.dtype[Any]) -> Any:
+        """The rows as the core takes them, for a network of this type."""
+        return self.rows.astype(dtype) if isinstance(self.rows, SparseRows) else self.rows
 
     def count(self) -> int:
         """Samples that are used."""
@@ -56,8 +64,7 @@ class Samples(NamedTuple):
         return self._replace(weights=weights if self.weights is None else weights * self.weights)
 
 
-@dataclass(frozen=True)
-class Shaping:
+class Shaping(NamedTuple):
     """What is done to a gradient before the optimizer sees it, and to weights after it; 0 for what is not wanted."""
 
     l1: float = 0.0
@@ -87,13 +94,20 @@ class Memory:
 
     def recall(self, optimizer: Optimizer, shaping: Shaping, params: Array) -> Array:
         """What this optimizer remembers: nothing, if it is of another kind than the one before."""
-        past = core.moment_count((*optimizer.rule(), *astuple(shaping)))
-        shape = (past, params.size) if past else (1, 1)
+        past = core.moment_count((*optimizer.rule(), *shaping))
+        shape = (past, params.size) if past else (1, 1)  # the core wants a row, if only to leave it alone
         if self.moments is None or self.kind is not type(optimizer) or self.moments.shape != shape:
             self.forget()
             self.kind = type(optimizer)
-            self.moments = _arrays.zeros(shape[0] * shape[1], params.dtype).reshape(shape)
+            self.moments = _arrays.zeros(math.prod(shape), params.dtype).reshape(shape)
         return self.moments
+
+    def restore(self, kind: type[Any] | None, moments: Array | None, taken: int, seen: int) -> None:
+        """Go on from what was remembered once, here or in another process."""
+        self.kind, self.moments, self.taken, self.seen = kind, None, taken, seen
+        if moments is not None:  # on a cache line once more
+            self.moments = _arrays.empty(moments.size, moments.dtype).reshape(moments.shape)
+            self.moments[...] = moments
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -112,15 +126,7 @@ class Memory:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
-        self.put(state)
-
-    def put(self, state: dict[str, Any]) -> None:
-        """Remember what was remembered when `__getstate__` was asked; the moments are copied."""
-        self.__dict__.update(state)
-        if self.moments is not None:  # on a cache line once more
-            moments = _arrays.empty(self.moments.size, self.moments.dtype).reshape(self.moments.shape)
-            moments[...] = self.moments
-            self.moments = moments
+        self.restore(**state)
 
 
 class Snapshot:
@@ -148,7 +154,7 @@ class Snapshot:
             The same one, of the same layers.
         """
         network._params[:] = self._params
-        network._memory.put(self._memory)
+        network._memory.restore(**self._memory)
 
 
 def steps(
@@ -206,10 +212,33 @@ def steps(
     ValueError
         If that is because X holds NaN or infinity.
     """
-    memory, params = network._memory, network._params
+    loss, accuracy, count, status = _train(
+        network, network._params, samples, batch, optimizer.rule(), shaping, moments, taken, continued, rates, seed
+    )
+    if status != "done":
+        raise bad_step(network, status, taken + count + 1)
+    return loss, accuracy, count
+
+
+def _train(
+    network: NeuralNetwork,
+    params: Array,
+    samples: Samples,
+    batch: int,
+    rule: Rule,
+    shaping: Shaping,
+    moments: Array,
+    taken: int = 0,
+    continued: bool = False,
+    rates: Array | None = None,
+    seed: int = 0,
+) -> tuple[float, float, int, str]:
+    """Let the core train these parameters of a network; mean loss, accuracy, steps, and what became of them."""
+    memory = network._memory
     batch = min(batch, samples.count())
     threads = _threads.threads_for(batch * params.size, -(-samples.count() // batch))
-    size = network._work_for(batch, threads, "gradient", shaping.clip_norm > 0)
+    whole = shaping.clip_norm > 0 or isinstance(samples.rows, SparseRows)
+    size = network._work_for(batch, threads, "gradient", whole)
     if memory.work is None or memory.work.size < size:
         memory.work, continued = _arrays.empty(size, params.dtype), False
     loss, penalty, correct, count, status = core.train(
@@ -217,11 +246,11 @@ def steps(
         memory.work,
         params,
         moments,
-        samples.rows,
+        samples.given(params.dtype),
         threads,
         core.REGIMES[network._regime],
         batch,
-        (*optimizer.rule(), *astuple(shaping)),
+        (*rule, *shaping),
         taken,
         continued,
         samples.labels,
@@ -233,8 +262,47 @@ def steps(
     )
     if status != core.STATUSES["done"]:
         network._check_finite(samples.rows, "X")
-        raise bad_step(network, STATUS_NAMES[status], taken + count + 1)
-    return samples.mean(loss + penalty), samples.mean(correct), count
+    return samples.mean(loss + penalty), samples.mean(correct), count, STATUS_NAMES[status]
+
+
+def loss_and_gradient(network: NeuralNetwork, samples: Samples, shaping: Shaping = PLAIN) -> tuple[float, Array]:
+    """
+    Return the mean loss over the samples, and its gradient by the parameters.
+
+    Like steps, it needs the network's memory for itself, and it is no step that could be taken back.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        Where it is now; its parameters do not change. Its dropout is that of some first step, always the same.
+    samples : Samples
+        All of them in one batch.
+    shaping : Shaping
+        Penalties, and bounds of the gradient; the bound of weights has no part in it.
+
+    Returns
+    -------
+    loss : float
+        With the penalties.
+    gradient : ndarray of shape (n_parameters,), the network's dtype
+        Each number in its parameter's place, as in `network._params`; 0 in the padding.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss or a number of the gradient is not finite.
+    ValueError
+        If that is because X holds NaN or infinity.
+    """
+    none = np.empty((1, 1), network.dtype)
+    gradient = _arrays.empty(network._params.size, network.dtype)
+    gradient[:] = network._params  # in whose place the core puts the gradient
+    unbound = shaping._replace(max_norm=0.0)
+    loss, _, _, status = _train(network, gradient, samples, samples.count(), GRADIENT, unbound, none)
+    if status != "done":
+        what = "gradient" if status == "bad_step" else "loss"
+        raise FloatingPointError(f"the {what} is not finite with the parameters as they are, in {network.dtype}")
+    return loss, gradient
 
 
 def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> None:
@@ -261,7 +329,9 @@ def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> Non
     if squares < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
         return
     if not np.isfinite(network._pass(samples, "loss")[0]):
-        core.take_back(network._model, params, network._memory.work)
+        work = network._memory.work
+        assert work is not None  # steps have been taken in it
+        core.take_back(network._model, params, work)
         raise bad_step(network, "bad_loss", taken)
 
 

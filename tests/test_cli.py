@@ -417,7 +417,7 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
     "hidden vast": ("train CSV --hidden 1000000000000000", "llocate"),
     "activation": ("train CSV --activation swish", "argument --activation: invalid choice: 'swish'"),
     "activation softmax": ("train CSV --activation softmax", "argument --activation: invalid choice: 'softmax'"),
-    "optimizer": ("train CSV --optimizer lion", "argument --optimizer: invalid choice: 'lion'"),
+    "optimizer": ("train CSV --optimizer adadelta", "argument --optimizer: invalid choice: 'adadelta'"),
     "rate": ("train CSV --learning-rate 0", "learning_rate must be finite, more than 0, got 0"),
     "rate NaN": ("train CSV --learning-rate nan", "learning_rate must be finite, more than 0, got nan"),
     "rate text": ("train CSV --learning-rate fast", "argument --learning-rate: invalid float value: 'fast'"),

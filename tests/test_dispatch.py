@@ -133,7 +133,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), cmlp.get_num_threads()
 def test_one_network_is_trained_by_one_thread_at_a_time(rng):
     nn = cmlp.NeuralNetwork()
     nn.add_layer(3, 2, "softmax")
-    with nn._alone(), pytest.raises(RuntimeError, match="another thread is training this network"):
+    with nn._memory.alone(), pytest.raises(RuntimeError, match="another thread is training this network"):
         nn.train(rng.normal(size=(3, 4)), [0, 1, 0, 1], 0.1)
 
 

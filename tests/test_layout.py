@@ -21,13 +21,13 @@ STOREYS = [
     {"cli"},
     {"__init__"},
     {"estimators"},
-    {"network", "_config"},
+    {"network", "checks", "_config"},
     {"fitting"},
-    {"callbacks"},
-    {"training"},
-    {"layer", "optimizers", "model_file", "data", "history", "schedules", "reference"},
+    {"callbacks", "_lbfgs"},
+    {"training", "model_file"},
+    {"layer", "optimizers", "data", "history", "schedules", "reference"},
     {"_validate", "reference.network", "reference.one_hidden_layer"},
-    {"_init", "_arrays", "_threads", "losses", "reference.optimizers"},
+    {"_init", "_arrays", "_sparse", "_threads", "losses", "reference.optimizers"},
     {"activations", "_dispatch", "_version"},
 ]
 HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
@@ -38,6 +38,7 @@ LIBRARIES = {
     "estimators": {"sklearn", "scipy"},
     "cli": {"pandas"},
     "model_file": {"safetensors"},
+    "_lbfgs": {"scipy"},
 }
 
 # The parts of the core, in the order core.pyx includes them: each may use names of those before it.
@@ -53,6 +54,7 @@ PARTS = [
     "optimizer",
     "table",
     "dense",
+    "sparse",
     "team",
     "net",
     "fused",

@@ -18,29 +18,49 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import cmlp
-from cmlp import NeuralNetwork, model_file
+from cmlp import SGD, CrossEntropy, Huber, NeuralNetwork, Quantile, model_file
+from cmlp.optimizers import OPTIMIZERS
 
-# loss, input_scale, layers
+# loss, input_scale, layers with or without dropout, input_shift
 NETWORKS = {
     "digits": ("cross_entropy", 1 / 255, [(7, 5, "relu"), (5, 4, "sigmoid"), (4, 3, "softmax")]),
     "one layer": ("cross_entropy", 1.0, [(2, 2, "softmax")]),
     "yes or no": ("binary_cross_entropy", 0.1, [(3, 17, "tanh"), (17, 1, "sigmoid")]),
     "regression": ("mean_squared_error", 1e-30, [(1, 1, "identity")]),
+    "smoothed": (CrossEntropy(np.float32(0.1)), 1.0, [(3, 4, "selu", 0.25), (4, 2, "softmax")], -1 / 3),
+    "cut": (Huber(1 / 3), [0.1, 1e-30, 7.0], [(3, 17, "mish", 0.1), (17, 1, "identity")], [1 / 3, -1e30, 0.0]),
+    "quantiles": (Quantile((0.1, 1 / 3)), [0.1], [(1, 2, "gelu")]),
+    "counts": ("poisson", 1.0, [(2, 1, "exp")], [1.0, 2.0]),
 }
 
 
-def build(loss="cross_entropy", input_scale=1.0, layers=((4, 3, "relu"), (3, 2, "softmax")), dtype="float32"):
-    network = NeuralNetwork(loss, dtype=dtype, rng=0, input_scale=input_scale)
-    for layer in layers:
-        network.add_layer(*layer, init="uniform")
+def build(
+    loss="cross_entropy",
+    input_scale=1.0,
+    layers=((4, 3, "relu"), (3, 2, "softmax")),
+    input_shift=0.0,
+    dtype="float32",
+    rng=0,
+):
+    network = NeuralNetwork(loss, dtype, rng, input_scale, input_shift)
+    for input_size, neurons, activation, *dropout in layers:
+        network.add_layer(input_size, neurons, activation, "uniform", *dropout)
     return network
 
 
 def bits(network):
-    """Everything that a network is, to be compared."""
-    layers = [(layer.input_size, layer.neurons, layer.activation) for layer in network.layers]
+    """Everything that a network is apart from its training, to be compared."""
+    layers = [(layer.input_size, layer.neurons, layer.activation, layer.dropout) for layer in network.layers]
     numbers = [array.tobytes() for layer in network.layers for array in (layer.weights, layer.biases)]
-    return network.loss, network.dtype, network.input_scale, layers, numbers
+    scaling = [np.asarray(value).tolist() for value in (network.input_scale, network.input_shift)]
+    return network.loss, network.loss_options, network.dtype, scaling, layers, numbers
+
+
+def training_state(network):
+    """Everything that its next steps depend on as well."""
+    memory = network._memory
+    moments = None if memory.moments is None else (memory.moments.shape, memory.moments.tobytes())
+    return memory.kind, moments, memory.taken, str(network.rng.bit_generator.state)
 
 
 def leftovers(folder):
@@ -60,6 +80,7 @@ def test_a_round_trip_changes_no_bit(name, dtype, tmp_path):
     network.save(path)
     loaded = NeuralNetwork.load(str(path))
     assert bits(loaded) == bits(network)
+    assert training_state(loaded) == training_state(network)
     assert repr(loaded) == repr(network)
 
 
@@ -70,6 +91,101 @@ def test_a_loaded_network_goes_on_as_the_saved_one_would(tmp_path, rng):
     loaded = NeuralNetwork.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.forward(X), network.forward(X), strict=True)
     assert loaded.train(X, y, 0.1) == network.train(X, y, 0.1)
+    assert bits(loaded) == bits(network)
+
+
+RESUMED = """
+import sys
+import numpy as np
+from cmlp import NeuralNetwork
+network = NeuralNetwork.load(sys.argv[1])
+data = np.load(sys.argv[2])
+history = network.fit(data["X"], data["y"], epochs=5, batch_size=16, optimizer=sys.argv[3])
+print(network._params.tobytes().hex(), history["loss"])
+"""
+
+
+@pytest.mark.parametrize(("generator", "optimizer"), [("PCG64", "adam"), ("MT19937", "lion")])
+def test_training_goes_on_in_another_process_as_in_one(generator, optimizer, dtype, tmp_path, rng):
+    X, y = rng.normal(size=(20, 150)), rng.integers(0, 3, 150)
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    whole, half = (
+        build(
+            CrossEntropy(0.1),
+            layers=[(20, 40, "relu", 0.5), (40, 9, "tanh", 0.1), (9, 3, "softmax")],
+            dtype=dtype,
+            rng=np.random.Generator(getattr(np.random, generator)(1)),
+        )
+        for _ in range(2)
+    )
+    for network in (whole, half):
+        network.adapt(X)
+    history = whole.fit(X, y, epochs=10, batch_size=16, optimizer=optimizer)
+    half.fit(X, y, epochs=5, batch_size=16, optimizer=optimizer)
+    half.save(tmp_path / "model")
+    done = subprocess.run(
+        [sys.executable, "-c", RESUMED, tmp_path / "model", tmp_path / "data.npz", optimizer],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{whole._params.tobytes().hex()} {history['loss'][5:]}\n"
+
+
+def trained(optimizer="adam", generator="PCG64", dtype="float32"):
+    """A network that has taken three steps."""
+    network = build(dtype=dtype, rng=np.random.Generator(getattr(np.random, generator)(0)))
+    network.fit(np.eye(4), [0, 1, 1, 0], epochs=3, batch_size=4, optimizer=optimizer)
+    return network
+
+
+@pytest.mark.parametrize("optimizer", [*model_file.MOMENT_COUNTS, SGD(0.1, momentum=0.9)], ids=str)
+def test_what_every_optimizer_remembers_is_kept(optimizer, dtype, tmp_path):
+    network = trained(optimizer, dtype=dtype)
+    network.save(tmp_path / "model")
+    loaded = NeuralNetwork.load(tmp_path / "model")
+    assert loaded._memory.taken == 3
+    assert loaded._memory.moments.ctypes.data % 64 == 0
+    for more in (0, 1):
+        assert bits(loaded) == bits(network), more
+        assert training_state(loaded) == training_state(network), more
+        for each in (loaded, network):
+            each.fit(np.eye(4), [0, 1, 1, 0], epochs=1, batch_size=2, optimizer=optimizer)
+
+
+def test_every_optimizer_has_its_count_of_moments():
+    assert set(model_file.MOMENT_COUNTS) == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("generator", model_file.GENERATORS)
+def test_every_generator_of_numpy_is_kept(generator, tmp_path):
+    network = trained(generator=generator)
+    network.rng.integers(2**31, dtype=np.int32)  # half a word is left over
+    network.save(tmp_path / "model")
+    loaded = NeuralNetwork.load(tmp_path / "model")
+    assert training_state(loaded) == training_state(network)
+    assert loaded.rng.normal(size=999).tolist() == network.rng.normal(size=999).tolist()
+
+
+def test_the_state_of_training_can_be_left_out(tmp_path):
+    network = trained()
+    network.save(tmp_path / "whole")
+    network.save(tmp_path / "model", training_state=False)
+    assert (tmp_path / "model").read_bytes() == model_file.dumps(network, training_state=False)
+    assert (tmp_path / "model").stat().st_size < (tmp_path / "whole").stat().st_size / 1.5
+    loaded = NeuralNetwork.load(tmp_path / "model")
+    assert bits(loaded) == bits(network)
+    assert loaded._memory.moments is None
+    assert training_state(loaded)[-1] != training_state(network)[-1]
+
+
+def test_a_file_of_version_1_is_read(tmp_path):
+    save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(VERSION_1)})
+    loaded = NeuralNetwork.load(tmp_path / "model")
+    for layer in (network := build()).layers:
+        layer.weights, layer.biases = np.zeros_like(layer.weights), np.zeros_like(layer.biases)
     assert bits(loaded) == bits(network)
 
 
@@ -86,7 +202,9 @@ def test_any_reader_of_safetensors_can_read_it(dtype, tmp_path):
         np.testing.assert_array_equal(tensors.pop(f"layers.{number}.biases"), layer.biases[:, 0], strict=True)
     assert not tensors
     with safe_open(tmp_path / "model", framework="numpy") as file:
-        assert json.loads(file.metadata()["cmlp"]) == {**ARCHITECTURE, "dtype": dtype.name}
+        architecture = json.loads(file.metadata()["cmlp"])
+    training = {"generator": network.rng.bit_generator.state, "optimizer": None}
+    assert architecture == {**ARCHITECTURE, "dtype": dtype.name, "training": training}
 
 
 def test_a_subclass_is_loaded_as_such(tmp_path):
@@ -138,9 +256,39 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
     assert not (tmp_path / "deeper").exists()
 
 
+@pytest.mark.parametrize("part", ["generator", "optimizer"])
+def test_state_of_foreign_classes_is_not_saved_unless_it_is_left_out(part, tmp_path):
+    class Mine(np.random.PCG64 if part == "generator" else SGD):
+        pass
+
+    network = build()
+    if part == "generator":
+        network.rng = np.random.Generator(Mine())
+    else:
+        network.fit(np.eye(4), [0, 1, 1, 0], epochs=1, optimizer=Mine(0.1))
+    with pytest.raises(ValueError, match=rf"the {part} must be one of .*Mine.*training_state=False"):
+        network.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    network.save(tmp_path / "model", training_state=False)
+    assert bits(NeuralNetwork.load(tmp_path / "model")) == bits(network)
+
+
 # ---- What is not loaded ----
 
 ARCHITECTURE = {
+    "version": "2",
+    "loss": "cross_entropy",
+    "loss_options": {},
+    "dtype": "float32",
+    "input_scale": 1.0,
+    "input_shift": 0.0,
+    "layers": [
+        {"input_size": 4, "neurons": 3, "activation": "relu", "dropout": 0.0},
+        {"input_size": 3, "neurons": 2, "activation": "softmax", "dropout": 0.0},
+    ],
+    "training": None,
+}
+VERSION_1 = {
     "version": "1",
     "loss": "cross_entropy",
     "dtype": "float32",
@@ -176,8 +324,28 @@ def refused(path):
     return message
 
 
-def test_the_parts_that_are_broken_below_are_sound(tmp_path):
-    save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(ARCHITECTURE)})
+def generator_state(name="PCG64"):
+    """A state as JSON has it."""
+    return json.loads(json.dumps(getattr(np.random, name)(0).state, default=np.ndarray.tolist))
+
+
+OPTIMIZER = {"kind": "adam", "moments": 2, "taken": 7, "seen": 70}
+TRAINED = {**ARCHITECTURE, "training": {"generator": generator_state(), "optimizer": OPTIMIZER}}
+MOMENTS = {"optimizer.moments": np.zeros((2, 5 * 16 + 4 * 16), np.float32)}
+SCALED = {**ARCHITECTURE, "input_scale": "tensor", "input_shift": "tensor"}
+SCALING = {"input_scale": np.ones(4), "input_shift": np.ones(4)}
+WHOLE = {  # what stands in the JSON and in the tensors
+    "plain": (ARCHITECTURE, TENSORS),
+    "version 1": (VERSION_1, TENSORS),
+    "trained": (TRAINED, TENSORS | MOMENTS),
+    "scaled": (SCALED, TENSORS | SCALING),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_the_parts_that_are_broken_below_are_sound(case, tmp_path):
+    architecture, tensors = WHOLE[case]
+    save_file(tensors, tmp_path / "model", {"cmlp": json.dumps(architecture)})
     assert NeuralNetwork.load(tmp_path / "model").predict(np.ones((4, 2))).tolist() == [0, 0]
 
 
@@ -194,7 +362,7 @@ METADATA = {  # what stands in the metadata; what is said of it
     "deep lists": ({"cmlp": deep()}, "expected JSON in the metadata, got"),
     "deep objects": ({"cmlp": deep('{"layers":')}, "expected JSON in the metadata, got"),
     "endless digits": ({"cmlp": "1" * 10_000}, "expected JSON in the metadata, got"),
-    "a list": ({"cmlp": "[]"}, "expected version '1' of the format, got None"),
+    "a list": ({"cmlp": "[]"}, "expected version '1' or '2' of the format, got None"),
 }
 
 
@@ -205,15 +373,37 @@ def test_broken_metadata_are_refused(case, tmp_path):
     assert expected in refused(tmp_path / "model")
 
 
+def changed(whole, way, value):
+    """A JSON value with another value at the end of the way, or (...) none."""
+    *way, last = way
+    copied = owner = json.loads(json.dumps(whole))
+    for step in way:
+        owner = owner[step]
+    if value is ...:
+        del owner[last]
+    else:
+        owner[last] = value
+    return copied
+
+
 FIELDS = {  # where, the value put there (... takes the field away), what is said of it
-    "no version": (["version"], ..., "expected version '1' of the format, got None"),
-    "newer version": (["version"], "2", "expected version '1' of the format, got '2'"),
-    "version a number": (["version"], 1, "expected version '1' of the format, got 1"),
+    "no version": (["version"], ..., "expected version '1' or '2' of the format, got None"),
+    "newer version": (["version"], "3", "expected version '1' or '2' of the format, got '3'"),
+    "older version": (["version"], "1", "expected the network to have the fields dtype, input_scale, layers, "),
+    "version a number": (["version"], 1, "expected version '1' or '2' of the format, got 1"),
     "no loss": (["loss"], ..., "expected the network to have the fields"),
     "another field": (["pickle"], "x", "expected the network to have the fields"),
     "loss unknown": (["loss"], "hinge", "loss must be one of 'cross_entropy', "),
     "loss a number": (["loss"], 3, "expected loss to be a name, got 3"),
     "loss endless": (["loss"], "x" * 10_000, "expected loss to be a name, got 'xxx"),
+    "options a list": (["loss_options"], [], "expected loss_options to have the fields label_smoothing, got []"),
+    "options of another": (["loss_options"], {"delta": 1}, "expected loss_options to have the fields label_smoothing,"),
+    "option text": (["loss_options"], {"label_smoothing": "0"}, "label_smoothing must be a number, got '0'"),
+    "option endless": (["loss_options"], {"label_smoothing": "x" * 9999}, "label_smoothing must be a number, got 'xxx"),
+    "option true": (["loss_options"], {"label_smoothing": True}, "label_smoothing must be a number, got True"),
+    "option a list": (["loss_options"], {"label_smoothing": [0.1]}, "label_smoothing must be a number of at least 0"),
+    "option one": (["loss_options"], {"label_smoothing": 1}, "label_smoothing must be a number of at least 0 and less"),
+    "option NaN": (["loss_options"], {"label_smoothing": np.nan}, "label_smoothing must be finite, at least 0"),
     "dtype unknown": (["dtype"], "float16", "expected dtype to be one of float32, float64, got 'float16'"),
     "dtype null": (["dtype"], None, "expected dtype to be a name, got None"),
     "dtype a list": (["dtype"], [["a", "f4"]], "expected dtype to be a name, got [["),
@@ -224,12 +414,21 @@ FIELDS = {  # where, the value put there (... takes the field away), what is sai
     "scale NaN": (["input_scale"], np.nan, "input_scale must be finite, at least 1.17549e-38"),
     "scale infinite": (["input_scale"], np.inf, "input_scale must be finite, at least 1.17549e-38"),
     "scale huge": (["input_scale"], 10**400, ""),
+    "scale a list": (["input_scale"], [1.0] * 4, "expected input_scale to be a number or 'tensor', got [1.0, 1.0"),
+    "scale an object": (["input_scale"], {}, "input_scale must be a number, got {}"),
+    "scale not there": (["input_scale"], "tensor", "'input_scale': expected F64 (4,), got none"),
+    "shift text": (["input_shift"], "1", "input_shift must be a number, got '1'"),
+    "shift null": (["input_shift"], None, "input_shift must be a number, got None"),
+    "shift a list": (["input_shift"], [], "expected input_shift to be a number or 'tensor', got []"),
+    "shift NaN": (["input_shift"], np.nan, "input_shift must be finite"),
+    "shift infinite": (["input_shift"], -np.inf, "input_shift must be finite"),
+    "shift not there": (["input_shift"], "tensor", "'input_shift': expected F64 (4,), got none"),
     "layers null": (["layers"], None, "expected a list of 1 to 1000 layers, got None"),
     "layers an object": (["layers"], {"0": {}}, "expected a list of 1 to 1000 layers, got {'0': {}}"),
     "layers none": (["layers"], [], "expected a list of 1 to 1000 layers, got 0 of them"),
     "layers too many": (["layers"], [0] * 1001, "expected a list of 1 to 1000 layers, got 1001 of them"),
     "layer a list": (["layers", 0], [4, 3, "relu"], "expected layer 0 to have the fields"),
-    "no neurons": (["layers", 1, "neurons"], ..., "expected layer 1 to have the fields activation, input_size"),
+    "no neurons": (["layers", 1, "neurons"], ..., "expected layer 1 to have the fields activation, dropout, in"),
     "another field of a layer": (["layers", 1, "bias"], True, "expected layer 1 to have the fields"),
     "size zero": (["layers", 0, "input_size"], 0, "input_size of layer 0 must be at least 1, got 0"),
     "size negative": (["layers", 0, "neurons"], -3, "neurons of layer 0 must be at least 1, got -3"),
@@ -241,19 +440,111 @@ FIELDS = {  # where, the value put there (... takes the field away), what is sai
     "size between": (["layers", 0, "neurons"], 5, "input_size must be 5, the number of neurons"),
     "activation unknown": (["layers", 0, "activation"], "swish", "activation must be one of 'identity', "),
     "activation null": (["layers", 0, "activation"], None, "expected activation of layer 0 to be a name, got None"),
+    "no dropout": (["layers", 0, "dropout"], ..., "expected layer 0 to have the fields activation, dropout"),
+    "dropout null": (["layers", 0, "dropout"], None, "dropout of layer 0 must be a number, got None"),
+    "dropout all": (["layers", 0, "dropout"], 1, "dropout of layer 0 must be finite, at least 0 and less than 1"),
+    "dropout negative": (["layers", 1, "dropout"], -0.1, "dropout of layer 1 must be finite, at least 0 and less than"),
+    "no training": (["training"], ..., "expected the network to have the fields"),
+    "training text": (["training"], "x", "expected training to have the fields generator, optimizer, got 'x'"),
 }
 
 
 @pytest.mark.parametrize("case", FIELDS)
 def test_an_architecture_that_makes_no_sense_is_refused(case, tmp_path):
-    (*way, last), value, expected = FIELDS[case]
-    architecture = owner = json.loads(json.dumps(ARCHITECTURE))
-    for step in way:
-        owner = owner[step]
-    if value is ...:
-        del owner[last]
-    else:
-        owner[last] = value
+    way, value, expected = FIELDS[case]
+    architecture = changed(ARCHITECTURE, way, value)
+    save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(architecture)})
+    assert expected in refused(tmp_path / "model")
+
+
+TRAINING_FIELDS = {  # the same, of the state of training
+    "no generator": (["generator"], None, "expected bit_generator to be a name, got None"),
+    "generator a name": (["generator"], "PCG64", "expected bit_generator to be a name, got None"),
+    "generator foreign": (["generator", "bit_generator"], "os.system", "one of PCG64, PCG64DXSM, "),
+    "generator a list": (["generator", "bit_generator"], [], "expected bit_generator to be a name, got []"),
+    "generator another": (["generator", "bit_generator"], "SFC64", "generator.state to have the fields state"),
+    "no uinteger": (["generator", "uinteger"], ..., "generator to have the fields has_uint32, state, uinteg"),
+    "uinteger wide": (["generator", "uinteger"], 2**32, "generator.uinteger to be less than 4294967296"),
+    "state a list": (["generator", "state"], [1], "expected generator.state to have the fields inc, state"),
+    "state negative": (["generator", "state", "state"], -1, "generator.state.state must be at least 0, got"),
+    "state a fraction": (["generator", "state", "inc"], 1.0, "generator.state.inc must be a whole number"),
+    "state wide": (["generator", "state", "inc"], 2**128 + 1, "expected generator.state.inc to be less than"),
+    "state stuck": (["generator", "state", "inc"], 2, "expected a state that PCG64 can come to, got"),
+    "optimizer text": (["optimizer"], "adam", "expected optimizer to have the fields kind, moments, seen, taken"),
+    "optimizer unknown": (["optimizer", "kind"], "Adam", "kind of optimizer to be one of sgd, adam, adamw,"),
+    "optimizer null": (["optimizer", "kind"], None, "expected kind of optimizer to be a name, got None"),
+    "moments missing": (["optimizer", "moments"], 1, "expected adam to have 2 moments, got 1"),
+    "moments absurd": (["optimizer", "moments"], 10**30, "expected adam to have 2 moments, got 1000000"),
+    "moments another's": (["optimizer", "kind"], "lion", "expected lion to have 1 moments, got 2"),
+    "moments text": (["optimizer", "moments"], "2", "moments must be a whole number, got '2'"),
+    "taken negative": (["optimizer", "taken"], -1, "taken must be at least 0, got -1"),
+    "taken a fraction": (["optimizer", "taken"], 7.0, "taken must be a whole number, got 7.0"),
+    "taken absurd": (["optimizer", "taken"], 2**64, "expected at most 9007199254740992 steps taken"),
+}
+
+
+@pytest.mark.parametrize("case", TRAINING_FIELDS)
+def test_a_state_of_training_that_makes_no_sense_is_refused(case, tmp_path):
+    way, value, expected = TRAINING_FIELDS[case]
+    architecture = changed(TRAINED, ["training", *way], value)
+    save_file(TENSORS | MOMENTS, tmp_path / "model", {"cmlp": json.dumps(architecture)})
+    assert expected in refused(tmp_path / "model")
+
+
+VERSION_1_FIELDS = {  # the same, of a file of version 1
+    "a newer field": (["input_shift"], 0.0, "expected the network to have the fields dtype, input_scale, layers, loss"),
+    "a newer field of a layer": (["layers", 0, "dropout"], 0.0, "expected layer 0 to have the fields"),
+    "scale a tensor": (["input_scale"], "tensor", "input_scale must be a number, got 'tensor'"),
+}
+
+
+@pytest.mark.parametrize("case", VERSION_1_FIELDS)
+def test_a_file_of_version_1_has_no_newer_fields(case, tmp_path):
+    way, value, expected = VERSION_1_FIELDS[case]
+    architecture = changed(VERSION_1, way, value)
+    save_file(TENSORS | SCALING, tmp_path / "model", {"cmlp": json.dumps(architecture)})
+    assert expected in refused(tmp_path / "model")
+
+
+OPTIONS = {  # loss, its options, what is said of them
+    "of none": ("poisson", {"delta": 1.0}, "expected loss_options to have the fields none, got {'delta': 1.0}"),
+    "zero": ("huber", {"delta": 0}, "delta must be a finite number of more than 0"),
+    "infinite": ("huber", {"delta": np.inf}, "delta must be finite"),
+    "a number": ("quantile", {"levels": 0.5}, "levels must be numbers between 0 and 1"),
+    "none": ("quantile", {"levels": []}, "levels must be numbers between 0 and 1, at least one, got []"),
+    "too large": ("quantile", {"levels": [0.5, 1.0]}, "levels must be numbers between 0 and 1"),
+    "lists": ("quantile", {"levels": [[0.5]]}, "levels must be a number, got [0.5]"),
+    "text": ("quantile", {"levels": "0.5"}, "levels must be a number, got '0.5'"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options_that_a_loss_does_not_take_are_refused(case, tmp_path):
+    loss, options, expected = OPTIONS[case]
+    architecture = {**ARCHITECTURE, "loss": loss, "loss_options": options}
+    save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(architecture)})
+    assert expected in refused(tmp_path / "model")
+
+
+STATES = {  # generator, part of its state, the value put there, what is said of it
+    "beyond the key": ("MT19937", ["state", "pos"], 625, "expected generator.state.pos to be less than 625, got 625"),
+    "before the key": ("MT19937", ["state", "pos"], -1, "generator.state.pos must be at least 0, got -1"),
+    "short key": ("MT19937", ["state", "key"], [1] * 623, "expected generator.state.key to be 624 numbers, got [1, 1"),
+    "key of text": ("MT19937", ["state", "key"], "1" * 624, "expected generator.state.key to be 624 numbers, got '1"),
+    "wide key": ("MT19937", ["state", "key"], [2**32] * 624, "expected generator.state.key to be less than 4294967296"),
+    "no key": ("MT19937", ["state", "key"], [1] + [0] * 623, "expected a state that MT19937 can come to, got"),
+    "beyond the buffer": ("Philox", ["buffer_pos"], 5, "expected generator.buffer_pos to be less than 5, got 5"),
+    "deep": ("Philox", ["state", "counter"], [[0], 0, 0, 0], "generator.state.counter must be a whole number, got [0]"),
+    "true": ("SFC64", ["has_uint32"], True, "generator.has_uint32 must be a whole number, got True"),
+    "even": ("PCG64DXSM", ["state", "inc"], 0, "expected a state that PCG64DXSM can come to, got"),
+}
+
+
+@pytest.mark.parametrize("case", STATES)
+def test_states_that_no_generator_has_are_refused(case, tmp_path):
+    name, way, value, expected = STATES[case]
+    state = changed(generator_state(name), way, value)
+    architecture = {**ARCHITECTURE, "training": {"generator": state, "optimizer": None}}
     save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(architecture)})
     assert expected in refused(tmp_path / "model")
 
@@ -270,14 +561,28 @@ CHANGED = {  # tensor, what it is instead (None: missing), what is said of it
     "float16": ("layers.0.biases", np.zeros(3, np.float16), "expected F32 (3,), got F16 (3,)"),
     "NaN": ("layers.0.biases", np.full(3, np.nan, np.float32), "'layers.0.biases': expected finite numbers, got nan"),
     "infinite": ("layers.1.weights", np.full((2, 3), -np.inf, np.float32), "expected finite numbers, got -inf"),
+    "no moments": ("optimizer.moments", None, "'optimizer.moments': expected F32 (2, 144), got none"),
+    "one moment": ("optimizer.moments", np.zeros((1, 144), np.float32), "expected F32 (2, 144), got F32 (1, 144)"),
+    "few moments": ("optimizer.moments", np.zeros((2, 143), np.float32), "expected F32 (2, 144), got F32 (2, 143)"),
+    "moments float64": ("optimizer.moments", np.zeros((2, 144)), "expected F32 (2, 144), got F64 (2, 144)"),
+    "moments NaN": ("optimizer.moments", np.full((2, 144), np.nan, np.float32), "expected finite numbers, got nan"),
+    "no scale": ("input_scale", None, "'input_scale': expected F64 (4,), got none"),
+    "long scale": ("input_scale", np.ones(5), "'input_scale': expected F64 (4,), got F64 (5,)"),
+    "scale float32": ("input_scale", np.ones(4, np.float32), "'input_scale': expected F64 (4,), got F32 (4,)"),
+    "scale zero": ("input_scale", np.zeros(4), "input_scale must hold finite numbers of more than 0"),
+    "scale NaN": ("input_scale", np.full(4, np.nan), "'input_scale': expected finite numbers, got nan"),
+    "scale large": ("input_scale", np.full(4, 1e39), "input_scale must hold finite numbers of more than 0"),
+    "shift infinite": ("input_shift", np.full(4, np.inf), "'input_shift': expected finite numbers, got inf"),
+    "shift whole": ("input_shift", np.ones(4, np.int64), "'input_shift': expected F64 (4,), got I64 (4,)"),
 }
 
 
 @pytest.mark.parametrize("case", CHANGED)
 def test_tensors_that_do_not_fit_are_refused(case, tmp_path):
     name, tensor, expected = CHANGED[case]
-    tensors = {key: value for key, value in {**TENSORS, name: tensor}.items() if value is not None}
-    save_file(tensors, tmp_path / "model", {"cmlp": json.dumps(ARCHITECTURE)})
+    architecture, tensors = WHOLE["trained" if name in MOMENTS else "scaled" if name in SCALING else "plain"]
+    tensors = {key: value for key, value in {**tensors, name: tensor}.items() if value is not None}
+    save_file(tensors, tmp_path / "model", {"cmlp": json.dumps(architecture)})
     assert expected in refused(tmp_path / "model")
 
 
@@ -301,7 +606,7 @@ def test_other_files_are_refused(case, tmp_path):
 
 
 def test_every_truncation_is_refused(tmp_path):
-    whole = model_file.dumps(build())
+    whole = model_file.dumps(build(), training_state=False)
     for length in range(len(whole)):
         (tmp_path / "model").write_bytes(whole[:length])
         refused(tmp_path / "model")
@@ -310,7 +615,7 @@ def test_every_truncation_is_refused(tmp_path):
 
 
 def test_any_changed_byte_is_refused_or_is_another_number(tmp_path):
-    whole = model_file.dumps(build())
+    whole = model_file.dumps(build(), training_state=False)
     read, header = 0, 8 + int.from_bytes(whole[:8], "little")
     for place in range(len(whole)):
         changed = bytearray(whole)
@@ -323,8 +628,26 @@ def test_any_changed_byte_is_refused_or_is_another_number(tmp_path):
         else:
             read += 1
             assert all(np.isfinite(layer.weights).all() for layer in loaded.layers)
-            assert place < header or bits(loaded)[:4] == bits(build())[:4]
+            assert place < header or bits(loaded)[:-1] == bits(build())[:-1]
     assert 0 < read < len(whole) - header + 20  # every number can change, and hardly anything else
+
+
+def test_any_changed_byte_of_the_state_of_training_is_refused_or_another_state(tmp_path):
+    network = trained()
+    whole = model_file.dumps(network)
+    begin = whole.index(b"training")
+    for place in range(begin, 8 + int.from_bytes(whole[:8], "little"), 3):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        (tmp_path / "model").write_bytes(changed)
+        try:
+            loaded = NeuralNetwork.load(tmp_path / "model")
+        except ValueError:
+            refused(tmp_path / "model")
+        else:
+            assert bits(loaded) == bits(network)
+            loaded.rng.permutation(99)
+            loaded.fit(np.eye(4), [0, 1, 1, 0], epochs=1)
 
 
 def test_a_missing_file_is_reported_as_such(tmp_path):

@@ -447,7 +447,7 @@ CONSTANT = [2.0, 2.0, 2.0]
         ("adamw", {"weight_decay": 0.5}, CONSTANT, [0.85, 0.7075, 0.572125]),  # 0.95 p - 0.1
         ("adamw", {}, [2.0], [0.899]),
         # mean squares 3 and 5/2
-        ("rmsprop", {"alpha": 0.25}, [2.0, 4.0], [1 - 0.2 / np.sqrt(3), 1 - 0.2 / np.sqrt(3) - 0.4 / np.sqrt(12.75)]),
+        ("rmsprop", {"beta2": 0.25}, [2.0, 4.0], [1 - 0.2 / np.sqrt(3), 1 - 0.2 / np.sqrt(3) - 0.4 / np.sqrt(12.75)]),
         ("rmsprop", {"epsilon": 1.8}, [2.0], [0.9]),  # the mean square is 0.04
         # means that are kept 1, 0, -1/2; those whose signs are taken 1/2, 1/2, -3/8
         ("lion", {"beta1": 0.75, "beta2": 0.5}, [2.0, -1.0, -1.5], [0.9, 0.8, 0.9]),

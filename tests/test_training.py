@@ -5,11 +5,31 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cmlp import SGD, Adam, AdamW, NeuralNetwork, _dispatch, get_num_threads, one_hot, reference, set_num_threads
+from cmlp import (
+    SGD,
+    Adam,
+    AdamW,
+    CrossEntropy,
+    Huber,
+    Lion,
+    NeuralNetwork,
+    Quantile,
+    RMSprop,
+    _dispatch,
+    get_num_threads,
+    one_hot,
+    reference,
+    set_num_threads,
+    training,
+)
 
 core = _dispatch.core
 OUTPUTS = [(loss, output) for loss, outputs in core.PAIRS.items() for output in outputs]
-TRIPLES = [(hidden, *pair) for hidden in core.ACTIVATIONS for pair in OUTPUTS]
+# Every pair of a loss and an output activation, and every activation in a hidden layer: both at once would be many.
+TRIPLES = [("tanh", *pair) for pair in OUTPUTS] + [
+    (hidden, "cross_entropy", "softmax") for hidden in core.ACTIVATIONS if hidden != "tanh"
+]
+OPTIONS = {"quantile": {"levels": (0.5,) * 4}}  # that the reference needs and the network has by default
 
 
 def problem(rng, loss, m=37, sizes=(6, 5, 4)):
@@ -30,7 +50,7 @@ def network(rng, loss, sizes, activations, dtype):
         nn.layers[-1].biases = rng.normal(size=(n, 1)) / 10
     weights = [layer.weights.astype(np.float64) for layer in nn.layers]
     biases = [layer.biases.astype(np.float64) for layer in nn.layers]
-    return nn, reference.Network(weights, biases, list(activations), loss)
+    return nn, reference.Network(weights, biases, list(activations), loss, **OPTIONS.get(loss, {}))
 
 
 def distance(nn, oracle):
@@ -59,13 +79,14 @@ def test_50_steps_equal_the_reference(dtype, rng, hidden, loss, output):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
-@pytest.mark.parametrize(("loss", "output"), OUTPUTS)
-@pytest.mark.parametrize("hidden", core.ACTIVATIONS)
+@pytest.mark.parametrize(("hidden", "loss", "output"), TRIPLES)
 def test_gradients_equal_central_differences(rng, depth, hidden, loss, output):
     sizes = (5, 4, 6, 3, 4)[4 - depth :]
     X, y, _ = problem(rng, loss, m=9, sizes=sizes)
     nn, _ = network(rng, loss, sizes, (*(hidden,) * (depth - 1), output), "float64")
     params = nn._params
+    if hidden == "exp":  # of exp of exp: more than a step of 1 can take
+        params /= 4
     # The largest step that no kink of ReLU lies within, for these seeds.
     h = 1e-4
     numeric = np.empty_like(params)
@@ -104,7 +125,10 @@ def test_any_sizes_and_many_blocks(dtype, rng, sizes):
         SGD(0.05, momentum=0.8, nesterov=True, weight_decay=0.01),
         Adam(),
         Adam(0.01, beta1=0.5, beta2=0.9, epsilon=1e-3),
+        Adam(0.01, epsilon=1e-3, epsilon_hat=True),
         AdamW(0.01, weight_decay=0.1),
+        RMSprop(0.001, weight_decay=0.01),
+        Lion(0.001, weight_decay=0.01),
     ],
     ids=repr,
 )
@@ -116,6 +140,62 @@ def test_fit_equals_the_reference_batch_by_batch(dtype, rng, optimizer):
     batches = [(X[:, i : i + 10].astype(dtype), Y[:, i : i + 10]) for _ in range(4) for i in range(0, 53, 10)]
     oracle.optimize(batches, type(optimizer).__name__.lower(), **vars(optimizer))
     assert distance(nn, oracle) < (1e-12 if dtype == np.float64 else 1e-4)
+
+
+LOSS_OBJECTS = [(CrossEntropy(0.1), "softmax"), (Huber(0.05), "identity"), (Quantile((0.1, 0.3, 0.5, 0.9)), "identity")]
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize(("loss", "output"), LOSS_OBJECTS, ids=repr)
+def test_losses_with_options_equal_the_reference(dtype, rng, loss, output):
+    sizes = (6, 5, 4)
+    X, y, Y = problem(rng, loss.name, sizes=sizes)
+    nn, _ = network(rng, loss.name, sizes, ("tanh", output), dtype)
+    nn.loss = loss
+    weights = [layer.weights.astype(np.float64) for layer in nn.layers]
+    oracle = reference.Network(
+        weights, [layer.biases.astype(np.float64) for layer in nn.layers], ["tanh", output], loss.name, **loss.options
+    )
+    if loss.name == "quantile":
+        y = Y[:1]
+        Y = np.repeat(y, 4, axis=0)
+    for _ in range(20):
+        ours, theirs = nn.train(X, y, 0.2), oracle.train(X.astype(dtype), Y.astype(dtype), 0.2)
+        assert ours == pytest.approx(theirs, rel=1e-10 if dtype == np.float64 else 1e-4)
+    assert distance(nn, oracle) < (1e-10 if dtype == np.float64 else 1e-4)
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("regime", core.REGIMES)
+def test_weights_of_samples_equal_the_reference(dtype, rng, regime):
+    sizes = (6, 5, 4)
+    X, y, Y = problem(rng, "cross_entropy", m=300, sizes=sizes)
+    weights = rng.integers(0, 4, 300).astype(float)
+    nn, oracle = network(rng, "cross_entropy", sizes, ("gelu", "softmax"), dtype)
+    nn._regime = regime
+    for _ in range(10):
+        ours = nn.train(X, y, 0.2, sample_weight=weights)
+        theirs = oracle.step(X.astype(dtype), Y, "sgd", 1, {}, weights, learning_rate=0.2)
+        assert ours == pytest.approx(theirs, rel=1e-10 if dtype == np.float64 else 1e-4)
+    assert distance(nn, oracle) < (1e-10 if dtype == np.float64 else 1e-4)
+    measured = nn.evaluate(X, y, sample_weight=weights)
+    assert measured["accuracy"] == pytest.approx(np.average(oracle.predict(X) == y, weights=weights))
+    repeated = np.repeat(np.arange(300), weights.astype(int))
+    again = nn.evaluate(X[:, repeated], y[repeated])
+    assert measured == pytest.approx(again, rel=1e-12 if dtype == np.float64 else 1e-5)
+
+
+def test_momentum_begins_at_zero_after_descent_without_it(rng):
+    X, y, _ = problem(rng, "cross_entropy", sizes=(6, 5, 4))
+    ours, theirs = (
+        network(np.random.default_rng(1), "cross_entropy", (6, 5, 4), ("tanh", "softmax"), "float64")[0] for _ in "ab"
+    )
+    ours.fit(X, y, epochs=1, optimizer=SGD(0.1), shuffle=False)
+    theirs.train(X, y, 0.1)
+    for nn in (ours, theirs):
+        nn.fit(X, y, epochs=2, optimizer=SGD(0.1, momentum=0.9), shuffle=False)
+    assert ours._memory.moments.shape == (1, ours._params.size)
+    np.testing.assert_array_equal(ours._params, theirs._params, strict=True)
 
 
 def test_shuffled_fit_takes_the_generators_order(rng):
@@ -133,6 +213,53 @@ def test_shuffled_fit_takes_the_generators_order(rng):
     sizes = np.array([10, 10, 10, 10, 10, 3])
     means = [np.average(epoch, weights=sizes) for epoch in (losses[:6], losses[6:])]
     assert history["loss"] == pytest.approx(means)
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("loss", core.PAIRS)
+def test_a_step_of_descent_is_the_gradient(dtype, rng, loss):
+    output = core.PAIRS[loss][0]
+    X, y, _ = problem(rng, loss)
+    nn, _ = network(rng, loss, (6, 5, 4), ("tanh", output), dtype)
+    before = nn._params.copy()
+    samples = nn._data(X, y, rng.uniform(0, 1, X.shape[1]))
+    loss, gradient = training.loss_and_gradient(nn, samples)
+    np.testing.assert_array_equal(nn._params, before, strict=True)
+    assert nn.train(X, y, 0.5, samples.weights) == loss
+    tolerance = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(nn._params, before - dtype.type(0.5) * gradient, rtol=tolerance, atol=tolerance)
+
+
+def test_the_gradient_with_penalties_and_bounds(rng):
+    X, y, _ = problem(rng, "cross_entropy")
+    nn, _ = network(rng, "cross_entropy", (6, 5, 4), ("tanh", "softmax"), "float64")
+    samples = nn._data(X, y)
+    loss, plain = training.loss_and_gradient(nn, samples)
+    weights = np.concatenate([layer.weights.ravel() for layer in nn.layers])
+    penalised, gradient = training.loss_and_gradient(nn, samples, training.Shaping(l1=0.1, l2=0.3, max_norm=1e-3))
+    assert penalised == pytest.approx(loss + 0.1 * np.abs(weights).sum() + 0.15 * (weights**2).sum())
+    with_weights = np.zeros_like(plain)
+    for number, layer in enumerate(nn.layers):
+        begin = number and nn.layers[0]._room()
+        rows = with_weights[begin : begin + layer._room()].reshape(layer.input_size + 1, -1)
+        rows[:-1, : layer.neurons] = 0.1 * np.sign(layer.weights.T) + 0.3 * layer.weights.T
+    np.testing.assert_allclose(gradient, plain + with_weights, rtol=1e-12, atol=1e-15)
+    _, gradient = training.loss_and_gradient(nn, samples, training.Shaping(clip_value=0.01))
+    np.testing.assert_allclose(gradient, np.clip(plain, -0.01, 0.01), rtol=1e-12, atol=1e-15)
+    _, gradient = training.loss_and_gradient(nn, samples, training.Shaping(clip_norm=0.01))
+    np.testing.assert_allclose(gradient, plain / np.linalg.norm(plain) * 0.01, rtol=1e-12, atol=1e-15)
+
+
+def test_a_gradient_that_is_not_finite_is_an_error(rng):
+    X, y, _ = problem(rng, "mean_squared_error")
+    nn, _ = network(rng, "mean_squared_error", (6, 5, 4), ("relu", "identity"), "float32")
+    nn.layers[0].weights *= 1e25
+    for factor, what in ((1e-5, "gradient"), (1e25, "loss")):
+        nn.layers[1].weights *= factor
+        before = nn._params.copy()
+        with pytest.raises(FloatingPointError, match=f"the {what} is not finite with the parameters as they are, in f"):
+            training.loss_and_gradient(nn, nn._data(X, y))
+        np.testing.assert_array_equal(nn._params, before, strict=True)
 
 
 @pytest.fixture
@@ -184,7 +311,7 @@ def test_same_bits_in_every_build_that_has_fma(monkeypatch, dtype, sizes):
     activations = (*("relu",) * (len(sizes) - 2), "softmax")
     results = set()
     for isa in builds:
-        for module in ("network", "layer", "_arrays", "_threads", "optimizers", "_validate"):
+        for module in ("network", "training", "layer", "_arrays", "_threads", "optimizers", "_validate"):
             monkeypatch.setattr(f"cmlp.{module}.core", _dispatch.load(isa))
         X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=700, sizes=sizes)
         nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
@@ -224,5 +351,7 @@ def test_loss_is_finite_and_right_at_the_far_ends(dtype, loss, output):
         nn.add_layer(2, 2, output)
         nn.layers[0].weights = np.eye(2)
         X, Y = np.array([[size], [0.0]]), np.array([[0.0], [1.0]])
-        expected = reference.loss_value(loss, output, X, Y)
+        options = {"levels": (0.5, 0.5)} if loss == "quantile" else {}
+        with np.errstate(over="ignore"):
+            expected = reference.loss_value(loss, output, X, Y, **options)
         assert nn.evaluate(X, Y)["loss"] == pytest.approx(expected, rel=1e-5)

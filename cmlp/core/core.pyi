@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Sizes = NDArray[np.intp]
+SparseSamples = tuple[Array, NDArray[np.intc], Sizes, int]
+Rule = tuple[Any, ...]  # an optimizer's rule, then training.Shaping: see Rule in optimizer.pyx
 
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]
@@ -27,56 +29,70 @@ def openmp_limit() -> int: ...
 def matmul(y: Array, a: Array, b: Array, bias: Array | None, accumulate: bool, work: Array) -> None: ...
 def matmul_work(k: int, n: int, like: Array) -> int: ...
 def activate_rows(y: Array, activation: int) -> None: ...
-def work_size(
-    sizes: Sizes, activations: NDArray[np.intc], samples: int, threads: int, wanted: int, forced: int, like: Array
-) -> int: ...
+def logarithms(y: Array) -> None: ...
+
+class Model:
+    def __init__(
+        self,
+        sizes: Sizes,
+        activations: NDArray[np.intc],
+        dropout: NDArray[np.float64],
+        loss: int,
+        smoothing: float,
+        delta: float,
+        levels: NDArray[np.float64],
+        scale: float,
+        shift: NDArray[np.float64] | None,
+        factor: NDArray[np.float64] | None,
+    ) -> None: ...
+
+def work_size(model: Model, samples: int, threads: int, wanted: int, forced: int, whole: bool, like: Array) -> int: ...
 
 class Shortcut:
     def __init__(
         self,
+        model: Model,
         work: Array,
         params: Array,
-        sizes: Sizes,
-        activations: NDArray[np.intc],
         most: int,
         wanted: int,
         array_type: type,
         empty: Any,
         dtype: Any,
     ) -> None: ...
-    def __call__(self, x: Any, scale: float, out: Any) -> Array | None: ...
+    def __call__(self, x: Any, out: Any) -> Array | None: ...
 
 def run(
+    model: Model,
     work: Array,
     params: Array,
-    sizes: Sizes,
-    activations: NDArray[np.intc],
-    loss: int,
-    x: Array,
-    scale: float,
+    x: Array | SparseSamples,
     threads: int,
     outputs: Array | None = None,
     classes: Sizes | None = None,
     labels: Sizes | None = None,
     targets: Array | None = None,
-) -> tuple[float, int, bool]: ...
-def moment_count(rule: tuple[int, float, float, float, float, float, bool]) -> int: ...
+    weights: NDArray[np.float64] | None = None,
+    order: Sizes | None = None,
+) -> tuple[float, float, bool]: ...
+def moment_count(rule: Rule) -> int: ...
 def train(
+    model: Model,
     work: Array,
     params: Array,
     moments: Array,
-    sizes: Sizes,
-    activations: NDArray[np.intc],
-    loss: int,
-    x: Array,
-    scale: float,
+    x: Array | SparseSamples,
     threads: int,
     forced: int,
     batch: int,
-    rule: tuple[int, float, float, float, float, float, bool],
+    rule: Rule,
     taken: int,
+    continued: bool,
     labels: Sizes | None = None,
     targets: Array | None = None,
+    weights: NDArray[np.float64] | None = None,
     order: Sizes | None = None,
-) -> tuple[float, int, int, int]: ...
-def take_back(params: Array, sizes: Sizes, activations: NDArray[np.intc], work: Array) -> None: ...
+    rates: NDArray[np.float64] | None = None,
+    seed: int = 0,
+) -> tuple[float, float, float, int, int]: ...
+def take_back(model: Model, params: Array, work: Array) -> None: ...

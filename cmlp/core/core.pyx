@@ -18,6 +18,7 @@ include "loss.pyx"
 include "optimizer.pyx"
 include "table.pyx"
 include "dense.pyx"
+include "sparse.pyx"
 include "team.pyx"
 include "net.pyx"
 include "fused.pyx"
@@ -91,13 +92,34 @@ cdef Table table_of(const Py_buffer* buffer, Py_ssize_t rows_apart, Py_ssize_t c
 
 
 cdef class View:
-    """Keeps a two-dimensional array of numbers in place while the core reads it."""
+    """Keeps a two-dimensional array of numbers in place while the core reads it.
+
+    Or sparse samples: a tuple of their values, of the network's type, the columns of these, where each sample's begin, and the
+    number of columns.
+    """
     cdef Py_buffer buffer
     cdef Table table
+    cdef Sparse sparse
+    cdef Py_ssize_t rows, columns
+    cdef object kept
 
     def __cinit__(self, array):
-        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-        self.table = table_of(&self.buffer, self.buffer.strides[0], self.buffer.strides[1])
+        cdef const int[::1] columns
+        cdef const Py_ssize_t[::1] starts
+        self.sparse.values = NULL
+        if isinstance(array, tuple):
+            values, columns, starts, self.columns = array
+            PyObject_GetBuffer(values, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+            self.kept, self.rows = (columns, starts), starts.shape[0] - 1
+            if self.buffer.ndim != 1 or self.buffer.shape[0] != columns.shape[0] or columns.shape[0] < starts[self.rows]:
+                raise ValueError("values, columns and starts do not match")
+            # There may be no values at all, and NULL says that the samples are not sparse.
+            self.sparse.values = self.buffer.buf if columns.shape[0] > 0 else <void*> self.buffer.shape
+            self.sparse.columns, self.sparse.starts = &columns[0] if columns.shape[0] > 0 else NULL, &starts[0]
+        else:
+            PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+            self.table = table_of(&self.buffer, self.buffer.strides[0], self.buffer.strides[1])
+            self.rows, self.columns = self.buffer.shape[0], self.buffer.shape[1]
 
     def __dealloc__(self):
         PyBuffer_Release(&self.buffer)
@@ -265,7 +287,7 @@ cdef Py_ssize_t lay_out_pass(Job* job, floating* work, Py_ssize_t m, int threads
 def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, const floating[::1] like):
     """Elements of work for a pass over so many samples; or, if the gradient is wanted, for steps of at most this many.
 
-    whole: the steps will clip the gradient by its length.
+    whole: the steps will clip the gradient by its length, or are over sparse samples.
     """
     cdef Job job
     cdef Run steps
@@ -280,7 +302,7 @@ def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int for
 cdef void give(Job* job, Model model, View given, View wanted, const Py_ssize_t[::1] labels, const double[::1] weights,
                const Py_ssize_t[::1] order):
     """What a pass is over"""
-    job.net, job.x, job.targets = model.net, given.table, wanted.table
+    job.net, job.x, job.sparse, job.targets = model.net, given.table, given.sparse, wanted.table
     job.labels, job.weights, job.order = NULL, NULL, NULL
     if labels is not None:
         job.labels = &labels[0]
@@ -298,9 +320,9 @@ def run(Model model, floating[::1] work, const floating[::1] params, x, int thre
     Returns the sum of the samples' losses, what those whose classes are right weigh, and whether the first layer's z is finite,
     as far as what x holds shows in it.
     """
-    cdef View given = View(x), wanted = View(x if targets is None else targets)
+    cdef View given = View(x), wanted = given if targets is None else View(targets)
     cdef Job job
-    cdef Py_ssize_t m = given.buffer.shape[0]
+    cdef Py_ssize_t m = given.rows
     cdef const floating* w = &params[0]
     cdef bint finite
     cdef double losses = 0, hits = 0
@@ -315,7 +337,7 @@ def run(Model model, floating[::1] work, const floating[::1] params, x, int thre
         job.wanted, job.results, job.results_apart = CLASSES, <char*> &classes[0], classes.strides[0]
     job.packed = m >= PACKING_PAYS
     threads = min(threads, MAX_THREADS)
-    if given.buffer.shape[1] != model.inputs or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
+    if given.columns != model.inputs or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
         raise ValueError("x must have a column for each input, and work as many elements as work_size says")
     job.run, job.in_double, job.plan, job.params = NULL, sizeof(floating) == sizeof(double), plan(&job.net, m, w, False, 0), w
     job.plan.shards = job.plan.blocks    # each to be taken by itself
@@ -349,7 +371,7 @@ cdef class Shortcut:
         self.in_double = self.params.itemsize == sizeof(double)
         self.model, self.array_type, self.empty, self.dtype = model, array_type, empty, dtype
         self.job.net, self.job.order, self.job.labels, self.job.weights = model.net, NULL, NULL, NULL
-        self.job.wanted, self.job.packed = wanted, False
+        self.job.wanted, self.job.packed, self.job.sparse.values = wanted, False, NULL
         self.inputs, self.outputs = model.inputs, model.net.sizes[model.net.layers]
         if self.in_double:
             self.most = min(most, largest_block(&self.job.net, <double*> NULL))
@@ -433,19 +455,19 @@ def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1
     weigh, the steps taken and a status; after a signal whose handler raised an error, that is raised, with the parameters of a
     whole number of steps.
     """
-    cdef View given = View(x), wanted = View(x if targets is None else targets)
+    cdef View given = View(x), wanted = given if targets is None else View(targets)
     cdef Job job
     cdef Run steps
-    cdef Py_ssize_t m = given.buffer.shape[0], count
+    cdef Py_ssize_t m = given.rows, count
     cdef const floating* like = &params[0]
     cdef list caught = []
     give(&job, model, given, wanted, labels, weights, order)
     m = m if order is None else order.shape[0]
     steps.rule, steps.rates = rule_of(rule), NULL
     job.wanted, job.packed, job.seed, steps.forced = GRADIENT, True, seed, <regime> forced
-    job.net.whole = steps.rule.clip_norm > 0
+    job.net.whole = steps.rule.clip_norm > 0 or job.sparse.values != NULL
     threads = min(threads, MAX_THREADS)
-    if given.buffer.shape[1] != model.inputs or work.shape[0] < lay_out(&job, &steps, &work[0], min(batch, m), threads):
+    if given.columns != model.inputs or work.shape[0] < lay_out(&job, &steps, &work[0], min(batch, m), threads):
         raise ValueError("x must have a column for each input, and work as many elements as work_size says")
     if moments.shape[0] < moments_of(&steps.rule):
         raise ValueError("moments must have as many rows as moment_count says")

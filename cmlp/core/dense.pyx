@@ -49,20 +49,11 @@ cdef void dense_input_gradient(floating* dx, const floating* d, const floating* 
             turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, K_BLOCK, copy)
 
 
-cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const floating* panels,
-                         const floating* x, Py_ssize_t ldx, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
-                         Py_ssize_t block, floating* copy) noexcept nogil:
-    """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
-
-    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. block: the samples of one chain of
-    multiply-adds.
-    """
+cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t m, const Part* of, Py_ssize_t n,
+                        bint fresh) noexcept nogil:
+    """The row of dw below the part of it := (0 if fresh else itself) + the sum of d's rows"""
     cdef Py_ssize_t ldd = padded(n, d), width = panel(d), i, j, q, wide
     cdef floating* db
-    product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
-            of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, copy)
-    if of.row + of.rows < k:
-        return
     d += of.column
     for j from 0 <= j < of.columns by width:
         wide = min(of.columns - j, width)
@@ -72,6 +63,21 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
         for i in range(m):
             for q in range(wide):
                 db[q] += d[i * ldd + j + q]
+
+
+cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const floating* panels,
+                         const floating* x, Py_ssize_t ldx, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
+                         Py_ssize_t block, floating* copy) noexcept nogil:
+    """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
+
+    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. block: the samples of one chain of
+    multiply-adds.
+    """
+    cdef Py_ssize_t width = panel(d)
+    product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
+            of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, copy)
+    if of.row + of.rows == k:
+        bias_gradient(dw, dw_rows, d, m, of, n, fresh)
 
 
 cdef inline const floating* in_panels(floating* packed, const floating* d, Py_ssize_t m, const Part* of,

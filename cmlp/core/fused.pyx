@@ -45,6 +45,7 @@ cdef struct Job:
     want wanted
     bint packed                          # the parameters are in panels
     Table x
+    Sparse sparse                        # in its place, if it has values
     Table targets
     const Py_ssize_t* labels             # or NULL: targets are read from their table
     const Py_ssize_t* order
@@ -100,6 +101,8 @@ cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssi
                             Py_ssize_t m) noexcept nogil:
     """Where the samples from the first on lie: in the user's array, or in x, where m of them from `begin` on are read to"""
     cdef Py_ssize_t size = sizeof(floating)
+    if job.sparse.values != NULL:
+        return NULL
     if in_place(&job.x, job.order, &job.net.inputs, x):
         ldx[0] = job.x.rows_apart // size
         return <const floating*> (job.x.data + first * job.x.rows_apart)
@@ -205,7 +208,10 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         a = x if l == 0 else y
         y = free
         part = whole(m, ld)
-        dense_forward(y, a, ldx if l == 0 else padded(k, w), w, job.packed, &part, k, n, copy)
+        if l == 0 and x == NULL:
+            sparse_forward(y, &job.sparse, &net.inputs, job.order, first, m, w, job.packed, k, n)
+        else:
+            dense_forward(y, a, ldx if l == 0 else padded(k, w), w, job.packed, &part, k, n, copy)
         if l == 0:
             tally.finite &= all_finite(y, m, ld)
         if l + 1 < net.layers or job.wanted <= CLASSES:
@@ -235,6 +241,9 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         k, n = net.sizes[l], net.sizes[l + 1]
         g -= (k + 1) * padded(n, w)
         y -= m * padded(k, w)            # what this layer was given; before the first layer that is x
+        if l == 0 and x == NULL:
+            sparse_gradient(g, d, &job.sparse, &net.inputs, job.order, first, m, k, n, fresh)
+            return
         part = whole(m, padded(n, w))
         a = in_panels(<floating*> room.packed, d, m, &part, n)
         part = whole(k, padded(n, w))

@@ -18,8 +18,8 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_E
           "quantile": QUANTILE, "poisson": POISSON}
 
 # The output activations that a loss has a gradient for here.
-PAIRS = {"cross_entropy": ("softmax",), "binary_cross_entropy": ("sigmoid",), "poisson": ("exp",),
-         **dict.fromkeys(("mean_squared_error", "mean_absolute_error", "huber", "quantile"), tuple(ACTIVATIONS))}
+PAIRS = {name: tuple(ACTIVATIONS) for name in LOSSES} | {"cross_entropy": ("softmax",), "binary_cross_entropy": ("sigmoid",),
+                                                         "poisson": ("exp",)}
 
 cdef struct Loss:
     int kind

@@ -25,7 +25,7 @@ cdef struct Net:
     const double* dropout                # share of each layer's outputs that a step leaves out
     Loss loss
     Scaling inputs
-    bint whole                           # its gradient has to be kept as a whole: there is but one way to go then
+    bint whole                           # its gradient has to be kept as a whole, or its inputs are sparse: it goes fused
 
 cdef struct Plan:
     Py_ssize_t rows

@@ -108,6 +108,7 @@ def adamw(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    epsilon_hat: bool = False,
     weight_decay: float = 0.01,
 ) -> Array:
     """Shrink the parameters, then step as Adam does: Loshchilov & Hutter, 2019, Algorithm 2.
@@ -128,6 +129,8 @@ def adamw(
         Share of each moment that survives a step, in [0, 1).
     epsilon : float
         Added to the root mean square, to divide by no zero.
+    epsilon_hat : bool
+        See adam.
     weight_decay : float
         Share of a parameter that is lost in a step, per unit of learning rate.
 
@@ -136,7 +139,8 @@ def adamw(
     ndarray like p
         The new parameters.
     """
-    return adam(p * (1 - learning_rate * weight_decay), g, state, t, learning_rate, beta1, beta2, epsilon)
+    shrunk = p * (1 - learning_rate * weight_decay)
+    return adam(shrunk, g, state, t, learning_rate, beta1, beta2, epsilon, epsilon_hat)
 
 
 def rmsprop(
@@ -145,8 +149,9 @@ def rmsprop(
     state: State,
     t: int,
     learning_rate: float = 0.01,
-    alpha: float = 0.99,
+    beta2: float = 0.99,
     epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
 ) -> Array:
     """Step by the ratio of the gradient to its root mean square: Tieleman & Hinton, 2012, lecture 6.5.
 
@@ -162,17 +167,20 @@ def rmsprop(
         Number of this step, from 1. Unused.
     learning_rate : float
         Size of a typical step of one parameter.
-    alpha : float
+    beta2 : float
         Share of the mean square that survives a step, in [0, 1).
     epsilon : float
         Added to the root mean square, to divide by no zero.
+    weight_decay : float
+        Factor of the parameters in the gradient.
 
     Returns
     -------
     ndarray like p
         The new parameters.
     """
-    second = state["second"] = alpha * state.get("second", 0.0) + (1 - alpha) * g**2
+    g = g + weight_decay * p
+    second = state["second"] = beta2 * state.get("second", 0.0) + (1 - beta2) * g**2
     return np.asarray(p - learning_rate * g / (np.sqrt(second) + epsilon))
 
 

@@ -1,0 +1,86 @@
+# The first layer of samples most of whose numbers are 0: only the others are looked at.
+#
+# Letters and addresses as in dense.pyx and gemm.pyx. The numbers of sample i are values[starts[i]], ... up to starts[i + 1], in
+# the columns of the same places, ascending (SciPy's CSR).
+
+cdef struct Sparse:
+    const void* values                   # of the network's type; NULL: the samples are in a table
+    const int* columns
+    const Py_ssize_t* starts
+
+
+cdef inline floating scaled(const Sparse* x, Py_ssize_t p, const Scaling* scaling, const floating* like) noexcept nogil:
+    """The p-th number; nothing is subtracted from it, as that would have to be from the zeros too"""
+    cdef floating value = (<const floating*> x.values)[p]
+    return value * <floating> (scaling.factor[x.columns[p]] if scaling.factor != NULL else scaling.scale)
+
+
+cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_ssize_t ldw, const Sparse* x, Py_ssize_t begin,
+                           Py_ssize_t end, const Scaling* scaling, int vectors) noexcept nogil:
+    """y := bias + x @ w for one sample and `vectors` registers of columns: as `product` adds up, but for what is 0"""
+    cdef vec sum[PANEL_FLOATS]
+    cdef vec acc[PANEL_FLOATS]
+    cdef vec zero
+    cdef const vec* row
+    cdef Py_ssize_t p, block = K_BLOCK
+    cdef floating value
+    cdef int j
+    memset(&zero, 0, sizeof(zero))
+    for j in range(vectors):
+        sum[j], acc[j] = bias[j], zero
+    for p in range(begin, end):
+        while x.columns[p] >= block:     # the end of a chain of multiply-adds
+            for j in range(vectors):
+                sum[j], acc[j] = sum[j] + acc[j], zero
+            block += K_BLOCK
+        row, value = <const vec*> (w + x.columns[p] * ldw), scaled(x, p, scaling, y)
+        for j in range(vectors):
+            acc[j] = acc[j] + row[j] * value
+    for j in range(vectors):
+        (<vec*> y)[j] = sum[j] + acc[j]
+
+
+cdef inline inlined gather_columns(floating* y, const floating* bias, const floating* w, Py_ssize_t ldw, const Sparse* x,
+                                   Py_ssize_t begin, Py_ssize_t end, const Scaling* scaling, int bytes) noexcept nogil:
+    """`gather` for the dtype at hand"""
+    if floating is float:
+        gather(y, <const vf*> bias, w, ldw, x, begin, end, scaling, bytes // sizeof(vf))
+    else:
+        gather(y, <const vd*> bias, w, ldw, x, begin, end, scaling, bytes // sizeof(vd))
+
+
+cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order, Py_ssize_t first,
+                         Py_ssize_t m, const floating* w, bint w_packed, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+    """y := x @ w + b, for m samples from the first"""
+    cdef Py_ssize_t ld = padded(n, y), width = panel(y), i, j, s, ldw
+    cdef const floating* wj
+    for i in range(m):
+        s = first + i if order == NULL else order[first + i]
+        for j from 0 <= j < ld by width:
+            ldw, wj = min(ld - j, width) if w_packed else ld, w + j * (k + 1 if w_packed else 1)
+            if ld - j >= width:
+                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, PANEL_BYTES)
+            else:
+                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, LINE_BYTES)
+
+
+cdef void sparse_gradient(floating* dw, const floating* d, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order,
+                          Py_ssize_t first, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, bint fresh) noexcept nogil:
+    """dw := (0 if fresh else dw) + x.T @ d, and below it the sum of d's rows"""
+    cdef Py_ssize_t ld = padded(n, d), width = panel(d), i, j, q, s, p, wide
+    cdef Part part = whole(k, ld)
+    cdef floating* row
+    cdef const floating* di
+    cdef floating value
+    if fresh:
+        memset(dw, 0, (k + 1) * ld * sizeof(floating))
+    for i in range(m):
+        s = first + i if order == NULL else order[first + i]
+        for p in range(x.starts[s], x.starts[s + 1]):
+            value = scaled(x, p, scaling, d)
+            for j from 0 <= j < ld by width:
+                wide = min(ld - j, width)
+                row, di = dw + j * (k + 1) + x.columns[p] * wide, d + i * ld + j
+                for q in range(wide):
+                    row[q] += value * di[q]
+    bias_gradient(dw, k + 1, d, m, &part, n, False)

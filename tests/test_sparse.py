@@ -1,0 +1,94 @@
+"""Sparse samples against the same ones as arrays."""
+
+import numpy as np
+import pytest
+
+from cmlp import Adam, NeuralNetwork
+
+scipy_sparse = pytest.importorskip("scipy.sparse")
+
+
+def problem(rng, features=700, m=90, density=0.05):
+    X = rng.normal(size=(features, m)) * (rng.random((features, m)) < density)
+    X[:, 7] = 0  # nothing at all
+    return X, rng.integers(0, 3, m)
+
+
+def make(features, dtype="float64", hidden=40, **settings):
+    nn = NeuralNetwork(dtype=dtype, rng=3, **settings)
+    nn.add_layer(features, hidden, "tanh")
+    nn.add_layer(hidden, 3, "softmax")
+    return nn
+
+
+FORMATS = ["csr", "csc", "coo"]
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("hidden", [5, 40, 70])
+@pytest.mark.parametrize("scale", [1.0, 0.5, "each"])
+def test_predictions_have_the_bits_of_those_from_an_array(rng, dtype, hidden, scale):
+    X, y = problem(rng)
+    X = X.astype(dtype)
+    nn = make(len(X), dtype, hidden, input_scale=rng.uniform(1, 2, len(X)) if scale == "each" else scale)
+    sparse = scipy_sparse.csr_array(X.T).T
+    if scale == "each":  # which are multiplied in double, or in the network's type
+        np.testing.assert_allclose(nn.forward(sparse), nn.forward(X), rtol=1e-5 if dtype == np.float32 else 1e-13)
+    else:
+        assert nn.forward(sparse).tobytes() == nn.forward(X).tobytes()
+        assert nn.evaluate(sparse, y) == nn.evaluate(X, y)
+    assert (nn.predict(sparse[:, :3]) == nn.predict(X[:, :3])).all()
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("kind", FORMATS)
+def test_training_equals_that_on_an_array(rng, dtype, kind):
+    X, y = problem(rng)
+    ours, theirs = make(len(X), dtype), make(len(X), dtype)
+    sparse = scipy_sparse.coo_array(X).asformat(kind)
+    histories = [nn.fit(data, y, epochs=5, batch_size=32) for nn, data in ((ours, sparse), (theirs, X))]
+    assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-4 if dtype == np.float32 else 1e-12)
+    tolerance = 1e-3 if dtype == np.float32 else 1e-9
+    np.testing.assert_allclose(ours._params, theirs._params, rtol=tolerance, atol=tolerance)
+    assert ours.train(sparse, y, 0.1) == pytest.approx(theirs.train(X, y, 0.1), rel=1e-4)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_same_bits_for_any_threads(rng, monkeypatch, threads):
+    X, y = problem(rng, m=1300)
+    results = set()
+    for number in (1, threads):
+        monkeypatch.setattr("cmlp._threads.threads_for", lambda *_, number=number: number)
+        nn = make(len(X), "float32")
+        nn.fit(scipy_sparse.csc_array(X), y, epochs=2, batch_size=300, optimizer=Adam())
+        results.add(nn._params.tobytes())
+    assert len(results) == 1
+
+
+def test_duplicates_are_added_and_order_does_not_matter():
+    nn = make(4)
+    row, column, value = [1, 1, 0, 3], [0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0]
+    given = scipy_sparse.coo_array((value, (row, column)), shape=(4, 2))
+    np.testing.assert_allclose(nn.forward(given), nn.forward(given.toarray()), rtol=1e-14)
+    backwards = scipy_sparse.csr_array((np.array([2.0, 1.0]), np.array([3, 0]), np.array([0, 2])), shape=(1, 4))
+    np.testing.assert_allclose(nn.forward(backwards.T), nn.forward(backwards.toarray().T), rtol=1e-14)
+    empty = scipy_sparse.csc_array((4, 3))
+    np.testing.assert_allclose(nn.forward(empty), nn.forward(np.zeros((4, 3))), rtol=1e-14)
+
+
+def test_what_is_not_a_number_is_refused_and_changes_nothing(rng):
+    X, y = problem(rng, features=20, m=30, density=0.5)
+    X[4, 5] = np.nan
+    nn = make(20)
+    before = nn._params.copy()
+    with pytest.raises(ValueError, match="X holds NaN"):
+        nn.fit(scipy_sparse.csc_array(X), y, epochs=2)
+    assert (nn._params == before).all()
+    with pytest.raises(ValueError, match="X must have 20 rows"):
+        nn.predict(scipy_sparse.csc_array((19, 3)))
+    with pytest.raises(ValueError, match="X is sparse and input_shift is not 0"):
+        make(20, input_shift=1.0).predict(scipy_sparse.csc_array((20, 3)))
+    with pytest.raises(TypeError, match="adapt needs X as an array"):
+        nn.adapt(scipy_sparse.csc_array((20, 3)))
+    with pytest.raises(TypeError, match="X must hold integers"):
+        nn.predict(scipy_sparse.csc_array((20, 3), dtype=complex))
