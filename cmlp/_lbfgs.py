@@ -73,7 +73,7 @@ def minimise(
 
 
 def search(
-    network: NeuralNetwork, samples: Samples, shaping: Shaping, options: dict[str, Any]
+    network: NeuralNetwork, samples: Samples, shaping: Shaping, options: dict[str, Any], scale: float = 1.0
 ) -> tuple[Any, list[float]]:
     """
     Do what `minimise` does, as SciPy's options have it.
@@ -88,13 +88,15 @@ def search(
         An l2 penalty.
     options : dict
         Of SciPy's method "L-BFGS-B".
+    scale : float
+        What SciPy is shown the loss times, on which some of its options depend.
 
     Returns
     -------
     result : scipy.optimize.OptimizeResult
         What SciPy says of the way.
     losses : list of float
-        The loss, with the penalty, after each iteration.
+        The loss, with the penalty, after each iteration, as SciPy was shown it.
 
     Raises
     ------
@@ -109,7 +111,7 @@ def search(
         with np.errstate(over="ignore"):  # an infinite parameter shows in the loss
             params[:] = position
         loss, gradient = training.loss_and_gradient(network, samples, shaping)
-        return loss, gradient.astype(np.float64)
+        return loss * scale, gradient * np.float64(scale)
 
     def keep(intermediate_result: Any) -> None:
         reached[:] = intermediate_result.x

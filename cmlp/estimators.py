@@ -416,9 +416,9 @@ class _Perceptron(BaseEstimator):
         """Take all samples at once, for steps as long as they can be."""
         scale = self._scale()
         shaping = Shaping(l2=self.alpha / scale, l2_of_sum=True)
-        options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol / scale}
-        found, _ = _lbfgs.search(self.network_, samples, shaping, options)
-        self.n_iter_, self.loss_ = _check_optimize_result("lbfgs", found, self.max_iter), float(found.fun) * scale
+        options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol}
+        found, _ = _lbfgs.search(self.network_, samples, shaping, options, scale)
+        self.n_iter_, self.loss_ = _check_optimize_result("lbfgs", found, self.max_iter), float(found.fun)
 
     def _scale(self) -> int:
         """How many times the network's loss scikit-learn's is, which adds up the outputs of some losses."""
