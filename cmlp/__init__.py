@@ -63,6 +63,10 @@ from cmlp.optimizers import LBFGS, SGD, Adam, AdamW, Lion, RMSprop
 
 if TYPE_CHECKING:
     from cmlp.data import load_csv, train_test_split
+    from cmlp.estimators import (
+        MLPClassifier as MLPClassifier,  # not in __all__: all of cmlp can do without scikit-learn
+    )
+    from cmlp.estimators import MLPRegressor as MLPRegressor
 
 __all__ = [
     "Adam",
@@ -132,9 +136,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Reading files takes libraries that training does without: they are imported with the first use.
+    # Files and scikit-learn's estimators take libraries that networks do without: they are imported with the first use.
     if name in ("load_csv", "train_test_split"):
         from cmlp import data
 
         return getattr(data, name)
+    if name in ("MLPClassifier", "MLPRegressor"):
+        try:
+            from cmlp import estimators
+        except ImportError as error:
+            raise ImportError(f'{name} needs scikit-learn: pip install "cmlp[sklearn]"') from error
+        return getattr(estimators, name)
     raise AttributeError(f"module 'cmlp' has no attribute {name!r}")

@@ -59,16 +59,59 @@ def minimise(
     RuntimeError
         If another thread is training this network.
     """
+    iterations = lbfgs.max_iter or epochs
+    options = {
+        "maxiter": iterations,
+        "maxfun": PASSES * iterations + 1,
+        "maxls": PASSES,
+        "maxcor": lbfgs.history_size,
+        "gtol": lbfgs.tolerance,
+        "ftol": 0.0,  # falls by less than the loss's last digit end it
+    }
+    result, losses = search(network, samples, shaping, options)
+    return losses or [float(result.fun)]
+
+
+def search(
+    network: NeuralNetwork, samples: Samples, shaping: Shaping, options: dict[str, Any], scale: float = 1.0
+) -> tuple[Any, list[float]]:
+    """
+    Do what `minimise` does, as SciPy's options have it.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        Whose parameters move.
+    samples : Samples
+        All of them.
+    shaping : Shaping
+        An l2 penalty.
+    options : dict
+        Of SciPy's method "L-BFGS-B".
+    scale : float
+        What SciPy is shown the loss times, on which some of its options depend.
+
+    Returns
+    -------
+    result : scipy.optimize.OptimizeResult
+        What SciPy says of the way.
+    losses : list of float
+        The loss, with the penalty, after each iteration, as SciPy was shown it.
+
+    Raises
+    ------
+    ValueError, FloatingPointError, ImportError, RuntimeError
+        As `minimise` does.
+    """
     _validate.smooth([layer.dropout for layer in network.layers], shaping._asdict())
-    iterations, params = lbfgs.max_iter or epochs, network._params
-    minimize = _scipy().minimize
+    params, minimize = network._params, _scipy().minimize
     reached, losses = params.copy(), []
 
     def objective(position: Array) -> tuple[float, Array]:
         with np.errstate(over="ignore"):  # an infinite parameter shows in the loss
             params[:] = position
         loss, gradient = training.loss_and_gradient(network, samples, shaping)
-        return loss, gradient.astype(np.float64)
+        return loss * scale, gradient * np.float64(scale)
 
     def keep(intermediate_result: Any) -> None:
         reached[:] = intermediate_result.x
@@ -78,25 +121,13 @@ def minimise(
         try:
             # What pads the parameters is among them: it is 0, as is its gradient, and stays so.
             result = minimize(
-                objective,
-                params.astype(np.float64),
-                method="L-BFGS-B",
-                jac=True,
-                callback=keep,
-                options={
-                    "maxiter": iterations,
-                    "maxfun": PASSES * iterations + 1,
-                    "maxls": PASSES,
-                    "maxcor": lbfgs.history_size,
-                    "gtol": lbfgs.tolerance,
-                    "ftol": 0.0,  # falls by less than the loss's last digit end it
-                },
+                objective, params.astype(np.float64), method="L-BFGS-B", jac=True, callback=keep, options=options
             )
         finally:
             params[:] = reached
             if losses:  # what another optimizer knew of the way here is of no use elsewhere
                 network._memory.forget()
-    return losses or [float(result.fun)]
+    return result, losses
 
 
 def _scipy() -> Any:

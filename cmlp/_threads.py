@@ -2,6 +2,9 @@
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from cmlp._dispatch import core
 
@@ -50,6 +53,7 @@ def _from_environment() -> int:
 
 
 _limit = _from_environment()
+_here = ContextVar[int | None]("_here", default=None)  # the limit inside `limited`, which other threads do not see
 _openmp_limit = core.openmp_limit()  # as it was: a lower one later is threadpoolctl's
 
 if hasattr(os, "register_at_fork"):
@@ -88,8 +92,19 @@ def get_num_threads() -> int:
     """
     if not core.has_threads():
         return 1
-    limit: int = core.openmp_limit()
-    return min(_limit, limit) if limit < _openmp_limit else _limit
+    here, limit = _here.get() or _limit, core.openmp_limit()
+    return min(here, limit) if limit < _openmp_limit else here
+
+
+@contextmanager
+def limited(n_jobs: int | None) -> Iterator[None]:
+    """Let calls from this thread use so many, as joblib counts: -1 for all processors, -2 for all but one."""
+    here = n_jobs if n_jobs is None or n_jobs > 0 else max(1, _available() + 1 + n_jobs)
+    token = _here.set(here)
+    try:
+        yield
+    finally:
+        _here.reset(token)
 
 
 def threads_for(work: int, steps: int = 1) -> int:

@@ -224,7 +224,13 @@ def fit(
         return _train(run, recipe, origin, repeat(samples.times(class_weight), epochs), validation)
 
 
-def fit_chunks(network: NeuralNetwork, chunks: Iterator[Samples], recipe: Recipe) -> History:
+def fit_chunks(
+    network: NeuralNetwork,
+    chunks: Iterator[Samples],
+    recipe: Recipe,
+    validation: Samples | None = None,
+    epochs: int | None = None,
+) -> History:
     """
     Go over samples once, a chunk after the other.
 
@@ -236,6 +242,10 @@ def fit_chunks(network: NeuralNetwork, chunks: Iterator[Samples], recipe: Recipe
         To train on, at least one.
     recipe : Recipe
         How.
+    validation : Samples, optional
+        To measure after every chunk.
+    epochs : int, optional
+        How many chunks there are, if each is an epoch: the same samples in another order.
 
     Returns
     -------
@@ -244,9 +254,9 @@ def fit_chunks(network: NeuralNetwork, chunks: Iterator[Samples], recipe: Recipe
     """
     with network._memory.alone():
         first = next(chunks)
-        run = Run(network, recipe.optimizer, None, _measured(first, None))
+        run = Run(network, recipe.optimizer, epochs, _measured(first, validation))
         with _watched(run, recipe.callbacks):
-            return _train(run, recipe, _Origin(network), chain([first], chunks), None)
+            return _train(run, recipe, _Origin(network), chain([first], chunks), validation)
 
 
 class _Origin:

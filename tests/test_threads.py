@@ -37,6 +37,25 @@ def two_threads():
 
 
 @pytest.mark.usefixtures("two_threads")
+@pytest.mark.skipif(not _dispatch.core.has_threads(), reason="a core without threads")
+def test_a_limit_for_some_calls_is_that_of_their_thread_alone():
+    seen = []
+    with _threads.limited(3):
+        assert cmlp.get_num_threads() == 3
+        other = threading.Thread(target=lambda: seen.append(cmlp.get_num_threads()))
+        other.start()
+        other.join()
+        with _threads.limited(None):
+            assert cmlp.get_num_threads() == 2
+    assert seen == [2]
+    assert cmlp.get_num_threads() == 2
+    with _threads.limited(-1):
+        assert cmlp.get_num_threads() == _threads._available()
+    with _threads.limited(-1000):
+        assert cmlp.get_num_threads() == 1
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_networks_train_and_predict_in_many_threads_at_once():
     X, y = examples()
     expected = make()

@@ -1,0 +1,623 @@
+"""scikit-learn's estimators: its own checks, its numbers, its ways of use, and what it lacks."""
+
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from scipy import sparse
+from sklearn import neural_network as theirs
+from sklearn.base import clone
+from sklearn.datasets import load_iris, make_classification, make_multilabel_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression, QuantileRegressor
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import cmlp
+from cmlp import MLPClassifier, MLPRegressor
+from cmlp.callbacks import Callback
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    "ignore:SCIPY_ARRAY_API",
+)
+
+
+def samples(kind, m=200):
+    """X and y of a kind, and the two estimators for it."""
+    if kind == "several labels":
+        X, y = make_multilabel_classification(m, 8, random_state=0)
+        return X / X.std(), y, MLPClassifier, theirs.MLPClassifier
+    if kind in ("two classes", "three classes"):
+        X, y = make_classification(m, 8, n_informative=4, n_classes=2 + (kind == "three classes"), random_state=0)
+        return X, y, MLPClassifier, theirs.MLPClassifier
+    X, y = make_regression(m, 8, noise=1, random_state=0)
+    return X, y / y.std(), MLPRegressor, theirs.MLPRegressor
+
+
+KINDS = ("two classes", "three classes", "several labels", "regression")
+IRIS, SPECIES = load_iris(return_X_y=True)
+NAMES = np.array(["setosa", "versicolor", "virginica"])[SPECIES]
+QUICK = {"learning_rate_init": 0.01, "random_state": 0}
+
+
+@parametrize_with_checks([MLPClassifier(), MLPRegressor()])
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+# What scikit-learn's numbers are reproduced for.
+SETTINGS = {
+    "adam": {},
+    "adam of other settings": {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-3},
+    "small batches": {"batch_size": 32},
+    "no shuffling": {"shuffle": False, "batch_size": 32},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.05, "momentum": 0.0},
+    "momentum": {"solver": "sgd", "learning_rate_init": 0.05, "nesterovs_momentum": False},
+    "nesterov": {"solver": "sgd", "learning_rate_init": 0.05},
+    "inverse scaling": {"solver": "sgd", "learning_rate_init": 0.2, "learning_rate": "invscaling"},
+    "adaptive": {
+        "solver": "sgd",
+        "learning_rate_init": 0.1,
+        "learning_rate": "adaptive",
+        "tol": 0.02,
+        "n_iter_no_change": 2,
+    },
+    "large alpha": {"alpha": 2.0, "batch_size": 50},
+    "logistic": {"activation": "logistic"},
+    "tanh, two layers": {"activation": "tanh", "hidden_layer_sizes": (20, 10)},
+    "identity": {"activation": "identity"},
+    "no hidden layer": {"hidden_layer_sizes": ()},
+    "early end": {"tol": 0.05, "n_iter_no_change": 3},
+}
+
+
+def check_same(ours, other, tolerance=1e-9):
+    """The law of all that is said to be as in scikit-learn."""
+    for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "n_features_in_", "out_activation_"):
+        assert getattr(ours, name) == getattr(other, name)
+    np.testing.assert_allclose(ours.loss_, other.loss_, rtol=tolerance, atol=tolerance)
+    for name in ("coefs_", "intercepts_"):
+        for a, b in zip(getattr(ours, name), getattr(other, name), strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    for name in ("loss_curve_", "validation_scores_", "best_loss_", "best_validation_score_"):
+        assert hasattr(ours, name) == hasattr(other, name)
+        if getattr(other, name, None) is None:
+            assert getattr(ours, name, None) is None
+        else:
+            np.testing.assert_allclose(getattr(ours, name), getattr(other, name), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_numbers_of_scikit_learn(kind, settings):
+    X, y, ours, other = samples(kind)
+    settings = {"max_iter": 20, "random_state": 1, **settings}
+    a, b = ours(**settings).fit(X, y), other(**settings).fit(X, y)
+    check_same(a, b)
+    np.testing.assert_allclose(a.predict(X), b.predict(X), rtol=1e-9, atol=1e-9)
+    if kind != "regression":
+        np.testing.assert_array_equal(a.classes_, b.classes_)
+        np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(a.predict_log_proba(X), b.predict_log_proba(X), rtol=1e-9, atol=1e-9)
+    assert a.score(X, y) == pytest.approx(b.score(X, y))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lbfgs(kind):
+    X, y, ours, other = samples(kind)
+    for settings in ({"max_iter": 20}, {"max_iter": 15000, "tol": 0.05}, {"max_fun": 10}):
+        settings = {"solver": "lbfgs", "random_state": 1, "hidden_layer_sizes": (10,), "alpha": 0.1, **settings}
+        check_same(ours(**settings).fit(X, y), other(**settings).fit(X, y), 1e-6)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_poisson(solver, outputs):
+    X = samples("regression")[0]
+    y = np.random.default_rng(0).poisson(2, (len(X), outputs)).squeeze()
+    settings = {"loss": "poisson", "solver": solver, "max_iter": 20, "random_state": 1, "alpha": 0.5, "batch_size": 64}
+    check_same(MLPRegressor(**settings).fit(X, y), theirs.MLPRegressor(**settings).fit(X, y))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weighted_numbers(kind):
+    X, y, ours, other = samples(kind)
+    weights = np.random.default_rng(0).uniform(0.1, 2, len(X))
+    for settings in (
+        {},
+        {"solver": "sgd", "alpha": 1.0},
+        {"solver": "lbfgs", "hidden_layer_sizes": (5,), "activation": "tanh"},
+    ):
+        settings = {"max_iter": 15, "random_state": 1, "batch_size": len(X), **settings}
+        check_same(ours(**settings).fit(X, y, weights), other(**settings).fit(X, y, weights))
+    # With several batches the steps are the same; the mean over the batches is taken by weight here.
+    settings = {"max_iter": 15, "random_state": 1, "batch_size": 32, "alpha": 1.0, "tol": 0}
+    a, b = ours(**settings).fit(X, y, weights), other(**settings).fit(X, y, weights)
+    np.testing.assert_allclose(a.coefs_[0], b.coefs_[0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(a.loss_curve_, b.loss_curve_, rtol=0.2)
+
+
+@pytest.mark.parametrize("kind", ["two classes", "several labels", "regression"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_early_stopping_of_scikit_learn(kind, weighted):
+    X, y, ours, other = samples(kind)
+    weights = np.random.default_rng(0).uniform(0.1, 2, len(X)) if weighted else None
+    settings = {"early_stopping": True, "n_iter_no_change": 3, "learning_rate_init": 0.01, "random_state": 1}
+    a, b = ours(**settings).fit(X, y, weights), other(**settings).fit(X, y, weights)
+    assert a.n_iter_ < a.max_iter
+    assert a.best_loss_ is None
+    check_same(a, b)
+    assert len(a.validation_loss_curve_) == a.n_iter_
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["adam", "nesterov", "adaptive", "inverse scaling"])
+def test_partial_fit_of_scikit_learn(kind, name):
+    X, y, ours, other = samples(kind)
+    classes = () if kind == "regression" else (np.arange(y.max() + 1 if y.ndim == 1 else y.shape[1]),)
+    a, b = (estimator(random_state=1, **SETTINGS[name]) for estimator in (ours, other))
+    for _ in range(12):
+        for part in (slice(100), slice(100, 200)):
+            a.partial_fit(X[part], y[part], None, *classes)
+            b.partial_fit(X[part], y[part], None, *classes)
+    check_same(a, b)
+    assert a.n_iter_ == 1
+
+
+def test_several_outputs_follow_the_gradient_of_their_loss():
+    # scikit-learn's gradient is that of the sum over the 3 outputs, but for alpha.
+    X, y = make_regression(100, 6, n_targets=3, random_state=0)
+    y /= y.std()
+    settings = {"solver": "sgd", "max_iter": 5, "random_state": 1}
+    ours = MLPRegressor(learning_rate_init=0.03, alpha=0.1, **settings).fit(X, y)
+    other = theirs.MLPRegressor(learning_rate_init=0.01, alpha=0.3, **settings).fit(X, y)
+    np.testing.assert_allclose(ours.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
+
+    def loss(weight):
+        model = clone(ours).set_params(max_iter=1, learning_rate_init=1e-30, warm_start=True)
+        model.partial_fit(X, y)
+        model.coefs_[0][0, 0] = weight
+        return model.partial_fit(X, y).loss_
+
+    model = clone(ours).set_params(momentum=0.0, learning_rate_init=1e-3).partial_fit(X, y)
+    start = clone(ours).set_params(learning_rate_init=1e-30).partial_fit(X, y).coefs_[0][0, 0]
+    slope = (loss(start + 1e-5) - loss(start - 1e-5)) / 2e-5
+    assert (start - model.coefs_[0][0, 0]) / 1e-3 == pytest.approx(slope, rel=1e-4)
+
+
+def test_early_stopping_holds_out_the_same_share_of_every_class():
+    y = np.repeat(["a", "b", "c"], (100, 60, 40))
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    seen = []
+
+    def scorer(estimator, X, y):
+        seen.append(np.unique(y, return_counts=True)[1])
+        return estimator.score(X, y)
+
+    for seed in range(5):
+        MLPClassifier(early_stopping=True, monitor=scorer, max_iter=1, random_state=seed).fit(X, y)
+    np.testing.assert_array_equal(seen, [[10, 6, 4]] * 5)
+    y[0] = "alone"
+    MLPClassifier(early_stopping=True, max_iter=1).fit(X, y)
+
+
+def test_examples_of_scikit_learn():
+    # From its user guide and its reference, with another import.
+    X = [[0.0, 0.0], [1.0, 1.0]]
+    clf = MLPClassifier(solver="lbfgs", alpha=1e-5, hidden_layer_sizes=(5, 2), random_state=1)
+    clf.fit(X, [0, 1])
+    assert clf.predict([[2.0, 2.0], [-1.0, -2.0]]).tolist() == [1, 0]
+    assert [coef.shape for coef in clf.coefs_] == [(2, 5), (5, 2), (2, 1)]
+    assert clf.predict_proba([[2.0, 2.0], [1.0, 2.0]])[:, 1].min() > 0.99
+    clf = MLPClassifier(solver="lbfgs", alpha=1e-5, hidden_layer_sizes=(15,), random_state=1).fit(X, [[0, 1], [1, 1]])
+    assert clf.predict([[1.0, 2.0]]).tolist() == [[1, 1]]
+    assert clf.predict([[0.0, 0.0]]).tolist() == [[0, 1]]
+
+    X, y = make_classification(n_samples=100, random_state=1)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=1)
+    clf = MLPClassifier(random_state=1, max_iter=300).fit(X_train, y_train)
+    np.testing.assert_allclose(clf.predict_proba(X_test[:1]), [[0.0383, 0.961]], atol=1e-3)
+    assert clf.predict(X_test[:5, :]).tolist() == [1, 0, 1, 0, 1]
+    assert clf.score(X_test, y_test) > 0.8
+
+    X, y = make_regression(n_samples=200, n_features=20, random_state=1)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=1)
+    regr = MLPRegressor(random_state=1, max_iter=2000, tol=0.1).fit(X_train, y_train)
+    np.testing.assert_allclose(regr.predict(X_test[:2]), [28.98, -291], rtol=0.01)
+    assert regr.score(X_test, y_test) > 0.97
+
+
+def test_labels_of_any_type():
+    for labels in (NAMES, NAMES.astype(object), NAMES == "setosa", SPECIES - 1, SPECIES.astype(float)):
+        model = MLPClassifier((20,), max_iter=100, **QUICK).fit(IRIS, labels)
+        assert model.score(IRIS, labels) > 0.9
+        np.testing.assert_array_equal(model.classes_, np.unique(labels))
+        assert set(model.predict(IRIS)) <= set(labels.tolist())
+    with pytest.warns(DataConversionWarning):
+        MLPClassifier(max_iter=1).fit(IRIS, SPECIES[:, np.newaxis])
+    one = MLPClassifier(max_iter=1).fit(IRIS, np.full(150, "only"))
+    assert set(one.predict(IRIS)) == {"only"}
+
+
+def test_several_labels_may_come_sparse():
+    X, y, *_ = samples("several labels")
+    dense = MLPClassifier(max_iter=5, random_state=0).fit(X, y)
+    model = MLPClassifier(max_iter=5, random_state=0).fit(X, sparse.csr_array(y))
+    predicted = model.predict(X)
+    assert sparse.issparse(predicted)
+    np.testing.assert_array_equal(predicted.toarray(), dense.predict(X))
+
+
+def test_one_label_a_sample_in_a_table_of_several():
+    X, *_, other = samples("several labels")
+    y = np.eye(4, dtype=int)[np.arange(len(X)) % 4]
+    settings = {"early_stopping": True, "random_state": 0, "max_iter": 20}
+    check_same(MLPClassifier(**settings).fit(X, y), other(**settings).fit(X, y))
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "strided", "reversed"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "int16", "bool", "float16"])
+def test_types_and_layouts(dtype, layout):
+    X = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 200, (60, 5)).astype(dtype)
+    y = X[:, 0] > X[:, 1]
+    given = {"C": X, "F": np.asfortranarray(X), "strided": np.repeat(X, 2, 1)[:, ::2], "reversed": X[::-1].copy()[::-1]}
+    model = MLPClassifier(max_iter=5, random_state=0).fit(given[layout], y)
+    expected = np.float32 if dtype == "float32" else np.float64
+    assert model.coefs_[0].dtype == model.intercepts_[0].dtype == model.network_.dtype == expected
+    assert model.predict_proba(given[layout]).dtype == model.predict_proba(np.repeat(X, 9, 0)).dtype == expected
+    wide = MLPClassifier(max_iter=5, random_state=0).fit(X.astype(expected), y)
+    np.testing.assert_array_equal(model.predict_proba(given[layout]), wide.predict_proba(X.astype(expected)))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames(library):
+    module = pytest.importorskip(library)
+    frame = module.DataFrame(dict(zip("abcd", IRIS.T, strict=True)))
+    target = module.Series(NAMES)
+    settings = {"max_iter": 5, "early_stopping": True, "monitor": "accuracy", "random_state": 0}
+    model = MLPClassifier(**settings).fit(frame, target, X_val=frame, y_val=target)
+    plain = MLPClassifier(**settings).fit(IRIS, NAMES, X_val=IRIS, y_val=NAMES)
+    assert model.feature_names_in_.tolist() == list("abcd")
+    np.testing.assert_array_equal(model.predict_proba(frame), plain.predict_proba(IRIS))
+    assert model.validation_scores_ == plain.validation_scores_
+    with pytest.warns(UserWarning, match="feature names"):
+        model.predict(IRIS)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.rename({"a": "z"}, **({"axis": 1} if library == "pandas" else {})))
+
+
+def test_sparse_samples():
+    X, y, *_ = samples("two classes")
+    X[X < 0.5] = 0
+    plain = MLPClassifier(max_iter=5, random_state=0).fit(X, y)
+    for kind in (sparse.csr_array, sparse.csc_matrix):
+        model = MLPClassifier(max_iter=5, random_state=0).fit(kind(X), y)
+        np.testing.assert_array_equal(model.predict_proba(kind(X)), plain.predict_proba(X))
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
+def test_tools_of_scikit_learn(estimator):
+    y = NAMES if estimator is MLPClassifier else SPECIES.astype(float)
+    model = estimator(hidden_layer_sizes=(20,), max_iter=60, **QUICK)
+    assert cross_val_score(model, IRIS, y, cv=3, n_jobs=2).shape == (3,)
+    pipe = make_pipeline(StandardScaler(), model)
+    name = estimator.__name__.lower()
+    search = GridSearchCV(pipe, {f"{name}__alpha": [1e-4, 10.0], f"{name}__dropout": [0.0, 0.1]}, n_jobs=2, cv=3)
+    assert search.fit(IRIS, y).score(IRIS, y) > 0.8
+    assert clone(model.fit(IRIS, y)).get_params() == model.get_params()
+
+
+def test_pickles_go_on_as_if_nothing_had_happened():
+    X, y, *_ = samples("three classes")
+    model = MLPClassifier(random_state=0).partial_fit(X, y, classes=np.unique(y))
+    copied = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copied.predict_proba(X), model.predict_proba(X))
+    for one in (model, copied):
+        one.partial_fit(X, y)
+    np.testing.assert_array_equal(copied.coefs_[0], model.coefs_[0])
+    assert copied.loss_curve_ == model.loss_curve_
+
+
+def test_warm_start_goes_on():
+    X, y, *_ = samples("two classes")
+    steps = MLPClassifier(random_state=0)
+    warm = MLPClassifier(random_state=0, warm_start=True, max_iter=1)
+    for _ in range(5):
+        steps.partial_fit(X, y, classes=[0, 1])
+        with pytest.warns(ConvergenceWarning):
+            warm.fit(X, y)
+    np.testing.assert_array_equal(steps.coefs_[0], warm.coefs_[0])  # the optimizer's memory is kept
+    assert len(warm.loss_curve_) == 5
+    assert warm.t_ == 1000
+    warm.set_params(max_iter=50, tol=10.0, n_iter_no_change=2)
+    assert [warm.fit(X, y).n_iter_ for _ in range(2)] == [3, 3]
+    with pytest.raises(ValueError, match="same classes"):
+        warm.fit(X, y + 1)
+    warm.set_params(early_stopping=True, validation_fraction=0.5).fit(X, y)
+    assert warm.best_loss_ is None
+    with pytest.raises(ValueError, match="sizes"):
+        warm.set_params(hidden_layer_sizes=(3,)).fit(X, y)
+
+
+def test_parameters_can_be_written():
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, y)
+    for name, shape in (("coefs_", (8, 4)), ("intercepts_", (4,))):
+        views = getattr(model, name)
+        assert isinstance(views, list)
+        assert views[0].shape == shape
+        views[0][...] = 2.0
+        views[1] = np.ones_like(views[1])
+        assert getattr(model, name)[0].max() == 2
+        assert getattr(model, name)[1].max() == 1
+        setattr(model, name, [0 * view for view in views])
+    assert model.predict_proba(X).tolist() == [[0.5, 0.5]] * len(X)
+
+
+def test_class_weight():
+    X, y = make_classification(300, 8, weights=[0.9], class_sep=0.3, random_state=0)
+    names = np.where(y, "rare", "usual")
+    found = {}
+    for weight in (None, "balanced", {"rare": 100.0, "usual": 1.0}):
+        model = MLPClassifier((5,), class_weight=weight, max_iter=100, **QUICK).fit(X, names)
+        found[str(weight)] = np.mean(model.predict(X) == "rare")
+    first, *others = found.values()
+    assert first < min(others)
+    by_sample = MLPClassifier((5,), max_iter=20, **QUICK).fit(X, names, np.where(y, 2 * 3.0, 2.0))
+    both = MLPClassifier((5,), max_iter=20, class_weight={"rare": 3.0}, **QUICK).fit(X, names, np.full(len(X), 2.0))
+    np.testing.assert_array_equal(by_sample.coefs_[0], both.coefs_[0])
+    with pytest.raises(ValueError, match="balanced"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, names, classes=["rare", "usual"])
+    MLPClassifier(class_weight={"rare": 3.0}).partial_fit(X, names, classes=["rare", "usual"])
+
+
+def test_dropout_and_activations():
+    model = MLPClassifier((30, 20), activations=["gelu", "silu"], dropout=[0.2, 0.1], max_iter=150, **QUICK)
+    assert model.fit(IRIS, NAMES).score(IRIS, NAMES) > 0.9
+    assert [layer.activation for layer in model.network_.layers] == ["gelu", "silu", "softmax"]
+    assert [layer.dropout for layer in model.network_.layers] == [0.2, 0.1, 0.0]
+    again = clone(model).fit(IRIS, NAMES)
+    np.testing.assert_array_equal(again.coefs_[0], model.coefs_[0])
+    for settings in ({"activations": ["relu"]}, {"dropout": [0.1]}, {"activations": ["relu", "swish"]}):
+        with pytest.raises(ValueError, match=r"layers, got|must be one of"):
+            clone(model).set_params(**settings).fit(IRIS, NAMES)
+    with pytest.raises(ValueError, match="dropout"):
+        MLPClassifier(solver="lbfgs", dropout=0.5).fit(IRIS, NAMES)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adamw", "rmsprop", cmlp.Lion(0.001), cmlp.AdamW(0.01, weight_decay=0.1), cmlp.SGD(0.1, momentum=0.9)],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["three classes", "several labels"])
+def test_optimizers(optimizer, kind):
+    X, y, *_ = samples(kind)
+    model = MLPClassifier(optimizer=optimizer, learning_rate="adaptive", solver="lbfgs", random_state=0)
+    model.fit(X, y)
+    assert model.loss_curve_[-1] < model.loss_curve_[0] * 0.8
+    clone(model).partial_fit(X, y, classes=model.classes_)
+
+
+def test_optimizers_of_summed_losses_take_the_same_steps_as_of_means():
+    X, y, *_ = samples("several labels")
+    one = y[:, :1]
+    for optimizer in (cmlp.RMSprop(weight_decay=0.1), cmlp.AdamW(), cmlp.SGD(0.1, 0.9, weight_decay=0.1), cmlp.Lion()):
+        models = []
+        for table in (one[:, 0], np.repeat(one, 2, axis=1)):
+            model = MLPClassifier((), optimizer=optimizer, alpha=0.0, max_iter=10, random_state=0)
+            model.fit(X, table)
+            model.coefs_ = [0 * c for c in model.coefs_]
+            model.intercepts_ = [0 * c for c in model.intercepts_]
+            model.network_._memory.forget()
+            models.append(model.set_params(warm_start=True).fit(X, table))
+        np.testing.assert_allclose(models[0].coefs_[0], models[1].coefs_[0][:, :1], rtol=1e-6, atol=1e-9)
+        assert models[1].loss_ == pytest.approx(2 * models[0].loss_)
+
+
+def test_losses_of_regression():
+    X, y, *_ = samples("regression")
+    y = y.copy()
+    y[::10] += 20
+    settings = {"hidden_layer_sizes": (), "solver": "lbfgs", "alpha": 0.0, "random_state": 0, "max_iter": 2000}
+    square, huber = (MLPRegressor(loss, **settings).fit(X, y) for loss in ("squared_error", "huber"))
+    far = np.arange(len(y)) % 10 == 0
+    assert np.abs(huber.predict(X) - y)[~far].mean() < np.abs(square.predict(X) - y)[~far].mean() / 2
+    assert np.abs(square.predict(X) - y).mean() > np.abs(huber.set_params(delta=0.1).fit(X, y).predict(X) - y).mean()
+    settings = {"hidden_layer_sizes": (), "alpha": 0.0, "max_iter": 3000, "n_iter_no_change": np.inf, **QUICK}
+    for level in (0.2, 0.5, 0.9):
+        model = MLPRegressor("quantile", quantile=level, **settings).fit(X, y)
+        assert np.mean(y < model.predict(X)) == pytest.approx(level, abs=0.06)
+        best = QuantileRegressor(quantile=level, alpha=0).fit(X, y).predict(X)
+        error = y - best
+        assert model.loss_ < 1.05 * np.mean(np.maximum(level * error, (level - 1) * error))
+    model = MLPRegressor("absolute_error", **settings).fit(X, y)
+    assert np.mean(y < model.predict(X)) == pytest.approx(0.5, abs=0.06)
+    with pytest.raises(ValueError, match="poisson"):
+        MLPRegressor("poisson").fit(X, y)
+
+
+def test_label_smoothing():
+    for labels in (NAMES, NAMES == "setosa", np.eye(3, dtype=int)[SPECIES]):
+        model = MLPClassifier((20,), label_smoothing=0.2, alpha=0.0, max_iter=300, early_stopping=True, **QUICK)
+        proba = model.fit(IRIS, labels).predict_proba(IRIS)
+        assert 0.5 < proba.max() < 0.97
+
+
+def test_given_validation():
+    X, y, *_ = samples("three classes")
+    X_train, X_val, y_train, y_val = train_test_split(X, y, random_state=0)
+    settings = {"max_iter": 60, **QUICK}
+    model = MLPClassifier(early_stopping=True, **settings).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+    assert model.best_validation_score_ == max(model.validation_scores_) == model.score(X_val, y_val)
+    watched = MLPClassifier(**settings).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+    plain = MLPClassifier(**settings).fit(X_train, y_train)
+    assert watched.loss_curve_ == plain.loss_curve_
+    assert watched.validation_scores_[-1] == watched.score(X_val, y_val)
+    assert watched.validation_loss_curve_[-1] == pytest.approx(
+        -np.log(watched.predict_proba(X_val)[np.arange(len(y_val)), y_val]).mean()
+    )
+    weights = np.random.default_rng(0).uniform(0, 2, len(y_val))
+    for monitor in (None, "accuracy"):
+        watched = MLPClassifier(monitor=monitor, **settings)
+        watched.fit(X_train, y_train, X_val=X_val, y_val=y_val, sample_weight_val=weights)
+        assert watched.validation_scores_[-1] == pytest.approx(watched.score(X_val, y_val, weights))
+    with pytest.raises(ValueError, match="together"):
+        plain.fit(X, y, X_val=X_val)
+    with pytest.raises(ValueError, match="classes"):
+        plain.fit(X_train, y_train, X_val=X_val, y_val=y_val + 5)
+
+
+def test_monitors():
+    X, y, *_ = samples("two classes")
+    settings = {"early_stopping": True, "n_iter_no_change": 3, **QUICK}
+    by_loss = MLPClassifier(monitor="loss", **settings).fit(X, y)
+    assert by_loss.validation_scores_ == [-loss for loss in by_loss.validation_loss_curve_]
+    assert by_loss.best_validation_score_ == max(by_loss.validation_scores_)
+    by_name = MLPClassifier(monitor="neg_log_loss", **settings).fit(X, y)
+    np.testing.assert_allclose(by_name.validation_scores_, by_loss.validation_scores_)
+    np.testing.assert_array_equal(by_name.coefs_[0], by_loss.coefs_[0])
+    with pytest.raises(ValueError, match="nonsense"):
+        MLPClassifier(monitor="nonsense", **settings).fit(X, y)
+
+
+class Counting(Callback):
+    """Stops after some epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_epoch_end(self, run):
+        if run.epoch + 1 == self.epochs:
+            run.stop("enough")
+
+
+def test_callbacks_and_time(recwarn):
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier(callbacks=[Counting(3)], random_state=0)
+    assert clone(model).fit(X, y).n_iter_ == 3
+    assert MLPClassifier(max_time=1e-9).fit(X, y).n_iter_ == 1
+    assert not [warning for warning in recwarn if issubclass(warning.category, ConvergenceWarning)]
+    with pytest.raises(TypeError, match="callback"):
+        MLPClassifier(callbacks=[3]).fit(X, y)
+
+
+def test_threads_change_nothing():
+    X, y = make_classification(3000, 100, random_state=0)
+    models = [MLPClassifier((200,), max_iter=2, random_state=0, n_jobs=jobs).fit(X, y) for jobs in (None, 1, 2, -1, -2)]
+    for model in models[1:]:
+        np.testing.assert_array_equal(model.coefs_[0], models[0].coefs_[0])
+        np.testing.assert_array_equal(model.predict_proba(X), models[0].predict_proba(X))
+    with pytest.raises(ValueError, match="n_jobs"):
+        MLPClassifier(n_jobs=0).fit(X, y)
+
+
+def test_few_samples_are_predicted_as_many():
+    for dtype in (np.float64, np.float32, np.uint8):
+        X = np.random.default_rng(0).integers(0, 3, (200, 4)).astype(dtype)
+        y = X[:, :2].sum(axis=1)
+        for model in (MLPClassifier(max_iter=3).fit(X, y), MLPRegressor(max_iter=3).fit(X, y)):
+            np.testing.assert_array_equal(model.predict(X[:1]), model.predict(X)[:1])
+    model = MLPClassifier(max_iter=3).fit(IRIS, NAMES)
+    bad = IRIS[:2].copy()
+    bad[1, 1] = np.nan
+    for X, message in ((bad, "NaN"), (IRIS[:2, :3], "features"), (IRIS[0], "2D"), (IRIS[:0], "minimum of 1")):
+        with pytest.raises(ValueError, match=message):
+            model.predict_proba(X)
+    with pytest.raises(NotFittedError):
+        MLPClassifier().predict_proba(IRIS)
+
+
+def test_verbose(capsys):
+    X, y, *_ = samples("two classes")
+    settings = {"solver": "sgd", "learning_rate": "adaptive", "verbose": True, "random_state": 0}
+    model = MLPClassifier(tol=10.0, n_iter_no_change=1, learning_rate_init=1e-5, early_stopping=True, **settings)
+    model.fit(X, y)
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"Iteration 1, loss = {model.loss_curve_[0]:.8f}"
+    assert out[1] == f"Validation score: {model.validation_scores_[0]:f}"
+    assert "learning rate is 2e-06" in "".join(out)
+    assert out[-1].endswith("training ends.")
+
+
+def test_what_is_refused():
+    X, y, *_ = samples("two classes")
+    for settings, message in (
+        ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes"),
+        ({"activation": "swish"}, "activation"),
+        ({"optimizer": "rprop"}, "optimizer"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"class_weight": "even"}, "class_weight"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"validation_fraction": 0.001, "early_stopping": True}, "validation_fraction"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MLPClassifier(**settings).fit(X, y)
+    with pytest.raises(ValueError, match="early_stopping"):
+        MLPClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="classes"):
+        MLPClassifier().partial_fit(X, y + 1, classes=[0, 1])
+    assert not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
+    with pytest.warns(UserWarning, match="batch_size=500"):
+        MLPClassifier(batch_size=500, max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="sample_weight"):
+        MLPClassifier().fit(X, y, -np.ones(len(X)))
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_divergence(solver):
+    X, y, *_ = samples("regression")
+    settings = {"solver": solver, "activation": "identity", "random_state": 0}
+    with pytest.raises(ValueError, match="not finite"):
+        MLPRegressor(learning_rate_init=1e3, **settings).fit(X * 1e150, y * 1e150)
+
+
+def test_early_stopping_outlives_divergence():
+    X, y, *_ = samples("regression")
+    with pytest.warns(ConvergenceWarning, match="not finite"):
+        model = MLPRegressor(
+            solver="sgd", activation="identity", learning_rate_init=1.0, early_stopping=True, random_state=0
+        ).fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+    assert np.isfinite(model.best_validation_score_)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal to oneself ends the process there")
+def test_interrupted():
+    X, y = make_classification(2000, 100, random_state=0)
+    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    begin = time.perf_counter()
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = MLPClassifier((300, 300), tol=0, max_iter=100000, random_state=0).fit(X, y)
+    assert time.perf_counter() - begin < 20
+    assert model.score(X, y) > 0.5
+
+
+def test_linear_model_is_logistic_regression():
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier((), solver="lbfgs", alpha=1.0, tol=1e-9, max_iter=1000, random_state=0).fit(X, y)
+    other = LogisticRegression(C=1.0, tol=1e-9).fit(X, y)
+    np.testing.assert_allclose(model.coefs_[0].T, other.coef_, atol=1e-4)
+
+
+def test_scikit_learn_is_imported_with_the_first_use():
+    code = (
+        "import sys, cmlp; assert 'sklearn' not in sys.modules and 'scipy' not in sys.modules;"
+        "cmlp.MLPClassifier; assert 'sklearn' in sys.modules;"
+        "sys.modules['sklearn.base'] = None; del sys.modules['cmlp.estimators'], cmlp.estimators;"
+        "\ntry: cmlp.MLPRegressor\nexcept ImportError as error: assert 'cmlp[sklearn]' in str(error), error"
+        "\nelse: raise AssertionError"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
