@@ -361,7 +361,7 @@ class _Perceptron(BaseEstimator):
             train, out = self._split(y, targets, random)
             samples = samples._replace(order=train)
             held = _Held(rows[out], y[out], targets[out], None if weights is None else weights[out])
-        count = samples.count()
+        count = samples.size()
         batch = min(200 if self.batch_size == "auto" else self.batch_size, count)
         if self.batch_size != "auto" and self.batch_size > count:
             warnings.warn(f"batch_size={self.batch_size} is more than there are samples: {count}", stacklevel=4)

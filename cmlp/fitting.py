@@ -330,14 +330,14 @@ def _epoch(
     """Take the steps of an epoch, and return its numbers."""
     network, memory, start = run.network, run.network._memory, time.perf_counter()
     moments = memory.recall(run.optimizer, recipe.shaping, network._params)
-    count = -(-samples.count() // recipe.batch)
+    count = -(-samples.size() // recipe.batch)
     plan = Plan(begin, None, None, memory.seen)
     if run.epochs is not None:
         plan = plan._replace(total=run.epochs * count, per_epoch=count)
     rates = _rates(recipe.schedule, run.learning_rate, np.arange(memory.taken, memory.taken + count), plan)
     shuffled = samples
     if recipe.shuffle:
-        order = network.rng.permutation(samples.count()).astype(np.intp, copy=False)
+        order = network.rng.permutation(samples.size()).astype(np.intp, copy=False)
         shuffled = samples._replace(order=order if samples.order is None else samples.order[order])
     loss, accuracy, count = training.steps(
         network,
@@ -352,7 +352,7 @@ def _epoch(
         seed=network._seed(),
     )
     memory.taken += count
-    memory.seen += samples.count()
+    memory.seen += samples.size()
     seconds = time.perf_counter() - start
     figures = {"loss": loss, **({} if samples.labels is None else {"accuracy": accuracy})}
     if validation is not None:

@@ -344,8 +344,8 @@ class NeuralNetwork:
     def _pass(self, samples: Samples, what: str, **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
         rows, labels, targets, weights, order, name = samples
-        threads = _threads.threads_for(samples.count() * self._params.size)
-        work = _arrays.empty(self._work_for(samples.count(), threads, what), self.dtype)
+        threads = _threads.threads_for(samples.size() * self._params.size)
+        work = _arrays.empty(self._work_for(samples.size(), threads, what), self.dtype)
         loss, correct, finite = core.run(
             self._model,
             work,

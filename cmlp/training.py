@@ -45,14 +45,14 @@ class Samples(NamedTuple):
         """The rows as the core takes them, for a network of this type."""
         return self.rows.astype(dtype) if isinstance(self.rows, SparseRows) else self.rows
 
-    def count(self) -> int:
+    def size(self) -> int:
         """Samples that are used."""
         return len(self.rows) if self.order is None else len(self.order)
 
     def mean(self, total: float) -> float:
         """A sum over those that are used as a mean, by weight; NaN if they weigh nothing."""
         if self.weights is None:
-            return total / self.count()
+            return total / self.size()
         weight = float((self.weights if self.order is None else self.weights[self.order]).sum())
         return total / weight if weight > 0 else np.nan
 
@@ -235,8 +235,8 @@ def _train(
 ) -> tuple[float, float, int, str]:
     """Let the core train these parameters of a network; mean loss, accuracy, steps, and what became of them."""
     memory = network._memory
-    batch = min(batch, samples.count())
-    threads = _threads.threads_for(batch * params.size, -(-samples.count() // batch))
+    batch = min(batch, samples.size())
+    threads = _threads.threads_for(batch * params.size, -(-samples.size() // batch))
     whole = shaping.clip_norm > 0 or isinstance(samples.rows, SparseRows)
     size = network._work_for(batch, threads, "gradient", whole)
     if memory.work is None or memory.work.size < size:
@@ -298,7 +298,7 @@ def loss_and_gradient(network: NeuralNetwork, samples: Samples, shaping: Shaping
     gradient = _arrays.empty(network._params.size, network.dtype)
     gradient[:] = network._params  # in whose place the core puts the gradient
     unbound = shaping._replace(max_norm=0.0)
-    loss, _, _, status = _train(network, gradient, samples, samples.count(), GRADIENT, unbound, none)
+    loss, _, _, status = _train(network, gradient, samples, samples.size(), GRADIENT, unbound, none)
     if status != "done":
         what = "gradient" if status == "bad_step" else "loss"
         raise FloatingPointError(f"the {what} is not finite with the parameters as they are, in {network.dtype}")
