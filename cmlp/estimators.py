@@ -949,7 +949,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
     >>> from cmlp import MLPRegressor
     >>> from sklearn.datasets import make_friedman1
     >>> X, y = make_friedman1(500, random_state=0)
-    >>> model = MLPRegressor(hidden_layer_sizes=(64,), learning_rate_init=0.01, random_state=0, max_iter=500).fit(X, y)
+    >>> model = MLPRegressor(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.9
     True
     """

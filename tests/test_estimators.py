@@ -1,5 +1,6 @@
 """scikit-learn's estimators: its own checks, its numbers, its ways of use, and what it lacks."""
 
+import doctest
 import pickle
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import cmlp
-from cmlp import MLPClassifier, MLPRegressor
+from cmlp import MLPClassifier, MLPRegressor, estimators
 from cmlp.callbacks import Callback
 
 pytestmark = pytest.mark.filterwarnings(
@@ -236,6 +237,10 @@ def test_examples_of_scikit_learn():
     regr = MLPRegressor(random_state=1, max_iter=2000, tol=0.1).fit(X_train, y_train)
     np.testing.assert_allclose(regr.predict(X_test[:2]), [28.98, -291], rtol=0.01)
     assert regr.score(X_test, y_test) > 0.97
+
+
+def test_own_examples():
+    assert doctest.testmod(estimators) == (0, 10)
 
 
 def test_labels_of_any_type():
