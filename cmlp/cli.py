@@ -207,7 +207,7 @@ def _train(given: argparse.Namespace) -> None:
             )
             seconds = sum(history["seconds"])
         if out is not None:
-            out.write(model_file.dumps(network))
+            out.write(model_file.dumps(network, training_state=False))
     accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
     rate = recipe["epochs"] * len(y_train) / seconds
     say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), f" {seconds:.2f} s  {rate:,.0f} samples/s")

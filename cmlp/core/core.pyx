@@ -469,15 +469,15 @@ def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1
     threads = min(threads, MAX_THREADS)
     if given.columns != model.inputs or work.shape[0] < lay_out(&job, &steps, &work[0], min(batch, m), threads):
         raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    if moments.shape[0] < moments_of(&steps.rule):
-        raise ValueError("moments must have as many rows as moment_count says")
+    count = parameter_count(&job.net, like)
+    if moments_of(&steps.rule) > 0 and (moments.shape[0] < moments_of(&steps.rule) or moments.shape[1] < count):
+        raise ValueError("moments must have as many rows as moment_count says, each of a number for each parameter")
     if rates is not None:
         if rates.shape[0] < (m + batch - 1) // batch:
             raise ValueError("rates must have a number for each step")
         steps.rates = &rates[0]
     steps.samples, steps.batch, steps.taken, steps.continued = m, batch, taken, continued
     steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
-    count = parameter_count(&job.net, like)
     job.run, job.in_double = &steps, sizeof(floating) == sizeof(double)
     with nogil:
         pack_layers(&job.net, <floating*> steps.current, like)
