@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice, pairwise, repeat
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -177,12 +177,12 @@ def _of_sum(rule: Optimizer, outputs: int) -> Optimizer:
 
 def _orders(samples: Samples, random: np.random.RandomState | None) -> Iterator[Samples]:
     """The samples again and again, each time in a new order, which scikit-learn draws from the one before."""
+    if random is None:
+        yield from repeat(samples)
     order = np.arange(len(samples.rows)) if samples.order is None else samples.order
-    places = np.arange(len(order))
     while True:
-        if random is not None:
-            places = shuffle(places, random_state=random)
-        yield samples._replace(order=order[places].astype(np.intp, copy=False))
+        order = shuffle(order, random_state=random)
+        yield samples._replace(order=order.astype(np.intp, copy=False))
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -949,7 +949,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
     >>> from cmlp import MLPRegressor
     >>> from sklearn.datasets import make_friedman1
     >>> X, y = make_friedman1(500, random_state=0)
-    >>> model = MLPRegressor(hidden_layer_sizes=(64,), learning_rate_init=0.01, random_state=0, max_iter=500).fit(X, y)
+    >>> model = MLPRegressor(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.9
     True
     """

@@ -1,5 +1,6 @@
 """scikit-learn's estimators: its own checks, its numbers, its ways of use, and what it lacks."""
 
+import doctest
 import pickle
 import signal
 import subprocess
@@ -13,18 +14,19 @@ import pytest
 pytest.importorskip("sklearn")
 
 from scipy import sparse
+from sklearn import config_context
 from sklearn import neural_network as theirs
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import cmlp
-from cmlp import MLPClassifier, MLPRegressor
+from cmlp import MLPClassifier, MLPRegressor, estimators
 from cmlp.callbacks import Callback
 
 pytestmark = pytest.mark.filterwarnings(
@@ -238,6 +240,10 @@ def test_examples_of_scikit_learn():
     assert regr.score(X_test, y_test) > 0.97
 
 
+def test_own_examples():
+    assert doctest.testmod(estimators) == (0, 10)
+
+
 def test_labels_of_any_type():
     for labels in (NAMES, NAMES.astype(object), NAMES == "setosa", SPECIES - 1, SPECIES.astype(float)):
         model = MLPClassifier((20,), max_iter=100, **QUICK).fit(IRIS, labels)
@@ -316,6 +322,14 @@ def test_tools_of_scikit_learn(estimator):
     search = GridSearchCV(pipe, {f"{name}__alpha": [1e-4, 10.0], f"{name}__dropout": [0.0, 0.1]}, n_jobs=2, cv=3)
     assert search.fit(IRIS, y).score(IRIS, y) > 0.8
     assert clone(model.fit(IRIS, y)).get_params() == model.get_params()
+
+
+def test_validation_through_a_pipeline():
+    with config_context(enable_metadata_routing=True):
+        model = MLPClassifier((20,), early_stopping=True, **QUICK).set_fit_request(X_val=True, y_val=True)
+        pipe = Pipeline([("scale", StandardScaler()), ("model", model)], transform_input=["X_val"])
+        pipe.fit(IRIS, NAMES, X_val=IRIS, y_val=NAMES)
+        assert model.best_validation_score_ == pipe.score(IRIS, NAMES) > 0.9
 
 
 def test_pickles_go_on_as_if_nothing_had_happened():
