@@ -21,7 +21,7 @@ def make(features, dtype="float64", hidden=40, **settings):
     return nn
 
 
-FORMATS = ["csr", "csc", "coo"]
+FORMATS = ["csr", "csc", "dok"]
 
 
 @pytest.mark.usefixtures("use_core")
@@ -45,7 +45,7 @@ def test_predictions_have_the_bits_of_those_from_an_array(rng, dtype, hidden, sc
 def test_training_equals_that_on_an_array(rng, dtype, kind):
     X, y = problem(rng)
     ours, theirs = make(len(X), dtype), make(len(X), dtype)
-    sparse = scipy_sparse.coo_array(X).asformat(kind)
+    sparse = scipy_sparse.csr_array(X).asformat(kind)
     histories = [nn.fit(data, y, epochs=5, batch_size=32) for nn, data in ((ours, sparse), (theirs, X))]
     assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-4 if dtype == np.float32 else 1e-12)
     tolerance = 1e-3 if dtype == np.float32 else 1e-9

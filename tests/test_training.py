@@ -276,7 +276,8 @@ def threads():
 def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, hidden, sizes, optimizer):
     monkeypatch.setattr("cmlp._threads.WORK_PER_THREAD", 1)
     monkeypatch.setattr("cmlp._threads.STEP_PER_THREAD", 1)
-    X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=1300, sizes=sizes)
+    m = 1300 if max(sizes[1:]) < 300 else 650
+    X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=m, sizes=sizes)
     activations = (*(hidden,) * (len(sizes) - 2), "softmax")
     results = []
     for regime in core.REGIMES:
@@ -284,7 +285,7 @@ def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, h
             threads(number)
             nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
             nn._regime = regime
-            nn.fit(X, y, epochs=2, batch_size=130, optimizer=optimizer)  # 20 steps
+            nn.fit(X, y, epochs=2, batch_size=m // 10, optimizer=optimizer)  # 20 steps
             results.append((nn._params.tobytes(), nn.predict(X).tobytes(), nn.evaluate(X, y)["loss"]))
     assert len(set(results)) == 1
 
