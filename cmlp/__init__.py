@@ -1,8 +1,8 @@
 """Multilayer perceptrons on CPUs: a NeuralNetwork over forward and backward passes compiled from typed Cython."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cmlp import callbacks, schedules
 from cmlp._config import show_config
 from cmlp._threads import get_num_threads, set_num_threads
 from cmlp._version import __version__
@@ -38,8 +38,6 @@ from cmlp.activations import (
     tanh,
     tanh_deriv,
 )
-from cmlp.checks import check_gradients
-from cmlp.history import History
 from cmlp.layer import DenseLayer
 from cmlp.losses import (
     CrossEntropy,
@@ -62,11 +60,14 @@ from cmlp.network import NeuralNetwork
 from cmlp.optimizers import LBFGS, SGD, Adam, AdamW, Lion, RMSprop
 
 if TYPE_CHECKING:
+    from cmlp import callbacks, schedules
+    from cmlp.checks import check_gradients
     from cmlp.data import load_csv, train_test_split
     from cmlp.estimators import (
         MLPClassifier as MLPClassifier,  # not in __all__: all of cmlp can do without scikit-learn
     )
     from cmlp.estimators import MLPRegressor as MLPRegressor
+    from cmlp.history import History
 
 __all__ = [
     "Adam",
@@ -135,16 +136,26 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # Files and scikit-learn's estimators take libraries that networks do without: they are imported with the first use.
-    if name in ("load_csv", "train_test_split"):
-        from cmlp import data
+# What networks do without until it is asked for, and the modules that it is in; some take libraries of others, too.
+LATER = {
+    "History": "history",
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
+    "callbacks": "callbacks",
+    "check_gradients": "checks",
+    "load_csv": "data",
+    "schedules": "schedules",
+    "train_test_split": "data",
+}
 
-        return getattr(data, name)
-    if name in ("MLPClassifier", "MLPRegressor"):
-        try:
-            from cmlp import estimators
-        except ImportError as error:
-            raise ImportError(f'{name} needs scikit-learn: pip install "cmlp[sklearn]"') from error
-        return getattr(estimators, name)
-    raise AttributeError(f"module 'cmlp' has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in LATER:
+        raise AttributeError(f"module 'cmlp' has no attribute {name!r}")
+    try:
+        module = import_module(f"cmlp.{LATER[name]}")
+    except ImportError as error:
+        if LATER[name] != "estimators":
+            raise
+        raise ImportError(f'{name} needs scikit-learn: pip install "cmlp[sklearn]"') from error
+    return module if LATER[name] == name else getattr(module, name)

@@ -6,21 +6,23 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _lbfgs, _threads, _validate, fitting, training
+from cmlp import _arrays, _threads, _validate, training
 from cmlp._dispatch import core
 from cmlp._sparse import SparseRows
-from cmlp.callbacks import Callback
-from cmlp.history import History
 from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
 from cmlp.optimizers import LBFGS, SGD, Optimizer
-from cmlp.schedules import Schedule
 from cmlp.training import Samples
+
+if TYPE_CHECKING:
+    from cmlp.callbacks import Callback
+    from cmlp.history import History
+    from cmlp.schedules import Schedule
 
 # Samples that are predicted without threads and with the parameters as they lie: at most so many, and products.
 FEW_SAMPLES = 128
@@ -631,6 +633,8 @@ class NeuralNetwork:
         -----
         Errors of a callback end the training, and leave the network as its last epoch made it.
         """
+        from cmlp import _lbfgs, fitting, history  # a third of cmlp's import, which those who only predict do without
+
         epochs = _validate.count(epochs, "epochs")
         penalties = {"l1": l1, "l2": l2}
         bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
@@ -648,7 +652,7 @@ class NeuralNetwork:
             samples = self._data(X, y, sample_weight)
             weighted = samples.times(self._class_weight(class_weight, samples))
             lbfgs = LBFGS() if isinstance(optimizer, str) else optimizer
-            return History(loss=_lbfgs.minimise(self, weighted, lbfgs, shaping, epochs))
+            return history.History(loss=_lbfgs.minimise(self, weighted, lbfgs, shaping, epochs))
         recipe = fitting.recipe(
             batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
@@ -743,6 +747,8 @@ class NeuralNetwork:
         >>> len(history["loss"])
         5
         """
+        from cmlp import fitting
+
         penalties = {"l1": l1, "l2": l2}
         bounds = {"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm}
         recipe = fitting.recipe(
