@@ -1,5 +1,5 @@
-# What a layer does to z = x @ w + b: y := f(z) in place, and dz := dy * f'(z). For most f, f' is read off y, so that z need not be
-# kept; where it cannot be, or where dropout has changed y, the step keeps s, what dy is to be multiplied by.
+# What a layer does to z = x @ w + b: y := f(z) in place, and dz := dy * f'(z). For most f, f' is read off y, so that z need not
+# be kept; where it cannot be, or where dropout has changed y, the step keeps s, what dy is to be multiplied by.
 #
 # m rows of n numbers, ld apart. Functions of one number run over `columns` of each row, the padding as well.
 cdef enum activation:

@@ -37,7 +37,7 @@ cdef inline floating exp(floating x) noexcept nogil:
 
 
 cdef inline float log_float(float x) noexcept nogil:
-    """log(x) = n log(2) + log(1 + r), x = 2^n (1 + r), sqrt(1/2) <= 1 + r < sqrt(2); the polynomial of the Cephes library's logf"""
+    """log(x) = n log(2) + log(1 + r), x = 2^n (1 + r), sqrt(1/2) <= 1 + r < sqrt(2). The polynomial is that of Cephes's logf."""
     cdef bint tiny = x < <float> 1.17549435e-38
     cdef float scaled = x * <float> 8388608. if tiny else x, r, s, p, n, limit
     cdef int bits

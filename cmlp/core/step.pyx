@@ -31,7 +31,8 @@ cdef inline double share_of(const Job* job, Py_ssize_t first, Py_ssize_t m) noex
     return 1 / weight if weight > 0 else 0
 
 
-cdef inline void add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ssize_t shards, Py_ssize_t size) noexcept nogil:
+cdef inline void add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ssize_t shards,
+                            Py_ssize_t size) noexcept nogil:
     """sum := the shards' gradients, in order"""
     cdef Py_ssize_t s, q
     memcpy(sum, g, size * sizeof(floating))

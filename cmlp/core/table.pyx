@@ -141,4 +141,5 @@ cdef inline bint in_place(const Table* table, const Py_ssize_t* order, const Sca
     if table.rows_apart == size:         # of one feature, side by side: the product would take them for columns
         return False
     return (table.kind == c'f' and table.itemsize == size and not table.swapped and order == NULL
-            and scaling.scale == 1 and scaling.shift == NULL and table.columns_apart == size and table.rows_apart % size == 0 and <size_t> table.data % size == 0)
+            and scaling.scale == 1 and scaling.shift == NULL
+            and table.columns_apart == size and table.rows_apart % size == 0 and <size_t> table.data % size == 0)

@@ -156,8 +156,8 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
         if l > 0:
             turned -= n * padded(k, w)
             slopes -= m * padded(k, w) if keeps_slope(net, l - 1) else 0
-            backward_part(job, dx, d, y, slopes if keeps_slope(net, l - 1) else <floating*> NULL, turned, share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w),
-                          l, copy, thread)
+            backward_part(job, dx, d, y, slopes if keeps_slope(net, l - 1) else <floating*> NULL, turned,
+                          share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w), l, copy, thread)
         run.finite[thread] &= step_part(job, run, &rule, p, d, panels, x if l == 0 else y, ldx if l == 0 else padded(k, w), of, l,
                                         offset, after, w, m, share_of_one, thread)
         d, dx = dx, d
