@@ -626,7 +626,7 @@ def test_linear_model_is_logistic_regression():
     np.testing.assert_allclose(model.coefs_[0].T, other.coef_, atol=1e-4)
 
 
-def test_scikit_learn_is_imported_with_the_first_use():
+def test_scikit_learn_is_imported_with_the_first_use(tmp_path):
     code = (
         "import sys, cmlp; assert 'sklearn' not in sys.modules and 'scipy' not in sys.modules;"
         "cmlp.MLPClassifier; assert 'sklearn' in sys.modules;"
@@ -634,4 +634,4 @@ def test_scikit_learn_is_imported_with_the_first_use():
         "\ntry: cmlp.MLPRegressor\nexcept ImportError as error: assert 'cmlp[sklearn]' in str(error), error"
         "\nelse: raise AssertionError"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
