@@ -28,12 +28,11 @@ class DenseLayer:
     nr_neurons : int
         Neurons, which is outputs.
     activation : str or callable
-        A name ("identity", "relu", "sigmoid", "tanh", "softmax") or the function of that name in cmlp.
+        A name of `cmlp.activations.ACTIVATIONS`, such as "relu", or the function of that name in cmlp.
     is_first : bool, default False
         Whether the layer's input is the data, whose gradient nobody needs.
     init : str, optional
-        "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", or "uniform": U(-0.5, 0.5) for weights and biases.
-        By default "he_uniform" for ReLU and "glorot_uniform" for the others. Biases begin at 0 except under "uniform".
+        See `NeuralNetwork.add_layer`. Biases begin at 0 except under "uniform".
     dtype : {"float32", "float64"}, default "float32"
         Type of the parameters and of what the layer computes.
     rng : None, int or numpy.random.Generator, optional
