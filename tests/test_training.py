@@ -32,6 +32,14 @@ TRIPLES = [("tanh", *pair) for pair in OUTPUTS] + [
 OPTIONS = {"quantile": {"levels": (0.5,) * 4}}  # that the reference needs and the network has by default
 
 
+def mostly_zeros(rng, shape, dtype):
+    """Numbers of which whole runs are 0 in every sample, as the edges of images, and most of the others."""
+    X = rng.normal(size=shape) * (rng.random(shape) < 0.03)
+    X[: shape[0] // 3] = 0
+    X[-5:] = -0.0
+    return X.astype(dtype)
+
+
 def problem(rng, loss, m=37, sizes=(6, 5, 4)):
     """Data that a network of these sizes may be trained on: X, y as cmlp takes it, and as the reference does."""
     X = rng.normal(size=(sizes[0], m))
@@ -271,7 +279,7 @@ def threads():
 
 @pytest.mark.usefixtures("use_core")
 @pytest.mark.parametrize("hidden", ["relu", "softmax"])
-@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (50, 64, 64, 2), (100, 330, 260, 5), (5, 3)])
+@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (50, 64, 64, 2), (100, 330, 260, 5), (90, 100, 3), (5, 3)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, hidden, sizes, optimizer):
     monkeypatch.setattr("cmlp._threads.WORK_PER_THREAD", 1)
@@ -302,6 +310,26 @@ def test_both_regimes_equal_the_reference(dtype, rng, regime, sizes):
         nn.train(X, y, 0.1)
         oracle.train(X.astype(dtype), Y.astype(dtype), 0.1)
     assert distance(nn, oracle) < (1e-11 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("regime", core.REGIMES)
+@pytest.mark.parametrize("sizes", [(784, 30, 10), (300, 130, 2), (33, 20, 3)])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_zeros_are_left_out_and_nothing_changes(dtype, rng, regime, sizes, scaled):
+    _, y, Y = problem(rng, "cross_entropy", m=700, sizes=sizes)
+    X = mostly_zeros(rng, (sizes[0], 700), dtype)
+    nn, oracle = network(rng, "cross_entropy", sizes, ("tanh", "softmax"), dtype)
+    nn.input_scale, nn._regime = 2.0 if scaled else 1.0, regime
+    few = np.hstack([nn.forward(X[:, i : i + 3]) for i in range(0, 700, 3)])  # fewer than a tile has, which are all used
+    assert nn.forward(X).tobytes() == few.tobytes()
+    for _ in range(3):
+        nn.train(X, y, 0.1)
+        oracle.train(X * dtype.type(nn.input_scale), Y.astype(dtype), 0.1)
+    assert distance(nn, oracle) < (1e-11 if dtype == np.float64 else 1e-5)
+    X[sizes[0] // 2, 60] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        nn.train(X, y, 0.1)
 
 
 @pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (100, 300, 200, 5)])

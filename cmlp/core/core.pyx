@@ -189,7 +189,7 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
             pack(packed, k + 1, k, &bias[0], 0, bias.strides[0] // size, 1, n)
         product(&y[0, 0], width, y.strides[0] // size, &a[0, 0] if k > 0 else packed,
                 1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
-                packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, K_BLOCK, packed + (k + 1) * wide)
+                packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, K_BLOCK, False, packed + (k + 1) * wide)
 
 
 def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):
@@ -260,6 +260,8 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     at += shards * count if fused else 0
     run.squares = <double*> at
     at += double_room(count // STEP_PIECE + 1, work) if net.whole else 0
+    run.penalties = <double*> at
+    at += double_room(2 * panel_count(net, work), work)
     job.losses = <double*> at
     at += double_room(m, work)
     job.hits = <double*> at

@@ -3,7 +3,7 @@
 # m samples, k inputs, n outputs; rows of our own arrays are padded to whole cache lines.   x (m, k), rows ldx apart   y (m, n)
 # w: the layer's parameters, k rows of weights and then the biases, (k + 1, n), packed in panels or row-major
 # d: the gradient of the loss by z = x @ w + b (m, n)   dw: that by w (k + 1, n), packed   turned: the weights' transpose
-# (n, k), packed   copy: space to work in   columns: counted with the padding, from the beginning of a panel
+# (n, k), packed   skips: see `product`   copy: space to work in   columns: counted with the padding, from the beginning of a panel
 
 cdef struct Part:                        # of a matrix
     Py_ssize_t row
@@ -23,7 +23,8 @@ cdef Part share(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, int thread, i
     """A thread's part of a matrix that several make: panels side by side, or rows"""
     cdef Part part = whole(rows, columns)
     cdef Py_ssize_t width = panel(like), panels = (columns + width - 1) // width
-    if by_rows or panels < 2 * threads:
+    cdef Py_ssize_t most = (panels + threads - 1) // threads * width
+    if by_rows or panels < 2 * threads or 8 * threads * most > 9 * columns:      # an eighth more than its due
         part.row = rows * thread // threads
         part.rows = rows * (thread + 1) // threads - part.row
     else:
@@ -33,12 +34,12 @@ cdef Part share(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, int thread, i
 
 
 cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed, const Part* of,
-                        Py_ssize_t k, Py_ssize_t n, floating* copy) noexcept nogil:
+                        Py_ssize_t k, Py_ssize_t n, bint skips, floating* copy) noexcept nogil:
     """y := x @ w + b"""
     cdef Py_ssize_t ldy = padded(n, y), width = panel(y)
     product(y + of.row * ldy + of.column, width, ldy, x + of.row * ldx, ldx, 1,
             w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else ldy,
-            of.rows, k, of.columns, FROM_BIAS, K_BLOCK, copy)
+            of.rows, k, of.columns, FROM_BIAS, K_BLOCK, skips, copy)
 
 
 cdef void dense_input_gradient(floating* dx, const floating* d, const floating* turned, const Part* of, Py_ssize_t k,
@@ -46,7 +47,7 @@ cdef void dense_input_gradient(floating* dx, const floating* d, const floating* 
     """dx := d @ w.T"""
     cdef Py_ssize_t ldx = padded(k, d), ldd = padded(n, d)
     product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
-            turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, K_BLOCK, copy)
+            turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, K_BLOCK, False, copy)
 
 
 cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t m, const Part* of, Py_ssize_t n,
@@ -67,7 +68,7 @@ cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_
 
 cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const floating* panels,
                          const floating* x, Py_ssize_t ldx, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
-                         Py_ssize_t block, floating* copy) noexcept nogil:
+                         Py_ssize_t block, bint skips, floating* copy) noexcept nogil:
     """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
 
     `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. block: the samples of one chain of
@@ -75,7 +76,7 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
     """
     cdef Py_ssize_t width = panel(d)
     product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
-            of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, copy)
+            of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, copy)
     if of.row + of.rows == k:
         bias_gradient(dw, dw_rows, d, m, of, n, fresh)
 

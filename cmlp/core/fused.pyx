@@ -28,6 +28,7 @@ cdef struct Run:                         # steps over mini-batches
     void* turned
     void* gradients                      # one for each shard
     double* squares                      # of each piece of the gradient
+    double* penalties                    # of each panel of weights: the sum of their sizes, and that of their squares
     const double* rates                  # a learning rate for each step, or NULL
     bint finite[MAX_THREADS]
     double loss                          # of the steps taken
@@ -109,6 +110,14 @@ cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssi
     ldx[0] = padded(job.net.sizes[0], x)
     read_rows(x + begin * ldx[0], ldx[0], &job.x, job.order, first + begin, m, job.net.sizes[0], &job.net.inputs)
     return x
+
+
+cdef bint skips_zeros(const Net* net, const floating* x, Py_ssize_t ldx, Py_ssize_t m, const floating* own) noexcept nogil:
+    """Whether the first layer is to look for zeros in x, and leave them out.
+
+    If it is a single panel, that takes as long as it saves, unless x has been read into our own array, which is in the cache.
+    """
+    return x != NULL and (net.sizes[1] > panel(x) or x == own) and is_mostly_empty(x, ldx, m, net.sizes[0])
 
 
 cdef void read_targets(floating* t, const Job* job, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
@@ -199,7 +208,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
     cdef floating* dx = <floating*> room.dx
     cdef floating* copy = <floating*> room.end
     cdef floating* s = <floating*> room.s
-    cdef bint slopes = job.wanted == GRADIENT
+    cdef bint slopes = job.wanted == GRADIENT, skips = skips_zeros(net, x, ldx, m, <floating*> room.x)
     cdef Part part
 
     ld = 0
@@ -211,7 +220,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         if l == 0 and x == NULL:
             sparse_forward(y, &job.sparse, &net.inputs, job.order, first, m, w, job.packed, k, n)
         else:
-            dense_forward(y, a, ldx if l == 0 else padded(k, w), w, job.packed, &part, k, n, copy)
+            dense_forward(y, a, ldx if l == 0 else padded(k, w), w, job.packed, &part, k, n, l == 0 and skips, copy)
         if l == 0:
             tally.finite &= all_finite(y, m, ld)
         if l + 1 < net.layers or job.wanted <= CLASSES:
@@ -247,7 +256,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         part = whole(m, padded(n, w))
         a = in_panels(<floating*> room.packed, d, m, &part, n)
         part = whole(k, padded(n, w))
-        dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else padded(k, w), m, &part, k, n, fresh, m, copy)
+        dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else padded(k, w), m, &part, k, n, fresh, m,
+                       l == 0 and skips, copy)
         if l > 0:
             turned -= n * padded(k, w)
             part = whole(m, padded(k, w))

@@ -46,11 +46,27 @@ cdef inline Py_ssize_t whole_tiles(Py_ssize_t m, Py_ssize_t most) noexcept nogil
     return min((rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS, most)
 
 
+cdef bint is_mostly_empty(const floating* a, Py_ssize_t rows_apart, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
+    """Whether many of the k are such that a tile of a is 0 there: by the first tile, as data is alike"""
+    cdef Live live
+    cdef Py_ssize_t p, count = 0
+    if m < TILE_ROWS or k < FEWEST_TO_SKIP:
+        return False
+    for p from 0 <= p < k by K_BLOCK:
+        find_live(&live, a + p, rows_apart, 1, min(k - p, K_BLOCK))
+        count += live.count
+    return 4 * count < 3 * k
+
+
 cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
-                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, Py_ssize_t k_block, floating* copy) noexcept nogil:
-    """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k"""
+                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, Py_ssize_t k_block, bint skips,
+                  floating* copy) noexcept nogil:
+    """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k
+
+    skips: the k at which a tile of a is 0, which gives the same if b is finite.
+    """
     cdef floating zero[PANEL_FLOATS]
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
@@ -62,6 +78,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef const floating* bj
     cdef const floating* cj
     cdef floating* yj
+    cdef Live live[MOST_TILES]
     memset(zero, 0, sizeof(zero))
     if m == 1 and c == FROM_BIAS and k_block == K_BLOCK:
         if ldb > 0 and 2 * width < n <= copy_size(copy):
@@ -88,6 +105,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     ta = TILE_ROWS * depth
                     copy_turned(copy, block, columns_apart, rows, depth)
                 block = copy
+            for j in range(rows // TILE_ROWS if skips else 0):
+                find_live(&live[j], block + j * ta, ra, ca, depth)
             for j from 0 <= j < n by width:
                 columns = min(n - j, width)
                 yld, bld = ldy or columns, ldb or columns
@@ -97,4 +116,5 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     cj, cld = yj, yld
                 else:
                     cj, cld = bj + k * bld if c == FROM_BIAS else zero, 0
-                strip(yj, yld, cj, cld, block, ta, ra, ca, bj + p * bld, bld, rows, depth, columns)
+                strip(yj, yld, cj, cld, block, ta, ra, ca, bj + p * bld, bld, rows, depth, columns,
+                      &live[0] if skips else <Live*> NULL)

@@ -102,6 +102,14 @@ cdef inline Py_ssize_t row_count(const Net* net, const floating* like) noexcept 
     return count
 
 
+cdef inline Py_ssize_t panel_count(const Net* net, const floating* like) noexcept nogil:
+    """Panels of all layers' weights"""
+    cdef Py_ssize_t l, count = 0
+    for l in range(net.layers):
+        count += (net.sizes[l + 1] + panel(like) - 1) // panel(like)
+    return count
+
+
 cdef inline Py_ssize_t parameter_bytes(const Net* net, const floating* like) noexcept nogil:
     """Of all layers"""
     return parameter_count(net, like) * <Py_ssize_t> sizeof(floating)
@@ -135,7 +143,9 @@ cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py
         p.blocks = max((m + rows - 1) // rows, min(FEWEST_BLOCKS, m // FEWEST_ROWS), 1)
     p.block = (m + p.blocks - 1) // p.blocks
     p.blocks = (m + p.block - 1) // p.block
-    p.shards = 1 if p.wide else min(p.blocks, MAX_SHARDS, shards_in_cache(net, like))
+    rows = min(p.blocks, MAX_SHARDS, shards_in_cache(net, like))
+    rows = (p.blocks + rows - 1) // rows                     # blocks of a shard, of each as many
+    p.shards = 1 if p.wide else (p.blocks + rows - 1) // rows
     return p
 
 

@@ -118,9 +118,14 @@ cdef inline void lion(floating* after, const floating* p, const floating* g, flo
         after[i] = keep * p[i] - (rate if c > 0 else -rate if c < 0 else c)
 
 
+cdef inline bint is_penalised(const Rule* rule) noexcept nogil:
+    """Whether the loss is more than the samples'"""
+    return rule.l1 != 0 or rule.l2 != 0
+
+
 cdef inline bint is_shaped(const Rule* rule) noexcept nogil:
     """Whether the gradient is more than the loss's: with penalties, or clipped number by number"""
-    return rule.l1 != 0 or rule.l2 != 0 or rule.clip_value != 0
+    return is_penalised(rule) or rule.clip_value != 0
 
 
 cdef void shape(floating* d, const floating* p, floating share, Py_ssize_t size, bint weights, const Rule* rule) noexcept nogil:

@@ -51,36 +51,57 @@ cdef inline inlined gather_columns(floating* y, const floating* bias, const floa
 
 cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order, Py_ssize_t first,
                          Py_ssize_t m, const floating* w, bint w_packed, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
-    """y := x @ w + b, for m samples from the first"""
+    """y := x @ w + b, for m samples from the first; panel by panel, which stay in the cache while the samples go by"""
     cdef Py_ssize_t ld = padded(n, y), width = panel(y), i, j, s, ldw
     cdef const floating* wj
-    for i in range(m):
-        s = first + i if order == NULL else order[first + i]
-        for j from 0 <= j < ld by width:
-            ldw, wj = min(ld - j, width) if w_packed else ld, w + j * (k + 1 if w_packed else 1)
+    for j from 0 <= j < ld by width:
+        ldw, wj = min(ld - j, width) if w_packed else ld, w + j * (k + 1 if w_packed else 1)
+        for i in range(m):
+            s = first + i if order == NULL else order[first + i]
             if ld - j >= width:
                 gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, PANEL_BYTES)
             else:
                 gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, LINE_BYTES)
 
 
+cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* x, Py_ssize_t begin, Py_ssize_t end,
+                            const Scaling* scaling, int vectors) noexcept nogil:
+    """dw += x.T @ d for one sample and `vectors` registers of columns, a panel's"""
+    cdef vec row[PANEL_FLOATS]
+    cdef vec* to
+    cdef Py_ssize_t p
+    cdef floating value
+    cdef int j
+    for j in range(vectors):
+        row[j] = d[j]
+    for p in range(begin, end):
+        value = scaled(x, p, scaling, dw)
+        to = <vec*> dw + x.columns[p] * vectors
+        for j in range(vectors):
+            to[j] = to[j] + row[j] * value
+
+
+cdef inline inlined scatter_columns(floating* dw, const floating* d, const Sparse* x, Py_ssize_t begin, Py_ssize_t end,
+                                    const Scaling* scaling, int bytes) noexcept nogil:
+    """`scatter` for the dtype at hand"""
+    if floating is float:
+        scatter(dw, <const vf*> d, x, begin, end, scaling, bytes // sizeof(vf))
+    else:
+        scatter(dw, <const vd*> d, x, begin, end, scaling, bytes // sizeof(vd))
+
+
 cdef void sparse_gradient(floating* dw, const floating* d, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order,
                           Py_ssize_t first, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, bint fresh) noexcept nogil:
-    """dw := (0 if fresh else dw) + x.T @ d, and below it the sum of d's rows"""
-    cdef Py_ssize_t ld = padded(n, d), width = panel(d), i, j, q, s, p, wide
+    """dw := (0 if fresh else dw) + x.T @ d, and below it the sum of d's rows; panel by panel"""
+    cdef Py_ssize_t ld = padded(n, d), width = panel(d), i, j, s
     cdef Part part = whole(k, ld)
-    cdef floating* row
-    cdef const floating* di
-    cdef floating value
-    if fresh:
-        memset(dw, 0, (k + 1) * ld * sizeof(floating))
-    for i in range(m):
-        s = first + i if order == NULL else order[first + i]
-        for p in range(x.starts[s], x.starts[s + 1]):
-            value = scaled(x, p, scaling, d)
-            for j from 0 <= j < ld by width:
-                wide = min(ld - j, width)
-                row, di = dw + j * (k + 1) + x.columns[p] * wide, d + i * ld + j
-                for q in range(wide):
-                    row[q] += value * di[q]
+    for j from 0 <= j < ld by width:
+        if fresh:
+            memset(dw + j * (k + 1), 0, (k + 1) * min(ld - j, width) * sizeof(floating))
+        for i in range(m):
+            s = first + i if order == NULL else order[first + i]
+            if ld - j >= width:
+                scatter_columns(dw + j * (k + 1), d + i * ld + j, x, x.starts[s], x.starts[s + 1], scaling, PANEL_BYTES)
+            else:
+                scatter_columns(dw + j * (k + 1), d + i * ld + j, x, x.starts[s], x.starts[s + 1], scaling, LINE_BYTES)
     bias_gradient(dw, k + 1, d, m, &part, n, False)

@@ -134,15 +134,34 @@ cdef void limit_share(const Net* net, const Rule* rule, floating* w, int thread,
             w += (k + 1) * wide
 
 
-cdef double penalty_of(const Net* net, const Rule* rule, const floating* w, double share) noexcept nogil:
-    """l1 sum(|w|) + l2 / 2 sum(w^2) over all weights"""
-    cdef Py_ssize_t at = 0, i, count = parameter_count(net, w)
-    cdef double sizes = 0, squares = 0
+cdef void penalty_share(const Run* run, const Net* net, const floating* w, int thread, int threads) noexcept nogil:
+    """sum(|w|) and sum(w^2) over the weights of each of this thread's panels, as far as they are asked for"""
+    cdef Py_ssize_t at = 0, number = 0, begin, i, count = parameter_count(net, w)
+    cdef double sizes[STEP_PIECE]        # chains that do not wait for each other
+    cdef double squares[STEP_PIECE]
     cdef Stretch here
-    while at < count:
+    while at < count and is_penalised(&run.rule):
         here = stretch(net, at, w)
-        for i in range(at, here.end if here.weights else at):
-            sizes += w[i] if w[i] > 0 else -w[i]
-            squares += <double> w[i] * w[i]
+        if here.weights:
+            if number % threads == thread:
+                memset(sizes, 0, sizeof(sizes))
+                memset(squares, 0, sizeof(squares))
+                for begin from at <= begin < here.end by STEP_PIECE:
+                    for i in range(min(here.end - begin, STEP_PIECE) if run.rule.l1 != 0 else 0):
+                        sizes[i] += w[begin + i] if w[begin + i] > 0 else -w[begin + i]
+                    for i in range(min(here.end - begin, STEP_PIECE) if run.rule.l2 != 0 else 0):
+                        squares[i] += <double> w[begin + i] * w[begin + i]
+                run.penalties[2 * number] = sum_of(sizes, STEP_PIECE)
+                run.penalties[2 * number + 1] = sum_of(squares, STEP_PIECE)
+            number += 1
         at = here.end
-    return rule.l1 * sizes + rule.l2 * (share if rule.l2_of_sum else 1) / 2 * squares
+
+
+cdef double penalty_of(const Run* run, const Net* net, double share, const floating* like) noexcept nogil:
+    """l1 sum(|w|) + l2 / 2 sum(w^2) over all weights"""
+    cdef double sizes = 0, squares = 0
+    cdef Py_ssize_t i
+    for i in range(panel_count(net, like)):
+        sizes += run.penalties[2 * i]
+        squares += run.penalties[2 * i + 1]
+    return run.rule.l1 * sizes + run.rule.l2 * (share if run.rule.l2_of_sum else 1) / 2 * squares

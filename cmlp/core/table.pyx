@@ -6,7 +6,6 @@ from libc.math cimport INFINITY, NAN, ldexp
 cdef enum:
     ROWS_AT_ONCE = 16                    # of a table whose columns are runs of memory: a cache line of floats
 
-ctypedef unsigned short ushort
 ctypedef fused number:
     signed char
     unsigned char
@@ -97,6 +96,9 @@ cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssiz
         return
     for i in range(m):
         at = table.data + (first + i if order == NULL else order[first + i]) * down
+        if plain and order != NULL and i + 1 < m:                  # no processor can tell which row comes next
+            for j from 0 <= j < n * <Py_ssize_t> sizeof(number) by LINE_BYTES:
+                prefetch(table.data + order[first + i + 1] * down + j)
         if plain:                        # said apart, so that the compiler knows the step
             convert(to + i * ld, 1, at, sizeof(number), n, scaling, 0, True, False, halves, like)
         else:

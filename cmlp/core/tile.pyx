@@ -14,6 +14,8 @@ cdef extern from "vec.h" nogil:
     pair deal_pairs_low(pair a, pair b)
     pair deal_pairs_high(pair a, pair b)
     enum: HAS_SHUFFLES
+    ctypedef unsigned int word32         # the bits of a float, and of a double or two floats
+    ctypedef unsigned long long word64
     enum: TILE_ROWS                      # TILE_ROWS * TILE_VECTORS + TILE_VECTORS + 1 registers are in use
 
 cdef enum:
@@ -24,6 +26,8 @@ cdef enum:
     K_BLOCK = 256                        # of k in one go: a panel's rows are 32 KiB, about an L1 cache
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 294                      # of a that are used on one panel after another
+    MOST_TILES = 49                      # in these, of 6 rows or more
+    FEWEST_TO_SKIP = 32                  # of k: with fewer it does not pay to look for those at which a tile is 0
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory
     ROW_BLOCKS = 4                       # chains of k that a single row is made of at a time
     ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache
@@ -36,6 +40,16 @@ cdef enum start:                         # what c is
 ctypedef fused vec:
     vf
     vd
+
+ctypedef fused word:
+    word32
+    word64
+
+ctypedef unsigned short ushort
+
+cdef struct Live:                        # of the k of a tile: those at which not all of its rows are 0
+    Py_ssize_t count
+    ushort k[K_BLOCK]
 
 
 cdef inline Py_ssize_t line(const floating* like) noexcept nogil:
@@ -55,23 +69,31 @@ cdef inline Py_ssize_t padded(Py_ssize_t n, const floating* like) noexcept nogil
 
 cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                               const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                              const vec* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
-    """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined"""
+                              const vec* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
+                              int rows, int vectors) noexcept nogil:
+    """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined
+
+    live: the k that are used, unless all are, which is a constant as well.
+    """
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
     cdef vec zero
-    cdef Py_ssize_t _p
+    cdef const floating* ap = a
+    cdef const vec* bp = b
+    cdef Py_ssize_t p
     cdef int i, j
     memset(&zero, 0, sizeof(zero))
     for i in range(rows):
         for j in range(vectors):
             acc[i][j] = zero
             prefetch(<const vec*> (c + i * ldc) + j)
-    for _p in range(k):
+    for p in range(k):
+        if not all_live:
+            ap, bp = a + live[p] * columns_apart, <const vec*> (<const floating*> b + live[p] * ldb)
         for i in range(rows):
             for j in range(vectors):
-                acc[i][j] = acc[i][j] + b[j] * a[i * rows_apart]
-        a += columns_apart
-        b = <const vec*> (<const floating*> b + ldb)
+                acc[i][j] = acc[i][j] + bp[j] * ap[i * rows_apart]
+        if all_live:
+            ap, bp = ap + columns_apart, <const vec*> (<const floating*> bp + ldb)
     for i in range(rows):
         for j in range(vectors):
             (<vec*> y)[j] = (<const vec*> c)[j] + acc[i][j]
@@ -81,41 +103,96 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
 
 cdef inline inlined tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                          const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                         const floating* b, Py_ssize_t ldb, Py_ssize_t k, int rows, int vectors) noexcept nogil:
+                         const floating* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
+                         int rows, int vectors) noexcept nogil:
     """`registers` for the dtype at hand"""
     if floating is float:
-        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, rows, vectors)
+        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, live, all_live, rows, vectors)
     else:
-        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, rows, vectors)
+        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, live, all_live, rows, vectors)
 
 
 cdef inline inlined tiles(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                           const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                          const floating* b, Py_ssize_t ldb, Py_ssize_t k, Py_ssize_t n, int rows) noexcept nogil:
+                          const floating* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
+                          Py_ssize_t n, int rows) noexcept nogil:
     """y := c + a @ b for `rows` rows, a constant where this is inlined, and the n columns of a panel"""
     cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), j
     for j from 0 <= j < n by TILE_VECTORS * lanes:
         if n - j > lanes:
-            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, rows, TILE_VECTORS)
+            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, rows, TILE_VECTORS)
         else:
-            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, rows, 1)
+            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, rows, 1)
 
 
 cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, const floating* a, Py_ssize_t tile_apart,
                 Py_ssize_t rows_apart, Py_ssize_t columns_apart, const floating* b, Py_ssize_t ldb,
-                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
-    """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel"""
+                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live) noexcept nogil:
+    """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel
+
+    live: of each whole tile, or NULL.
+    """
     while m >= TILE_ROWS:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, TILE_ROWS)
+        if live != NULL:
+            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, n, TILE_ROWS)
+            live += 1
+        else:
+            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, TILE_ROWS)
         y, c, a, m = y + TILE_ROWS * ldy, c + TILE_ROWS * ldc, a + tile_apart, m - TILE_ROWS
     if TILE_ROWS > 8 and m >= 8:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, 8)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, 8)
         y, c, a, m = y + 8 * ldy, c + 8 * ldc, a + 8 * rows_apart, m - 8
     if m >= 4:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, 4)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, 4)
         y, c, a, m = y + 4 * ldy, c + 4 * ldc, a + 4 * rows_apart, m - 4
     if m >= 2:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, 2)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, 2)
         y, c, a, m = y + 2 * ldy, c + 2 * ldc, a + 2 * rows_apart, m - 2
     if m >= 1:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, n, 1)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, 1)
+
+
+cdef inline void bits_of_rows(word* bits, const word* a, Py_ssize_t rows_apart, Py_ssize_t k) noexcept nogil:
+    """bits := those of a tile's rows, which are runs of memory, put together for each k"""
+    cdef Py_ssize_t i, p
+    for p in range(k):
+        bits[p] = a[p]
+    for i in range(1, TILE_ROWS):
+        for p in range(k):
+            bits[p] |= a[i * rows_apart + p]
+
+
+cdef inline void bits_of_columns(word* bits, const word* a, Py_ssize_t columns_apart, Py_ssize_t k) noexcept nogil:
+    """The same, if its columns are runs of memory"""
+    cdef const word64* column
+    cdef word64 some
+    cdef Py_ssize_t i, p
+    for p in range(k):
+        column, some = <const word64*> (a + p * columns_apart), 0
+        for i in range(TILE_ROWS * sizeof(word) // sizeof(word64)):
+            some |= column[i]
+        bits[p] = some != 0
+
+
+cdef inline void list_live(Live* live, word* bits, const word* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                           Py_ssize_t k) noexcept nogil:
+    """`find_live` for numbers as wide as a word; bits: room for k of these"""
+    cdef Py_ssize_t p, count = 0
+    if columns_apart == 1:
+        bits_of_rows(bits, a, rows_apart, k)
+    else:
+        bits_of_columns(bits, a, columns_apart, k)
+    for p in range(k):
+        live.k[count] = p
+        count += bits[p] != 0
+    live.count = count
+
+
+cdef void find_live(Live* live, const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                    Py_ssize_t k) noexcept nogil:
+    """The k at which not all of a tile's rows are 0"""
+    cdef word64 bits[K_BLOCK]
+    if floating is float:
+        list_live(live, <word32*> bits, <const word32*> a, rows_apart, columns_apart, k)
+    else:
+        list_live(live, bits, <const word64*> a, rows_apart, columns_apart, k)

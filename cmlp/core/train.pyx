@@ -7,6 +7,7 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
     cdef double loss, share = share_of(job, first, m)
     cdef Py_ssize_t shards = p.shards
     barrier(&job.team, threads)          # all of the transposed weights are there
+    penalty_share(run, &job.net, w, thread, threads)
     shard_pass(job, p, w, <const floating*> run.turned, <floating*> run.gradients, first, m, thread)
     if barrier(&job.team, threads):
         return INTERRUPTED
@@ -65,8 +66,8 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
             break
         loss += sum_of(job.losses, m)
         correct += hits_of(job, m)
-        if thread == 0 and (run.rule.l1 > 0 or run.rule.l2 > 0):
-            penalty += weight_of(job, first, m) * penalty_of(&job.net, &run.rule, current, share_of(job, first, m))
+        if is_penalised(&run.rule):
+            penalty += weight_of(job, first, m) * penalty_of(run, &job.net, share_of(job, first, m), like)
         if run.rule.max_norm > 0:
             limit_share(&job.net, &run.rule, other, thread, threads)
             barrier(&job.team, threads)

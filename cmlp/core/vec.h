@@ -35,6 +35,16 @@ typedef double pair;
 #define deal_pairs_high(a, b) (a)
 #endif
 
+/* The bits of a float, and of a double or two floats side by side. */
+#include <stdint.h>
+#if defined(__GNUC__)
+typedef uint32_t word32 __attribute__((may_alias));
+typedef uint64_t word64 __attribute__((may_alias, aligned(4)));
+#else
+typedef uint32_t word32;
+typedef uint64_t word64;
+#endif
+
 /* In place of void: a function whose body is to stand at each call, where some of what it is given is constant.
    And: that an address is soon to be read. */
 #if defined(__GNUC__)

@@ -26,7 +26,7 @@ cdef inline Py_ssize_t rows_at_once(Py_ssize_t k, Py_ssize_t columns) noexcept n
 
 
 cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, const floating* w, Part of,
-                       Py_ssize_t l, bint activated, Py_ssize_t step, floating* copy, int thread) noexcept nogil:
+                       Py_ssize_t l, bint activated, bint skips, Py_ssize_t step, floating* copy, int thread) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = padded(n, w), some = rows_at_once(k, of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, at
@@ -34,7 +34,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
         if stopped(&job.team, thread):
             return
         of.row, of.rows = row, min(end - row, some)
-        dense_forward(y, x, ldx, w, True, &of, k, n, copy)
+        dense_forward(y, x, ldx, w, True, &of, k, n, skips, copy)
         if l == 0:
             job.tallies[thread].finite &= all_finite(y + row * ld + of.column, of.rows, ld)
         if activated:
@@ -77,7 +77,7 @@ cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, con
 cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, const floating* d,
                     const floating* panels, const floating* x, Py_ssize_t ldx, Part of, Py_ssize_t l,
                     Py_ssize_t offset, floating* after, const floating* before,
-                    Py_ssize_t m, floating share, int thread) noexcept nogil:
+                    Py_ssize_t m, floating share, bint skips, int thread) noexcept nogil:
     """A step of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], width = panel(d), some = tile_rows(of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, rows, s, j, at, wide
@@ -93,7 +93,7 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
         for s in range(p.shards):
             at = shard_begin(p, s, m)
             dense_gradient(g + s * apart, rows, d + at * padded(n, d), panels + at * padded(n, d), x + at * ldx, ldx,
-                           shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, copy)
+                           shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, skips, copy)
         for j from 0 <= j < of.columns by width:
             wide = min(of.columns - j, width)
             at = offset + (of.column + j) * (k + 1) + row * wide
@@ -121,18 +121,21 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     cdef floating* s = NULL
     cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
     cdef Part of
-    cdef bint last
+    cdef bint last, skips
     cdef double loss
     cdef floating share_of_one = share_of(job, first, m)
 
     job.tallies[thread].finite = run.finite[thread] = True
     barrier(&job.team, threads)          # all of x and of the transposed weights are there
+    penalty_share(run, net, w, thread, threads)
+    skips = skips_zeros(net, x, ldx, m, <floating*> room.x)
     for l in range(net.layers):
         k, n, last = net.sizes[l], net.sizes[l + 1], l + 1 == net.layers
         of = share(m, padded(n, w), last or net.activations[l] == SOFTMAX, thread, threads, w)
         s = slopes if keeps_slope(net, l) else NULL
         slopes += m * padded(n, w) if keeps_slope(net, l) else 0
-        forward_part(job, y, s, a, padded(k, w) if l > 0 else ldx, w + offset, of, l, not last, t, copy, thread)
+        forward_part(job, y, s, a, padded(k, w) if l > 0 else ldx, w + offset, of, l, not last, l == 0 and skips, t, copy,
+                     thread)
         offset += (k + 1) * padded(n, w)
         if last:
             at = of.row * padded(n, w)
@@ -159,7 +162,7 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
             backward_part(job, dx, d, y, slopes if keeps_slope(net, l - 1) else <floating*> NULL, turned,
                           share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w), l, copy, thread)
         run.finite[thread] &= step_part(job, run, &rule, p, d, panels, x if l == 0 else y, ldx if l == 0 else padded(k, w), of, l,
-                                        offset, after, w, m, share_of_one, thread)
+                                        offset, after, w, m, share_of_one, l == 0 and skips, thread)
         d, dx = dx, d
         if barrier(&job.team, threads):
             return INTERRUPTED
