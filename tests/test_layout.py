@@ -28,6 +28,7 @@ STOREYS = [
     {"training", "model_file"},
     {"layer", "optimizers", "data", "history", "schedules", "reference"},
     {"_validate", "reference.network", "reference.one_hidden_layer"},
+    {"_validate_data"},
     {"_init", "_arrays", "_sparse", "_threads", "losses", "reference.optimizers"},
     {"activations", "_dispatch", "_version"},
 ]
