@@ -798,8 +798,8 @@ class NeuralNetwork:
         Returns
         -------
         NeuralNetwork
-            With the same layers, loss and scaling of inputs, bit for bit; and if `save` wrote the state of training,
-            with the same next steps.
+            With the same layers, initialisers, loss and scaling of inputs, bit for bit; and if `save` wrote the state
+            of training, with the same next steps.
 
         Raises
         ------
