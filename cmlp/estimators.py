@@ -1,26 +1,14 @@
-"""MLPClassifier and MLPRegressor of scikit-learn over cmlp's network: the same parameters, attributes and numbers.
+"""MLPClassifier and MLPRegressor of scikit-learn over cmlp's network: the same parameters, attributes and numbers."""
 
-Letters: m samples, one a row; n outputs. Targets are what the network is trained on: labels from 0 or numbers.
-"""
-
-import copy
-import math
-import warnings
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice, pairwise, repeat
-from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d, compute_sample_weight, shuffle
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.utils import compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -28,456 +16,16 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from cmlp import _lbfgs, _threads, _validate, fitting
-from cmlp.activations import ACTIVATIONS
-from cmlp.callbacks import Callback
+from cmlp._perceptron import Perceptron, is_stochastic
 from cmlp.losses import CrossEntropy, Huber, Quantile
-from cmlp.network import NeuralNetwork
-from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer, RMSprop
-from cmlp.training import Samples, Shaping
+from cmlp.optimizers import Optimizer
 
 Array = NDArray[Any]
 
-# Activations that scikit-learn calls otherwise.
-OWN_NAMES: dict[str, str] = {"logistic": "sigmoid"}
-THEIR_NAMES = {"sigmoid": "logistic"}
 
-# From here on an adaptive learning rate is not divided any more.
-LEAST_RATE = 1e-6
-
-# The least that cmlp's optimizers take; scikit-learn's take any number above 0.
-LEAST_EPSILON = 1e-30
-
-
-class _Held(NamedTuple):
-    """Samples to validate with: y as the user knows it, and as the network does."""
-
-    rows: Array
-    y: Array
-    targets: Array
-    weights: Array | None
-
-
-class _Views(list[Array]):
-    """Views of a network's numbers: what is put in the place of one goes into the network."""
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self[index][...] = value
-
-
-class _Course(Callback):
-    """What scikit-learn does after an epoch: keeps its figures, changes the learning rate, says when it is enough."""
-
-    def __init__(self, estimator: Any, held: _Held | None, samples: int) -> None:
-        self.estimator, self.held, self.samples = estimator, held, samples
-        self.best: Array | None = None
-        self.finished = False
-        if held is not None and estimator.monitor != "loss":
-            self.judged = copy.copy(estimator)
-            vars(self.judged).pop("feature_names_in_", None)  # the rows have lost theirs
-            self.scorer = check_scoring(self.judged, scoring=estimator.monitor)
-
-    def on_train_begin(self, run: Any) -> None:
-        """Keep what will be put back if nothing gets better."""
-        if self.estimator.early_stopping:
-            self.best = run.network._params.copy()
-
-    def on_epoch_end(self, run: Any) -> None:
-        """Do all of it."""
-        estimator, scale = self.estimator, self.estimator._scale()
-        estimator.n_iter_ += 1
-        estimator.t_ += self.samples
-        estimator.loss_ = run.figures["loss"] * scale
-        estimator.loss_curve_.append(estimator.loss_)
-        if estimator.verbose:
-            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-        if self.held is not None:
-            estimator.validation_loss_curve_.append(run.figures["val_loss"] * scale)
-            estimator.validation_scores_.append(self._score(self.held, run.figures))
-            if estimator.verbose:
-                print(f"Validation score: {estimator.validation_scores_[-1]:f}")
-        self._compare(run)
-        self._go_on(run)
-
-    def on_train_end(self, run: Any) -> None:
-        """Put the best parameters back, and be done with the samples."""
-        if self.best is not None:
-            run.network._params[:] = self.best
-
-    def _score(self, held: _Held, figures: dict[str, float]) -> float:
-        """How good the network is with the samples held out: more is better."""
-        if self.estimator.monitor == "loss":
-            return -float(self.estimator.validation_loss_curve_[-1])
-        if self.estimator.monitor is None and self.estimator._accuracy_is_score():
-            return figures["val_accuracy"]
-        if not math.isfinite(figures["val_loss"]):  # nor may the outputs be, which scorers refuse
-            return math.nan
-        weights = {} if held.weights is None else {"sample_weight": held.weights}
-        return float(self.scorer(self.judged, held.rows, held.y, **weights))
-
-    def _compare(self, run: Any) -> None:
-        """Count the epochs that are no better than the best before them."""
-        estimator = self.estimator
-        if self.best is None:
-            now, before = -estimator.loss_, -estimator.best_loss_
-            estimator.best_loss_ = min(estimator.loss_, estimator.best_loss_)
-        else:
-            now, before = estimator.validation_scores_[-1], estimator.best_validation_score_
-            if now > before:
-                estimator.best_validation_score_ = now
-                self.best[:] = run.network._params
-        estimator._no_improvement_count = estimator._no_improvement_count + 1 if now < before + estimator.tol else 0
-
-    def _go_on(self, run: Any) -> None:
-        """Train on, perhaps with another learning rate, or stop."""
-        estimator = self.estimator
-        if estimator._schedule() == "invscaling":
-            self._set_rate(run, estimator._rule().learning_rate / (estimator.t_ + 1) ** estimator.power_t)
-        if estimator._no_improvement_count <= estimator.n_iter_no_change:
-            return
-        what = "loss" if self.best is None else "validation score"
-        text = f"The {what} got better by less than {estimator.tol:g} for {estimator.n_iter_no_change} epochs:"
-        if estimator._schedule() == "adaptive" and estimator._rate > LEAST_RATE:
-            estimator._no_improvement_count = 0
-            self._set_rate(run, estimator._rate / 5)
-            text = f"{text} the learning rate is {estimator._rate:g} now."
-        else:
-            self.finished = True
-            text = f"{text} training ends."
-            run.stop(text)
-        if estimator.verbose:
-            print(text)
-
-    def _set_rate(self, run: Any, rate: float) -> None:
-        """Go on with this rate, and with velocities as they are: in scikit-learn they are steps, in cmlp gradients."""
-        estimator = self.estimator
-        if isinstance(run.optimizer, SGD) and run.optimizer.momentum > 0:
-            run.network._memory.moments *= estimator._rate / rate
-        run.learning_rate *= rate / estimator._rate
-        estimator._rate = rate
-
-
-def _rows(X: Any) -> Array:
-    """X as the core reads it fastest: a sample's numbers side by side."""
-    return np.ascontiguousarray(X) if isinstance(X, np.ndarray) and X.flags.f_contiguous else X
-
-
-def _of_sum(rule: Optimizer, outputs: int) -> Optimizer:
-    """The optimizer whose steps by the gradient of a mean over outputs are those of `rule` by that of their sum."""
-    if isinstance(rule, SGD):
-        return replace(rule, learning_rate=rule.learning_rate * outputs, weight_decay=rule.weight_decay / outputs)
-    if isinstance(rule, Lion):
-        return rule
-    rule = replace(rule, epsilon=max(rule.epsilon / outputs, LEAST_EPSILON))
-    return replace(rule, weight_decay=rule.weight_decay / outputs) if isinstance(rule, RMSprop) else rule
-
-
-def _orders(samples: Samples, random: np.random.RandomState | None) -> Iterator[Samples]:
-    """The samples again and again, each time in a new order, which scikit-learn draws from the one before."""
-    if random is None:
-        yield from repeat(samples)
-    order = np.arange(len(samples.rows)) if samples.order is None else samples.order
-    while True:
-        order = shuffle(order, random_state=random)
-        yield samples._replace(order=order.astype(np.intp, copy=False))
-
-
-def _is_stochastic(estimator: Any) -> bool:
-    """Whether training goes by mini-batches."""
-    if estimator.solver == "lbfgs" and estimator.optimizer is None:
-        raise AttributeError("partial_fit takes a solver that goes by mini-batches: sgd or adam, not lbfgs")
-    return True
-
-
-class _Perceptron(BaseEstimator):
-    """What the two estimators share."""
-
-    loss: Any = "log_loss"
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({*OWN_NAMES, *ACTIVATIONS})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "activations": ["array-like", None],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods("rule"), None],
-        "monitor": [str, callable, None],
-        "callbacks": ["array-like"],
-        "max_time": [Interval(Real, 0, None, closed="neither"), None],
-        "n_jobs": [Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right"), None],
-    }
-
-    def _rule(self) -> Optimizer:
-        """The optimizer, for the loss as scikit-learn has it."""
-        if self.optimizer is not None:
-            return OPTIMIZERS[self.optimizer]() if isinstance(self.optimizer, str) else self.optimizer
-        if self.solver == "sgd":
-            momentum = min(self.momentum, np.nextafter(1.0, 0.0))
-            return SGD(self.learning_rate_init, momentum, nesterov=self.nesterovs_momentum and momentum > 0)
-        epsilon = max(self.epsilon, LEAST_EPSILON)
-        return Adam(self.learning_rate_init, self.beta_1, self.beta_2, epsilon, epsilon_hat=True)
-
-    def _schedule(self) -> str:
-        """How the learning rate goes on."""
-        return self.learning_rate if self.solver == "sgd" or self.optimizer is not None else "constant"
-
-    def _names(self, count: int) -> list[str]:
-        """The activations of so many hidden layers."""
-        given: list[str] = [self.activation] * count if self.activations is None else list(self.activations)
-        if len(given) != count:
-            raise ValueError(f"activations must hold one name for each of {count} hidden layers, got {given}")
-        return [OWN_NAMES.get(name, name) for name in given]
-
-    def _build(self, sizes: list[int], output: str, dtype: Any, random: np.random.RandomState) -> NeuralNetwork:
-        """A network whose first weights are those that scikit-learn draws."""
-        hidden = self._names(len(sizes) - 2)
-        dropout = [self.dropout] * len(hidden) if np.ndim(self.dropout) == 0 else list(self.dropout)
-        if len(dropout) != len(hidden):
-            raise ValueError(f"dropout must be one number, or one for each of {len(hidden)} layers, got {dropout}")
-        network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0)
-        ruling = hidden[-1:] or [self.activation]
-        for (inputs, neurons), name, rate, style in zip(
-            pairwise(sizes), [*hidden, output], [*dropout, 0.0], hidden + ruling, strict=True
-        ):
-            network.add_layer(inputs, neurons, name, dropout=rate)
-            bound = math.sqrt((2 if style in ("sigmoid", "logistic") else 6) / (inputs + neurons))
-            layer = network.layers[-1]
-            layer.weights = random.uniform(-bound, bound, (inputs, neurons)).T
-            layer.biases = random.uniform(-bound, bound, (neurons, 1))
-        if any(dropout):
-            network.rng = np.random.default_rng(random.randint(2**31))
-        return network
-
-    def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Array, Array]:
-        """X as rows, and y."""
-        X, y = validate_data(
-            self, X, y, accept_sparse=("csr", "csc"), dtype="numeric", multi_output=True, reset=reset, **options
-        )
-        return _rows(X), column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-
-    def _samples(self, rows: Array, targets: Array, weights: Array | None) -> Samples:
-        """What the network is trained on, or judged by."""
-        return self.network_._data(rows.T, targets.T, weights)
-
-    def _validation(self, X: Any, y: Any, sample_weight: Any) -> _Held | None:
-        """What was given to validate with."""
-        if X is None and y is None:
-            return None
-        if X is None or y is None:
-            raise ValueError("X_val and y_val must be given together")
-        rows, y = self._checked(X, y, reset=False)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64)
-        return _Held(rows, y, self._targets(y), weights)
-
-    def _split(self, y: Array, targets: Array, random: np.random.RandomState) -> tuple[Array, Array]:
-        """Which samples are trained on, and which are held out: the same share of each class, if that can be."""
-        count = len(targets)
-        held = math.ceil(self.validation_fraction * count)
-        if held < 2:
-            raise ValueError(f"validation_fraction={self.validation_fraction} of {count} samples are fewer than 2")
-        stratify = None
-        if self._is_single_label():
-            of_each = np.unique(y, return_counts=True)[1]
-            if of_each.min() > 1 and len(of_each) <= min(held, count - held):
-                stratify = y
-        train, out = train_test_split(
-            np.arange(count), test_size=self.validation_fraction, random_state=random, stratify=stratify
-        )
-        return train, out
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any]) -> Self:
-        """All kinds of training."""
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit sees one batch of data and cannot stop early: early_stopping must be False")
-        hidden = np.ravel(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
-        if any(size <= 0 for size in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}")
-        first = not hasattr(self, "network_") or not (self.warm_start or incremental)
-        rows, y = self._checked(X, y, reset=first)
-        targets = self._learn_targets(y, incremental, first)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64)
-        weights = self._with_class_weight(weights, y, incremental)
-        outputs = 1 if targets.ndim == 1 else targets.shape[1]
-        output = self._output_activation()
-        outputs = len(self.classes_) if output == "softmax" else outputs
-        sizes = [rows.shape[1], *hidden, outputs]
-        random = check_random_state(self.random_state)
-        if first:
-            self.n_outputs_, self.n_layers_, self.out_activation_ = outputs, len(sizes), THEIR_NAMES.get(output, output)
-            dtype = np.dtype(np.float32 if rows.dtype == np.float32 else np.float64)
-            self.network_ = self._build(sizes, output, dtype, random)
-            self.t_ = 0
-        elif sizes != [layer.input_size for layer in self.network_.layers] + [self.n_outputs_]:
-            raise ValueError(f"the layers' sizes are {sizes} now: only a fit from the beginning can change them")
-        held = self._validation(*validation)
-        self.n_iter_ = 0
-        try:
-            with _threads.limited(self.n_jobs):
-                if self.solver == "lbfgs" and self.optimizer is None:
-                    self._minimise(self._samples(rows, targets, weights))
-                else:
-                    self._train(rows, y, targets, weights, held, random, first, incremental)
-        except FloatingPointError as error:
-            raise ValueError(f"Training led to numbers that are not finite: {error}") from error
-        return self
-
-    def _train(
-        self,
-        rows: Array,
-        y: Array,
-        targets: Array,
-        weights: Array | None,
-        held: _Held | None,
-        random: np.random.RandomState,
-        first: bool,
-        incremental: bool,
-    ) -> None:
-        """Go over mini-batches, until the course of the training says that it is enough."""
-        samples = self._samples(rows, targets, weights)
-        if self.early_stopping and held is None:
-            train, out = self._split(y, targets, random)
-            samples = samples._replace(order=train)
-            held = _Held(rows[out], y[out], targets[out], None if weights is None else weights[out])
-        count = samples.size()
-        batch = min(200 if self.batch_size == "auto" else self.batch_size, count)
-        if self.batch_size != "auto" and self.batch_size > count:
-            warnings.warn(f"batch_size={self.batch_size} is more than there are samples: {count}", stacklevel=4)
-        self._prepare(held is not None, first, incremental)
-        scale = self._scale()
-        course = _Course(self, held, count)
-        rule = replace(self._rule(), learning_rate=self._rate)
-        recipe = fitting.Recipe(
-            batch,
-            rule if scale == 1 else _of_sum(rule, scale),
-            shuffle=False,
-            shaping=Shaping(l2=self.alpha / scale, l2_of_sum=True),
-            schedule=None,
-            callbacks=_validate.callbacks((course, *self.callbacks)),
-            max_time=np.inf if self.max_time is None else self.max_time,
-        )
-        epochs = 1 if incremental else self.max_iter
-        rounds = islice(_orders(samples, random if self.shuffle else None), epochs)
-        validation = None if held is None else self._samples(held.rows, held.targets, held.weights)
-        try:
-            fitting.fit_chunks(self.network_, rounds, recipe, validation, epochs)
-        except KeyboardInterrupt:
-            warnings.warn("Training was interrupted: the network is as it was then", stacklevel=4)
-        except FloatingPointError as error:
-            if course.best is None or not self.n_iter_:
-                raise
-            text = f"Training ended at numbers that are not finite, the best parameters before are kept: {error}"
-            warnings.warn(text, ConvergenceWarning, stacklevel=4)
-        if self.n_iter_ == self.max_iter and not course.finished and not incremental:
-            warnings.warn(
-                f"Maximum iterations ({self.max_iter}) reached, and training has not converged yet",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-
-    def _prepare(self, is_held: bool, first: bool, incremental: bool) -> None:
-        """Begin or go on with the figures of the epochs."""
-        if first:
-            self.loss_curve_: list[float] = []
-            self.validation_scores_: list[float] | None = None
-            self.validation_loss_curve_: list[float] | None = None
-            self.best_loss_: float | None = None
-            self.best_validation_score_: float | None = None
-        if is_held and self.validation_scores_ is None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-        if first or self.early_stopping != (self.best_loss_ is None):
-            self.best_loss_, self.best_validation_score_ = (None, -np.inf) if self.early_stopping else (np.inf, None)
-        if first or not incremental:
-            self._no_improvement_count, self._rate = 0, self._rule().learning_rate
-
-    def _minimise(self, samples: Samples) -> None:
-        """Take all samples at once, for steps as long as they can be."""
-        scale = self._scale()
-        shaping = Shaping(l2=self.alpha / scale, l2_of_sum=True)
-        options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol}
-        found, _ = _lbfgs.search(self.network_, samples, shaping, options, scale)
-        self.n_iter_, self.loss_ = _check_optimize_result("lbfgs", found, self.max_iter), float(found.fun)
-
-    def _scale(self) -> int:
-        """How many times the network's loss scikit-learn's is, which adds up the outputs of some losses."""
-        return self.n_outputs_ if self.loss in ("log_loss", "poisson") and self.out_activation_ != "softmax" else 1
-
-    def _pass(self, X: Any, what: str) -> Array:
-        """The outputs of the network (m, n), or the classes (m,)."""
-        network = vars(self).get("network_")
-        # Of a few samples, scikit-learn's validation takes longer than all the rest: first see if they need any.
-        if network is not None and type(X) is np.ndarray and X.ndim == 2 and not hasattr(self, "feature_names_in_"):
-            few = network._few(X.T, what, None)
-            if few is not None:
-                return few.T
-        check_is_fitted(self)
-        rows = _rows(validate_data(self, X, accept_sparse=("csr", "csc"), dtype="numeric", reset=False))
-        with _threads.limited(self.n_jobs):
-            return (self.network_.forward if what == "outputs" else self.network_.predict)(rows.T).T
-
-    @property
-    def coefs_(self) -> list[Array]:
-        """
-        The weights, which can be written into and assigned.
-
-        Returns
-        -------
-        list of ndarray of shape (n_in, n_out)
-            Of each layer: views of the network's.
-        """
-        return _Views(layer.weights.T for layer in self.network_.layers)
-
-    @coefs_.setter
-    def coefs_(self, value: list[ArrayLike]) -> None:  # numpydoc ignore=GL08
-        for layer, weights in zip(self.network_.layers, value, strict=True):
-            layer.weights = np.transpose(weights)
-
-    @property
-    def intercepts_(self) -> list[Array]:
-        """
-        The biases, which can be written into and assigned.
-
-        Returns
-        -------
-        list of ndarray of shape (n_out,)
-            Of each layer: views of the network's.
-        """
-        return _Views(layer.biases[:, 0] for layer in self.network_.layers)
-
-    @intercepts_.setter
-    def intercepts_(self, value: list[ArrayLike]) -> None:  # numpydoc ignore=GL08
-        for layer, biases in zip(self.network_.layers, value, strict=True):
-            layer.biases = np.reshape(biases, (-1, 1))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
-class MLPClassifier(ClassifierMixin, _Perceptron):
+class MLPClassifier(ClassifierMixin, Perceptron):
     """
     A multilayer perceptron that predicts classes, as scikit-learn's MLPClassifier.
 
@@ -604,7 +152,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_Perceptron._parameter_constraints,
+        **Perceptron._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -731,7 +279,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         """
         return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
 
-    @available_if(_is_stochastic)
+    @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -827,7 +375,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         return tags
 
 
-class MLPRegressor(RegressorMixin, _Perceptron):
+class MLPRegressor(RegressorMixin, Perceptron):
     """
     A multilayer perceptron that predicts numbers, as scikit-learn's MLPRegressor.
 
@@ -955,7 +503,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_Perceptron._parameter_constraints,
+        **Perceptron._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"})],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "delta": [Interval(Real, 0, None, closed="neither")],
@@ -1069,7 +617,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         """
         return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
 
-    @available_if(_is_stochastic)
+    @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlp import _validate, training
+from cmlp import _validate, _validate_data, training
 from cmlp.callbacks import Callback, ProgressBar
 from cmlp.history import History
 from cmlp.optimizers import OPTIMIZERS, Optimizer
@@ -215,7 +215,7 @@ def fit(
     History
         A number an epoch.
     """
-    aside = _validate.part_of(fraction, samples.labels, len(samples.rows)) if fraction else 0
+    aside = _validate_data.part_of(fraction, samples.labels, len(samples.rows)) if fraction else 0
     run = Run(network, recipe.optimizer, epochs, _measured(samples, samples if aside else validation))
     with network._memory.alone(), _watched(run, recipe.callbacks):
         origin = _Origin(network)

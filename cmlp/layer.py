@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _init, _validate
+from cmlp import _arrays, _init, _validate, _validate_data
 from cmlp._dispatch import core
 from cmlp.activations import activation_backward
 
@@ -111,7 +111,7 @@ class DenseLayer:
 
     @weights.setter
     def weights(self, value: ArrayLike) -> None:  # numpydoc ignore=GL08
-        self.weights[...] = _validate.parameters(value, (self.neurons, self.input_size), "weights")
+        self.weights[...] = _validate_data.parameters(value, (self.neurons, self.input_size), "weights")
 
     @property
     def biases(self) -> Array:
@@ -127,7 +127,7 @@ class DenseLayer:
 
     @biases.setter
     def biases(self, value: ArrayLike) -> None:  # numpydoc ignore=GL08
-        self.biases[...] = _validate.parameters(value, (self.neurons, 1), "biases")
+        self.biases[...] = _validate_data.parameters(value, (self.neurons, 1), "biases")
 
     def _product(self, a: Array, b: Array, bias: Array | None = None) -> Array:
         """Return ``a @ b + bias``, one sample a row, by the core's product."""
@@ -160,7 +160,7 @@ class DenseLayer:
         ValueError, TypeError
             If the input has another shape or holds no numbers.
         """
-        z = self._product(_validate.inputs(input, self.input_size, "input"), self._rows[:-1], self._rows[-1])
+        z = self._product(_validate_data.inputs(input, self.input_size, "input"), self._rows[:-1], self._rows[-1])
         a = z.copy()
         core.activate_rows(a, core.ACTIVATIONS[self.activation])
         return z.T, a.T
@@ -197,14 +197,14 @@ class DenseLayer:
         ValueError, TypeError
             If an array has another shape or a number is out of range.
         """
-        gradient = _validate.inputs(dz, self.neurons, "dz")
-        given = _validate.inputs(activation, self.input_size, "activation")
-        _validate.same_samples(len(gradient), len(given), "dz", "activation")
+        gradient = _validate_data.inputs(dz, self.neurons, "dz")
+        given = _validate_data.inputs(activation, self.input_size, "activation")
+        _validate_data.same_samples(len(gradient), len(given), "dz", "activation")
         rate = _validate.number(learning_rate, "learning_rate") / _validate.count(batch_size, "batch_size")
         before = None
         if not self.is_first:
-            z = _validate.inputs(z_value, self.input_size, "z_value")
-            _validate.same_samples(len(gradient), len(z), "dz", "z_value")
+            z = _validate_data.inputs(z_value, self.input_size, "z_value")
+            _validate_data.same_samples(len(gradient), len(z), "dz", "z_value")
             handed_on = self._product(gradient, self._rows[:-1].T)
             before = activation_backward(self.input_activation, z.T, handed_on.T)
         step = self._dtype.type(rate)

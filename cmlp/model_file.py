@@ -2,7 +2,8 @@
 
 What training needs to go on is there too: the optimizer's moments among the numbers, the generator's state in the JSON.
 Nothing in such a file is executed. Reading judges all of it before the network is built; writing leaves a whole file,
-the new one or the old.
+the new one or the old. A file has exactly the fields of its version: a further field makes a further version, and files
+of all versions are read.
 """
 
 import json
@@ -30,23 +31,21 @@ Network = TypeVar("Network", bound="NeuralNetwork")
 Array = NDArray[Any]
 
 KEY = "cmlp"  # the only one in the metadata, whose order safetensors leaves to chance
-VERSION = "2"
 TYPES = {"float32": "F32", "float64": "F64"}  # as safetensors calls them
 MAX_LAYERS = 1000  # adding one copies those before it: a million tiny ones, in a hostile file, would take days
 MAX_MESSAGE = 400  # characters of what is said of a file, which may quote it
 
-# Fields of the JSON, with what they are in a file of version 1 if that lacks them.
-FIELDS = {
-    "version": ...,
-    "loss": ...,
-    "loss_options": {},
-    "dtype": ...,
-    "input_scale": ...,
-    "input_shift": 0.0,
-    "layers": ...,
-    "training": None,
+# Fields of the JSON.
+FIELDS = ("version", "loss", "loss_options", "dtype", "input_scale", "input_shift", "layers", "training")
+LAYER_FIELDS = ("input_size", "neurons", "activation", "init", "dropout")
+
+# Versions of the format, with the fields that each of them added, and what those are in files from before.
+ADDED: dict[str, dict[str, Any]] = {
+    "1": {},
+    "2": {"loss_options": {}, "input_shift": 0.0, "training": None, "dropout": 0.0},
+    "3": {"init": None},
 }
-LAYER_FIELDS = {"input_size": ..., "neurons": ..., "activation": ..., "dropout": 0.0}
+VERSION = max(ADDED, key=int)
 
 # What stands in place of a number if there is one for each feature, in a tensor of the field's name.
 TENSOR = "tensor"
@@ -153,7 +152,7 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
     loss = _loss(architecture["loss"], architecture["loss_options"])
     network = cls(loss, architecture["dtype"], input_scale=scale, input_shift=shift)
     for layer in architecture["layers"]:
-        network.add_layer(layer["input_size"], layer["neurons"], layer["activation"], dropout=layer["dropout"])
+        network.add_layer(layer["input_size"], layer["neurons"], layer["activation"], layer["init"], layer["dropout"])
     for number, built in enumerate(network.layers):
         built.weights = tensors[f"layers.{number}.weights"]
         built.biases = tensors[f"layers.{number}.biases"][:, np.newaxis]
@@ -318,8 +317,8 @@ def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"expected JSON in the metadata, got {reprlib.repr(metadata[KEY])}") from error
     version = architecture.get("version") if isinstance(architecture, dict) else None
-    if version not in ("1", VERSION):
-        raise ValueError(f"expected version '1' or {VERSION!r} of the format, got {reprlib.repr(version)}")
+    if not isinstance(version, str) or version not in ADDED:
+        raise ValueError(f"expected a version of the format from '1' to {VERSION!r}, got {reprlib.repr(version)}")
     architecture = _completed(architecture, FIELDS, version, "the network")
     _loss(architecture["loss"], architecture["loss_options"])
     if _text(architecture["dtype"], "dtype") not in TYPES:
@@ -339,6 +338,8 @@ def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
         _validate.activation(_text(layer["activation"], f"activation of layer {number}"))
         _validate.next_size(layer["input_size"], sizes)
         sizes.append(layer["neurons"])
+        if layer["init"] is not None:  # which is the one that suits the activation
+            _validate.initialiser(_text(layer["init"], f"init of layer {number}"))
         _validate.number(layer["dropout"], f"dropout of layer {number}", below=1.0)
     if architecture["training"] is not None:
         _check_training(architecture["training"])
@@ -386,10 +387,11 @@ def _check_state(value: Any, expected: Any, name: str) -> None:
         raise ValueError(f"expected {name} to be less than {expected}, got {value}")
 
 
-def _completed(value: Any, names: dict[str, Any], version: str, owner: str) -> dict[str, Any]:
+def _completed(value: Any, names: Iterable[str], version: str, owner: str) -> dict[str, Any]:
     """Return a JSON value that has to be an object of these fields, with those that its version lacks."""
-    lacking = {name: old for name, old in names.items() if version == "1" and old is not ...}
-    _check_fields(value, names.keys() - lacking, owner)
+    later = [added for number, added in ADDED.items() if int(number) > int(version)]
+    lacking = {name: added[name] for added in later for name in names if name in added}
+    _check_fields(value, set(names) - lacking.keys(), owner)
     return {**value, **lacking}
 
 

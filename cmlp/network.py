@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmlp import _arrays, _threads, _validate, training
+from cmlp import _arrays, _threads, _validate, _validate_data, training
 from cmlp._dispatch import core
 from cmlp._sparse import SparseRows
 from cmlp.layer import DenseLayer
@@ -244,7 +244,7 @@ class NeuralNetwork:
         rows = self._rows(X)
         if isinstance(rows, SparseRows):
             raise TypeError("adapt needs X as an array: sparse samples cannot be shifted; set input_scale for them")
-        _validate.finite(rows, "X")
+        _validate_data.finite(rows, "X")
         mean, deviation = _arrays.moments(rows)
         self._scale(1 / np.where(deviation > 0, deviation, 1.0), mean)
 
@@ -322,8 +322,8 @@ class NeuralNetwork:
     def _rows(self, X: ArrayLike, name: str = "X") -> Any:
         """X with samples as rows."""
         _validate.has_layers(self._layers)
-        rows = _validate.inputs(X, self._layers[0].input_size, name)
-        _validate.unshifted(rows, self.input_shift, name)
+        rows = _validate_data.inputs(X, self._layers[0].input_size, name)
+        _validate_data.unshifted(rows, self.input_shift, name)
         return rows
 
     def _data(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, of: str = "") -> Samples:
@@ -335,8 +335,8 @@ class NeuralNetwork:
             _validate.pair(self._loss, activations, output.neurons)
             _validate.dropout_places([layer.dropout for layer in self._layers], activations)
             self._trainable = True
-        labels, targets = _validate.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
-        weights = _validate.weights(sample_weight, len(rows), f"sample_weight{of}")
+        labels, targets = _validate_data.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
+        weights = _validate_data.weights(sample_weight, len(rows), f"sample_weight{of}")
         return Samples(rows, labels, targets, weights, name=f"X{of}")
 
     def _class_weight(self, value: Any, samples: Samples) -> Array | None:
@@ -368,7 +368,7 @@ class NeuralNetwork:
         """Say where X holds NaN or infinity, if it does."""
         if isinstance(rows, SparseRows):
             rows = rows.values[:, np.newaxis]  # of these, the error says which
-        _validate.finite(rows, name, self.dtype, self._scaling)
+        _validate_data.finite(rows, name, self.dtype, self._scaling)
 
     def _few(self, X: ArrayLike, what: str, out: Array | None) -> Array | None:
         """The outputs or classes of a few samples, or None if there are more or they have to be judged."""
@@ -415,7 +415,7 @@ class NeuralNetwork:
         if few is not None:
             return few
         rows = self._rows(X)
-        outputs = _validate.out(out, (self._layers[-1].neurons, len(rows)), self.dtype)
+        outputs = _validate_data.out(out, (self._layers[-1].neurons, len(rows)), self.dtype)
         self._pass(Samples(rows, None, None), "outputs", outputs=outputs.T)
         return outputs
 
@@ -446,7 +446,7 @@ class NeuralNetwork:
         if few is not None:
             return few
         rows = self._rows(X)
-        classes = _validate.out(out, (len(rows),), INDEX)
+        classes = _validate_data.out(out, (len(rows),), INDEX)
         self._pass(Samples(rows, None, None), "classes", classes=classes)
         return classes
 
@@ -660,7 +660,7 @@ class NeuralNetwork:
         samples = self._data(X, y, sample_weight)
         validation = None
         if validation_data is not None:
-            validation = self._data(*_validate.validation_data(validation_data), of=" of validation_data")
+            validation = self._data(*_validate_data.validation_data(validation_data), of=" of validation_data")
         of_classes = self._class_weight(class_weight, samples)
         return fitting.fit(self, samples, of_classes, validation, fraction, epochs, recipe)
 
@@ -755,7 +755,7 @@ class NeuralNetwork:
             batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
         _validate.not_balanced(class_weight)
-        chunks = (self._data(*chunk) for chunk in _validate.chunks(X, y, sample_weight))
+        chunks = (self._data(*chunk) for chunk in _validate_data.chunks(X, y, sample_weight))
         weighted = (samples.times(self._class_weight(class_weight, samples)) for samples in chunks)
         return fitting.fit_chunks(self, weighted, recipe)
 
@@ -798,8 +798,8 @@ class NeuralNetwork:
         Returns
         -------
         NeuralNetwork
-            With the same layers, loss and scaling of inputs, bit for bit; and if `save` wrote the state of training,
-            with the same next steps.
+            With the same layers, initialisers, loss and scaling of inputs, bit for bit; and if `save` wrote the state
+            of training, with the same next steps.
 
         Raises
         ------

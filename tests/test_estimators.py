@@ -214,32 +214,6 @@ def test_early_stopping_holds_out_the_same_share_of_every_class():
     MLPClassifier(early_stopping=True, max_iter=1).fit(X, y)
 
 
-def test_examples_of_scikit_learn():
-    # From its user guide and its reference, with another import.
-    X = [[0.0, 0.0], [1.0, 1.0]]
-    clf = MLPClassifier(solver="lbfgs", alpha=1e-5, hidden_layer_sizes=(5, 2), random_state=1)
-    clf.fit(X, [0, 1])
-    assert clf.predict([[2.0, 2.0], [-1.0, -2.0]]).tolist() == [1, 0]
-    assert [coef.shape for coef in clf.coefs_] == [(2, 5), (5, 2), (2, 1)]
-    assert clf.predict_proba([[2.0, 2.0], [1.0, 2.0]])[:, 1].min() > 0.99
-    clf = MLPClassifier(solver="lbfgs", alpha=1e-5, hidden_layer_sizes=(15,), random_state=1).fit(X, [[0, 1], [1, 1]])
-    assert clf.predict([[1.0, 2.0]]).tolist() == [[1, 1]]
-    assert clf.predict([[0.0, 0.0]]).tolist() == [[0, 1]]
-
-    X, y = make_classification(n_samples=100, random_state=1)
-    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=1)
-    clf = MLPClassifier(random_state=1, max_iter=300).fit(X_train, y_train)
-    np.testing.assert_allclose(clf.predict_proba(X_test[:1]), [[0.0383, 0.961]], atol=1e-3)
-    assert clf.predict(X_test[:5, :]).tolist() == [1, 0, 1, 0, 1]
-    assert clf.score(X_test, y_test) > 0.8
-
-    X, y = make_regression(n_samples=200, n_features=20, random_state=1)
-    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=1)
-    regr = MLPRegressor(random_state=1, max_iter=2000, tol=0.1).fit(X_train, y_train)
-    np.testing.assert_allclose(regr.predict(X_test[:2]), [28.98, -291], rtol=0.01)
-    assert regr.score(X_test, y_test) > 0.97
-
-
 def test_own_examples():
     assert doctest.testmod(estimators) == (0, 10)
 

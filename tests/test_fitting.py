@@ -13,7 +13,7 @@ from cmlp import (
     AdamW,
     History,
     NeuralNetwork,
-    _validate,
+    _validate_data,
     callbacks,
     fitting,
     get_num_threads,
@@ -147,7 +147,7 @@ def test_every_class_gives_its_share(rng, classes, fraction):
     shares = rng.dirichlet(np.ones(classes))
     y = np.concatenate([np.arange(classes), rng.choice(classes, 400, p=shares)])
     samples = Samples(np.zeros((len(y), 1)), y, None)
-    wanted = _validate.part_of(fraction, y, len(y))
+    wanted = _validate_data.part_of(fraction, y, len(y))
     assert wanted == min(round(fraction * len(y)), len(y) - classes)
     rest, part = fitting.split(samples, wanted, rng)
     assert sorted([*rest.order, *part.order]) == list(range(len(y)))

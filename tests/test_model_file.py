@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 import cmlp
 from cmlp import SGD, CrossEntropy, Huber, NeuralNetwork, Quantile, model_file
+from cmlp._init import INITIALISERS
 from cmlp.optimizers import OPTIMIZERS
 
 # loss, input_scale, layers with or without dropout, input_shift
@@ -41,16 +42,19 @@ def build(
     input_shift=0.0,
     dtype="float32",
     rng=0,
+    init="uniform",
 ):
     network = NeuralNetwork(loss, dtype, rng, input_scale, input_shift)
     for input_size, neurons, activation, *dropout in layers:
-        network.add_layer(input_size, neurons, activation, "uniform", *dropout)
+        network.add_layer(input_size, neurons, activation, init, *dropout)
     return network
 
 
 def bits(network):
     """Everything that a network is apart from its training, to be compared."""
-    layers = [(layer.input_size, layer.neurons, layer.activation, layer.dropout) for layer in network.layers]
+    layers = [
+        (layer.input_size, layer.neurons, layer.activation, layer.init, layer.dropout) for layer in network.layers
+    ]
     numbers = [array.tobytes() for layer in network.layers for array in (layer.weights, layer.biases)]
     scaling = [np.asarray(value).tolist() for value in (network.input_scale, network.input_shift)]
     return network.loss, network.loss_options, network.dtype, scaling, layers, numbers
@@ -181,10 +185,23 @@ def test_the_state_of_training_can_be_left_out(tmp_path):
     assert training_state(loaded)[-1] != training_state(network)[-1]
 
 
-def test_a_file_of_version_1_is_read(tmp_path):
-    save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(VERSION_1)})
+@pytest.mark.parametrize("init", INITIALISERS)
+def test_a_loaded_network_starts_over_as_the_saved_one_would(init, tmp_path):
+    network = NeuralNetwork(rng=0)
+    network.add_layer(4, 3, "relu", init)
+    network.add_layer(3, 2, "softmax", init)
+    network.save(tmp_path / "model")
     loaded = NeuralNetwork.load(tmp_path / "model")
-    for layer in (network := build()).layers:
+    for each in (loaded, network):
+        each.reset()
+    assert bits(loaded) == bits(network)
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_files_of_older_versions_are_read(version, tmp_path):
+    save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(OLDER[version])})
+    loaded = NeuralNetwork.load(tmp_path / "model")
+    for layer in (network := build(init=None)).layers:
         layer.weights, layer.biases = np.zeros_like(layer.weights), np.zeros_like(layer.biases)
     assert bits(loaded) == bits(network)
 
@@ -276,27 +293,37 @@ def test_state_of_foreign_classes_is_not_saved_unless_it_is_left_out(part, tmp_p
 # ---- What is not loaded ----
 
 ARCHITECTURE = {
-    "version": "2",
+    "version": "3",
     "loss": "cross_entropy",
     "loss_options": {},
     "dtype": "float32",
     "input_scale": 1.0,
     "input_shift": 0.0,
     "layers": [
-        {"input_size": 4, "neurons": 3, "activation": "relu", "dropout": 0.0},
-        {"input_size": 3, "neurons": 2, "activation": "softmax", "dropout": 0.0},
+        {"input_size": 4, "neurons": 3, "activation": "relu", "init": "uniform", "dropout": 0.0},
+        {"input_size": 3, "neurons": 2, "activation": "softmax", "init": "uniform", "dropout": 0.0},
     ],
     "training": None,
 }
-VERSION_1 = {
-    "version": "1",
-    "loss": "cross_entropy",
-    "dtype": "float32",
-    "input_scale": 1.0,
-    "layers": [
-        {"input_size": 4, "neurons": 3, "activation": "relu"},
-        {"input_size": 3, "neurons": 2, "activation": "softmax"},
-    ],
+OLDER = {
+    "1": {
+        "version": "1",
+        "loss": "cross_entropy",
+        "dtype": "float32",
+        "input_scale": 1.0,
+        "layers": [
+            {"input_size": 4, "neurons": 3, "activation": "relu"},
+            {"input_size": 3, "neurons": 2, "activation": "softmax"},
+        ],
+    },
+    "2": {
+        **ARCHITECTURE,
+        "version": "2",
+        "layers": [
+            {"input_size": 4, "neurons": 3, "activation": "relu", "dropout": 0.0},
+            {"input_size": 3, "neurons": 2, "activation": "softmax", "dropout": 0.0},
+        ],
+    },
 }
 TENSORS = {
     "layers.0.weights": np.zeros((3, 4), np.float32),
@@ -336,7 +363,8 @@ SCALED = {**ARCHITECTURE, "input_scale": "tensor", "input_shift": "tensor"}
 SCALING = {"input_scale": np.ones(4), "input_shift": np.ones(4)}
 WHOLE = {  # what stands in the JSON and in the tensors
     "plain": (ARCHITECTURE, TENSORS),
-    "version 1": (VERSION_1, TENSORS),
+    "version 1": (OLDER["1"], TENSORS),
+    "version 2": (OLDER["2"], TENSORS),
     "trained": (TRAINED, TENSORS | MOMENTS),
     "scaled": (SCALED, TENSORS | SCALING),
 }
@@ -362,7 +390,7 @@ METADATA = {  # what stands in the metadata; what is said of it
     "deep lists": ({"cmlp": deep()}, "expected JSON in the metadata, got"),
     "deep objects": ({"cmlp": deep('{"layers":')}, "expected JSON in the metadata, got"),
     "endless digits": ({"cmlp": "1" * 10_000}, "expected JSON in the metadata, got"),
-    "a list": ({"cmlp": "[]"}, "expected version '1' or '2' of the format, got None"),
+    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '3', got None"),
 }
 
 
@@ -387,10 +415,12 @@ def changed(whole, way, value):
 
 
 FIELDS = {  # where, the value put there (... takes the field away), what is said of it
-    "no version": (["version"], ..., "expected version '1' or '2' of the format, got None"),
-    "newer version": (["version"], "3", "expected version '1' or '2' of the format, got '3'"),
-    "older version": (["version"], "1", "expected the network to have the fields dtype, input_scale, layers, "),
-    "version a number": (["version"], 1, "expected version '1' or '2' of the format, got 1"),
+    "no version": (["version"], ..., "expected a version of the format from '1' to '3', got None"),
+    "newer version": (["version"], "4", "expected a version of the format from '1' to '3', got '4'"),
+    "version 2": (["version"], "2", "expected layer 0 to have the fields activation, dropout, input_size, neurons, "),
+    "version 1": (["version"], "1", "expected the network to have the fields dtype, input_scale, layers, "),
+    "version a number": (["version"], 1, "expected a version of the format from '1' to '3', got 1"),
+    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '3', got ['3']"),
     "no loss": (["loss"], ..., "expected the network to have the fields"),
     "another field": (["pickle"], "x", "expected the network to have the fields"),
     "loss unknown": (["loss"], "hinge", "loss must be one of 'cross_entropy', "),
@@ -440,6 +470,10 @@ FIELDS = {  # where, the value put there (... takes the field away), what is sai
     "size between": (["layers", 0, "neurons"], 5, "input_size must be 5, the number of neurons"),
     "activation unknown": (["layers", 0, "activation"], "swish", "activation must be one of 'identity', "),
     "activation null": (["layers", 0, "activation"], None, "expected activation of layer 0 to be a name, got None"),
+    "no init": (["layers", 0, "init"], ..., "expected layer 0 to have the fields activation, dropout, init, "),
+    "init unknown": (["layers", 0, "init"], "zeros", "init must be one of 'he_normal', "),
+    "init a number": (["layers", 1, "init"], 0.5, "expected init of layer 1 to be a name, got 0.5"),
+    "init endless": (["layers", 1, "init"], "x" * 10_000, "expected init of layer 1 to be a name, got 'xxx"),
     "no dropout": (["layers", 0, "dropout"], ..., "expected layer 0 to have the fields activation, dropout"),
     "dropout null": (["layers", 0, "dropout"], None, "dropout of layer 0 must be a number, got None"),
     "dropout all": (["layers", 0, "dropout"], 1, "dropout of layer 0 must be finite, at least 0 and less than 1"),
@@ -491,17 +525,18 @@ def test_a_state_of_training_that_makes_no_sense_is_refused(case, tmp_path):
     assert expected in refused(tmp_path / "model")
 
 
-VERSION_1_FIELDS = {  # the same, of a file of version 1
-    "a newer field": (["input_shift"], 0.0, "expected the network to have the fields dtype, input_scale, layers, loss"),
-    "a newer field of a layer": (["layers", 0, "dropout"], 0.0, "expected layer 0 to have the fields"),
-    "scale a tensor": (["input_scale"], "tensor", "input_scale must be a number, got 'tensor'"),
+OLDER_FIELDS = {  # the same, of a file of an older version
+    "shift": ("1", ["input_shift"], 0.0, "expected the network to have the fields dtype, input_scale, layers, loss"),
+    "dropout": ("1", ["layers", 0, "dropout"], 0.0, "expected layer 0 to have the fields activation, input_size, ne"),
+    "scale a tensor": ("1", ["input_scale"], "tensor", "input_scale must be a number, got 'tensor'"),
+    "init": ("2", ["layers", 0, "init"], "uniform", "expected layer 0 to have the fields activation, dropout, inp"),
 }
 
 
-@pytest.mark.parametrize("case", VERSION_1_FIELDS)
-def test_a_file_of_version_1_has_no_newer_fields(case, tmp_path):
-    way, value, expected = VERSION_1_FIELDS[case]
-    architecture = changed(VERSION_1, way, value)
+@pytest.mark.parametrize("case", OLDER_FIELDS)
+def test_files_of_older_versions_have_no_newer_fields(case, tmp_path):
+    version, way, value, expected = OLDER_FIELDS[case]
+    architecture = changed(OLDER[version], way, value)
     save_file(TENSORS | SCALING, tmp_path / "model", {"cmlp": json.dumps(architecture)})
     assert expected in refused(tmp_path / "model")
 

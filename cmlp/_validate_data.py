@@ -1,0 +1,209 @@
+"""Judges the data of networks and layers: samples, targets, weights, and arrays to be assigned or filled."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cmlp._arrays import CHUNK
+from cmlp._sparse import SparseRows
+
+Array = NDArray[Any]
+
+
+def numbers(value: ArrayLike, name: str) -> Array:
+    """An array of numbers, not copied if it is one."""
+    if isinstance(getattr(value, "mask", None), np.ndarray | np.bool_):
+        raise TypeError(
+            f"{name} is masked: replace what is masked, as with its method filled, or leave these samples out"
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
+    return array
+
+
+def parameters(value: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
+    """Weights or biases to be assigned."""
+    array = numbers(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
+
+
+def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Any:
+    """The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat."""
+    sparse = hasattr(X, "tocsr")
+    array: Any = X if sparse else numbers(X, name)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
+    if array.ndim == 1 and not sparse:
+        array = array[:, np.newaxis]
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {array.shape}")
+    if array.shape[0] != n_inputs:
+        hint = f": {name}.T, perhaps" if array.shape[1] == n_inputs else ""
+        raise ValueError(
+            f"{name} must have {n_inputs} rows, one for each feature (samples are columns), "
+            f"got shape {array.shape}{hint}"
+        )
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
+    return SparseRows(array.T) if sparse else array.T
+
+
+def unshifted(rows: Any, shift: Any, name: str) -> None:
+    """That nothing is to be subtracted from sparse samples, whose zeros would be zeros no more."""
+    if isinstance(rows, SparseRows) and np.any(shift):
+        raise ValueError(f"{name} is sparse and input_shift is not 0: give {name} as an array, or only scale it")
+
+
+def same_samples(m: int, other: int, name: str, other_name: str) -> None:
+    """That two arrays have as many columns."""
+    if m != other:
+        raise ValueError(f"{name} and {other_name} must have as many columns, got {m} and {other}")
+
+
+def out(value: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array for results, which may lie in memory in any way; a new one, samples one after the other, for None."""
+    if value is None:
+        return np.empty(shape[::-1], dtype).T
+    if not isinstance(value, np.ndarray) or value.dtype != dtype:
+        given = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        raise TypeError(f"out must be an array of {dtype}, got {given}")
+    if value.shape != shape or not value.flags.writeable:
+        raise ValueError(f"out must be writeable and have shape {shape}, got shape {value.shape}")
+    return value
+
+
+def weights(value: Any, m: int, name: str) -> Array | None:
+    """How much each sample counts."""
+    if value is None:
+        return None
+    array = numbers(value, name)
+    if array.shape != (m,):
+        raise ValueError(f"{name} must have shape ({m},), one number for each sample, got {array.shape}")
+    array = np.ascontiguousarray(array, np.float64)
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() > 0):
+        raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0")
+    return array
+
+
+def targets(
+    y: ArrayLike, m: int, n_outputs: int, loss: tuple[str, dict[str, Any]], dtype: np.dtype[Any], name: str
+) -> tuple[Array | None, Array | None]:
+    """Labels (m,), or else targets (m, n_outputs), of m samples, from what the loss allows y to be."""
+    loss_name, options = loss
+    array = numbers(y, name)
+    levels = len(options.get("levels", (0.5,)))
+    flat, table = ((m,), (m, 1), (1, m)), (n_outputs // levels, m)
+    if "entropy" not in loss_name:
+        if array.shape != table and not (table[0] == 1 and array.shape in flat):
+            hint = (
+                f"{name}.T, perhaps"
+                if array.shape == table[::-1]
+                else f"from labels: cmlp.one_hot({name}, {n_outputs})"
+            )
+            raise ValueError(f"{name} must have the outputs' shape {table}, got {array.shape}: {hint}")
+        of_each = finite(array.reshape(table).T, name, dtype)
+        if loss_name == "poisson" and of_each.min() < 0:
+            raise ValueError(f"{name} must hold numbers of at least 0 under poisson, got {of_each.min()}")
+        return None, of_each if levels == 1 else np.repeat(of_each, levels, axis=1)
+    if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
+        return _columns(array, loss_name, name)
+    if array.shape not in flat:
+        raise ValueError(
+            f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}"
+        )
+    if array.dtype.kind == "f":
+        if n_outputs == 1:
+            return _columns(array.reshape(table), loss_name, name)
+        raise TypeError(f"{name} must hold integer labels, got {array.dtype}")
+    low, high, classes = int(array.min()), int(array.max()), max(n_outputs, 2)
+    if low < 0 or high >= classes:
+        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {low if low < 0 else high}")
+    return np.ascontiguousarray(array.reshape(m), dtype=np.intp), None
+
+
+def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Array | None]:
+    """Labels, if every column is one-hot; under binary cross-entropy targets in [0, 1], if not."""
+    finite(array.T, name)
+    if len(array) > 1 and bool(((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all()):
+        return array.argmax(axis=0), None
+    if loss_name == "cross_entropy":
+        raise ValueError(f"{name} of shape {array.shape} must be one-hot: a single 1 in each column, 0 elsewhere")
+    if array.min() < 0 or array.max() > 1:
+        raise ValueError(f"{name} must lie between 0 and 1 under {loss_name}, got {array.min()} to {array.max()}")
+    return None, array.T
+
+
+def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Array:
+    """That no number of a table with one sample a row is NaN or infinite, nor becomes so in a network's type."""
+    factor, shift = scaling
+    whole = np.max(np.abs(shift)) + 2.0 ** (8 * rows.dtype.itemsize)
+    largest = np.inf if rows.dtype.kind == "f" else whole * np.max(factor)
+    if largest < np.finfo(dtype or "float32").max:
+        return rows
+    step = max(1, CHUNK // rows.shape[1])
+    for first in range(0, len(rows), step):
+        chunk = rows[first : first + step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            good = np.isfinite(chunk if dtype is None else ((chunk - shift) * factor).astype(dtype))
+        if not good.all():
+            sample, feature = (int(i) for i in np.argwhere(~good)[0])
+            value = chunk[sample, feature]
+            kind = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value}, too large for {dtype},"
+            raise ValueError(f"{name} holds {kind} at [{feature}, {first + sample}]: every number must be finite")
+    return rows
+
+
+def validation_data(value: object) -> tuple[Any, Any, Any]:
+    """X, y and perhaps sample weights to validate with."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        raise TypeError(f"validation_data must be a pair (X, y), or (X, y, sample_weight), got {type(value).__name__}")
+    return _with_weights(value)
+
+
+def _chunk(value: object) -> tuple[Any, Any, Any]:
+    """X, y and perhaps sample weights of a chunk."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        raise TypeError(
+            f"each chunk must be (X, y) or (X, y, sample_weight), got {type(value).__name__}; "
+            "a single one is given as partial_fit(X, y)"
+        )
+    return _with_weights(value)
+
+
+def chunks(value: Any, y: object, sample_weight: object) -> Iterator[tuple[Any, Any, Any]]:
+    """All chunks, one after the other; at least one."""
+    if y is not None:
+        yield value, y, sample_weight
+        return
+    if sample_weight is not None:
+        raise TypeError("sample_weight goes into each chunk, as (X, y, sample_weight), unless y is given too")
+    if not isinstance(value, Iterable):
+        raise TypeError(f"chunks must be an iterable of (X, y), got {type(value).__name__}")
+    empty = True
+    for given in value:
+        yield _chunk(given)
+        empty = False
+    if empty:
+        raise ValueError("chunks must hold at least one (X, y), got none")
+
+
+def _with_weights(data: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """X, y, and sample weights or None."""
+    return data[0], data[1], data[2] if len(data) > 2 else None
+
+
+def part_of(fraction: float, labels: Array | None, m: int) -> int:
+    """How many of m samples a share is: at least one, and not so many that a class of them is left without."""
+    classes = 1 if labels is None else int(np.count_nonzero(np.bincount(labels)))
+    part = min(max(round(fraction * m), 1), m - classes)
+    if part < 1:
+        raise ValueError(
+            f"validation_fraction must leave at least one sample of each class to train on: "
+            f"{m} samples of {classes} classes are too few"
+        )
+    return part
