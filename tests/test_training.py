@@ -321,7 +321,7 @@ def test_zeros_are_left_out_and_nothing_changes(dtype, rng, regime, sizes, scale
     X = mostly_zeros(rng, (sizes[0], 700), dtype)
     nn, oracle = network(rng, "cross_entropy", sizes, ("tanh", "softmax"), dtype)
     nn.input_scale, nn._regime = 2.0 if scaled else 1.0, regime
-    few = np.hstack([nn.forward(X[:, i : i + 3]) for i in range(0, 700, 3)])  # fewer than a tile has, which are all used
+    few = np.hstack([nn.forward(X[:, i : i + 3]) for i in range(0, 700, 3)])  # fewer than a tile: all are used
     assert nn.forward(X).tobytes() == few.tobytes()
     for _ in range(3):
         nn.train(X, y, 0.1)

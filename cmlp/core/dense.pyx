@@ -3,7 +3,7 @@
 # m samples, k inputs, n outputs; rows of our own arrays are padded to whole cache lines.   x (m, k), rows ldx apart   y (m, n)
 # w: the layer's parameters, k rows of weights and then the biases, (k + 1, n), packed in panels or row-major
 # d: the gradient of the loss by z = x @ w + b (m, n)   dw: that by w (k + 1, n), packed   turned: the weights' transpose
-# (n, k), packed   skips: see `product`   copy: space to work in   columns: counted with the padding, from the beginning of a panel
+# (n, k), packed   skips: see `product`   copy: space to work in   columns: counted with the padding, from a panel's beginning
 
 cdef struct Part:                        # of a matrix
     Py_ssize_t row
@@ -39,7 +39,7 @@ cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const fl
     cdef Py_ssize_t ldy = padded(n, y), width = panel(y)
     product(y + of.row * ldy + of.column, width, ldy, x + of.row * ldx, ldx, 1,
             w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else ldy,
-            of.rows, k, of.columns, FROM_BIAS, K_BLOCK, skips, copy)
+            of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, copy)
 
 
 cdef void dense_input_gradient(floating* dx, const floating* d, const floating* turned, const Part* of, Py_ssize_t k,
@@ -47,13 +47,36 @@ cdef void dense_input_gradient(floating* dx, const floating* d, const floating* 
     """dx := d @ w.T"""
     cdef Py_ssize_t ldx = padded(k, d), ldd = padded(n, d)
     product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
-            turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, K_BLOCK, False, copy)
+            turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, chain_length(n), False, copy)
+
+
+cdef inline inlined add_rows(floating* sum, const floating* d, Py_ssize_t ldd, Py_ssize_t m, const vec* like,
+                             int vectors) noexcept nogil:
+    """sum += the sum of d's m rows, of `vectors` registers"""
+    cdef vec acc[PANEL_FLOATS]
+    cdef Py_ssize_t i
+    cdef int j
+    for j in range(vectors):
+        acc[j] = (<const vec*> sum)[j]
+    for i in range(m):
+        for j in range(vectors):
+            acc[j] = acc[j] + (<const vec*> (d + i * ldd))[j]
+    for j in range(vectors):
+        (<vec*> sum)[j] = acc[j]
+
+
+cdef inline inlined add_columns(floating* sum, const floating* d, Py_ssize_t ldd, Py_ssize_t m, int bytes) noexcept nogil:
+    """`add_rows` for the dtype at hand"""
+    if floating is float:
+        add_rows(sum, d, ldd, m, <const vf*> NULL, bytes // sizeof(vf))
+    else:
+        add_rows(sum, d, ldd, m, <const vd*> NULL, bytes // sizeof(vd))
 
 
 cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t m, const Part* of, Py_ssize_t n,
                         bint fresh) noexcept nogil:
     """The row of dw below the part of it := (0 if fresh else itself) + the sum of d's rows"""
-    cdef Py_ssize_t ldd = padded(n, d), width = panel(d), i, j, q, wide
+    cdef Py_ssize_t ldd = padded(n, d), width = panel(d), j, wide
     cdef floating* db
     d += of.column
     for j from 0 <= j < of.columns by width:
@@ -61,9 +84,10 @@ cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_
         db = dw + j * dw_rows + of.rows * wide
         if fresh:
             memset(db, 0, wide * sizeof(floating))
-        for i in range(m):
-            for q in range(wide):
-                db[q] += d[i * ldd + j + q]
+        if wide == width:
+            add_columns(db, d + j, ldd, m, PANEL_BYTES)
+        else:
+            add_columns(db, d + j, ldd, m, LINE_BYTES)
 
 
 cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const floating* panels,

@@ -199,7 +199,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
     """
     cdef Net* net = &job.net
     cdef Room room = room_for(net, space, m)
-    cdef Py_ssize_t l, i, k, n = net.sizes[net.layers], ld, ldx
+    cdef Py_ssize_t l, i, k, n = net.sizes[net.layers], ld, ldx = 0
     cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, 0, m)
     cdef const floating* a
     cdef floating* free = <floating*> room.y

@@ -63,7 +63,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, Py_ssize_t k_block, bint skips,
                   floating* copy) noexcept nogil:
-    """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k
+    """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k; chain_length(k) after a bias
 
     skips: the k at which a tile of a is 0, which gives the same if b is finite.
     """
@@ -80,7 +80,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef floating* yj
     cdef Live live[MOST_TILES]
     memset(zero, 0, sizeof(zero))
-    if m == 1 and c == FROM_BIAS and k_block == K_BLOCK:
+    if m == 1 and c == FROM_BIAS:
         if ldb > 0 and 2 * width < n <= copy_size(copy):
             row_sweep(y, b + k * ldb, a, columns_apart, b, ldb, k, n, copy)
             return

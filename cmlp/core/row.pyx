@@ -6,7 +6,7 @@ cdef inline inlined chains(floating* y, const floating* c, const floating* a, Py
     """y := c + a @ b for one row and `vectors` registers: `blocks` chains of k side by side, which do not wait for each other"""
     cdef vec acc[ROW_BLOCKS][TILE_VECTORS]
     cdef vec zero
-    cdef Py_ssize_t _p, b_apart = K_BLOCK * ldb
+    cdef Py_ssize_t _p, b_apart = depth * ldb
     cdef int i, j
     memset(&zero, 0, sizeof(zero))
     for i in range(blocks):
@@ -15,7 +15,7 @@ cdef inline inlined chains(floating* y, const floating* c, const floating* a, Py
     for _p in range(depth):
         for i in range(blocks):
             for j in range(vectors):
-                acc[i][j] = acc[i][j] + (<const vec*> (<const floating*> b + i * b_apart))[j] * a[i * K_BLOCK * apart]
+                acc[i][j] = acc[i][j] + (<const vec*> (<const floating*> b + i * b_apart))[j] * a[i * depth * apart]
         a += apart
         b = <const vec*> (<const floating*> b + ldb)
     for j in range(vectors):
@@ -37,15 +37,16 @@ cdef inline inlined chain_blocks(floating* y, const floating* c, const floating*
 cdef inline inlined row_tile(floating* y, const floating* c, const floating* a, Py_ssize_t apart, const floating* b,
                              Py_ssize_t ldb, Py_ssize_t k, int vectors) noexcept nogil:
     """y := c + a @ b for one row and `vectors` registers, a constant where this is inlined"""
-    while k >= ROW_BLOCKS * K_BLOCK:
-        chain_blocks(y, c, a, apart, b, ldb, K_BLOCK, ROW_BLOCKS, vectors)
-        a, b, c, k = a + ROW_BLOCKS * K_BLOCK * apart, b + ROW_BLOCKS * K_BLOCK * ldb, y, k - ROW_BLOCKS * K_BLOCK
-    if k >= 2 * K_BLOCK:
-        chain_blocks(y, c, a, apart, b, ldb, K_BLOCK, 2, vectors)
-        a, b, c, k = a + 2 * K_BLOCK * apart, b + 2 * K_BLOCK * ldb, y, k - 2 * K_BLOCK
-    if k >= K_BLOCK:
-        chain_blocks(y, c, a, apart, b, ldb, K_BLOCK, 1, vectors)
-        a, b, c, k = a + K_BLOCK * apart, b + K_BLOCK * ldb, y, k - K_BLOCK
+    cdef Py_ssize_t depth = chain_length(k)
+    while k >= ROW_BLOCKS * depth:
+        chain_blocks(y, c, a, apart, b, ldb, depth, ROW_BLOCKS, vectors)
+        a, b, c, k = a + ROW_BLOCKS * depth * apart, b + ROW_BLOCKS * depth * ldb, y, k - ROW_BLOCKS * depth
+    if k >= 2 * depth:
+        chain_blocks(y, c, a, apart, b, ldb, depth, 2, vectors)
+        a, b, c, k = a + 2 * depth * apart, b + 2 * depth * ldb, y, k - 2 * depth
+    if k >= depth:
+        chain_blocks(y, c, a, apart, b, ldb, depth, 1, vectors)
+        a, b, c, k = a + depth * apart, b + depth * ldb, y, k - depth
     if k > 0 or c != y:
         chain_blocks(y, c, a, apart, b, ldb, k, 1, vectors)
 
@@ -64,10 +65,10 @@ cdef void row_panel(floating* y, const floating* c, const floating* a, Py_ssize_
 cdef void row_sweep(floating* y, const floating* c, const floating* a, Py_ssize_t apart, const floating* b, Py_ssize_t ldb,
                     Py_ssize_t k, Py_ssize_t n, floating* acc) noexcept nogil:
     """y := c + a @ b for one row and a row-major b that is read from end to end; acc: room for n chains"""
-    cdef Py_ssize_t p, q, _q, j, depth
+    cdef Py_ssize_t p, q, _q, j, depth, chain = chain_length(k)
     cdef floating a0, a1, a2, a3
-    for p from 0 <= p < max(k, 1) by K_BLOCK:
-        depth = min(k - p, K_BLOCK)
+    for p from 0 <= p < max(k, 1) by chain:
+        depth = min(k - p, chain)
         memset(acc, 0, n * sizeof(floating))
         for q from 0 <= q < depth // 4 * 4 by 4:
             a0, a1, a2, a3 = a[0], a[apart], a[2 * apart], a[3 * apart]

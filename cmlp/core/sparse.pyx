@@ -16,13 +16,13 @@ cdef inline floating scaled(const Sparse* x, Py_ssize_t p, const Scaling* scalin
 
 
 cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_ssize_t ldw, const Sparse* x, Py_ssize_t begin,
-                           Py_ssize_t end, const Scaling* scaling, int vectors) noexcept nogil:
+                           Py_ssize_t end, const Scaling* scaling, Py_ssize_t chain, int vectors) noexcept nogil:
     """y := bias + x @ w for one sample and `vectors` registers of columns: as `product` adds up, but for what is 0"""
     cdef vec sum[PANEL_FLOATS]
     cdef vec acc[PANEL_FLOATS]
     cdef vec zero
     cdef const vec* row
-    cdef Py_ssize_t p, block = K_BLOCK
+    cdef Py_ssize_t p, block = chain
     cdef floating value
     cdef int j
     memset(&zero, 0, sizeof(zero))
@@ -32,7 +32,7 @@ cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_s
         while x.columns[p] >= block:     # the end of a chain of multiply-adds
             for j in range(vectors):
                 sum[j], acc[j] = sum[j] + acc[j], zero
-            block += K_BLOCK
+            block += chain
         row, value = <const vec*> (w + x.columns[p] * ldw), scaled(x, p, scaling, y)
         for j in range(vectors):
             acc[j] = acc[j] + row[j] * value
@@ -41,27 +41,28 @@ cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_s
 
 
 cdef inline inlined gather_columns(floating* y, const floating* bias, const floating* w, Py_ssize_t ldw, const Sparse* x,
-                                   Py_ssize_t begin, Py_ssize_t end, const Scaling* scaling, int bytes) noexcept nogil:
+                                   Py_ssize_t begin, Py_ssize_t end, const Scaling* scaling, Py_ssize_t chain,
+                                   int bytes) noexcept nogil:
     """`gather` for the dtype at hand"""
     if floating is float:
-        gather(y, <const vf*> bias, w, ldw, x, begin, end, scaling, bytes // sizeof(vf))
+        gather(y, <const vf*> bias, w, ldw, x, begin, end, scaling, chain, bytes // sizeof(vf))
     else:
-        gather(y, <const vd*> bias, w, ldw, x, begin, end, scaling, bytes // sizeof(vd))
+        gather(y, <const vd*> bias, w, ldw, x, begin, end, scaling, chain, bytes // sizeof(vd))
 
 
 cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order, Py_ssize_t first,
                          Py_ssize_t m, const floating* w, bint w_packed, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
     """y := x @ w + b, for m samples from the first; panel by panel, which stay in the cache while the samples go by"""
-    cdef Py_ssize_t ld = padded(n, y), width = panel(y), i, j, s, ldw
+    cdef Py_ssize_t ld = padded(n, y), width = panel(y), chain = chain_length(k), i, j, s, ldw
     cdef const floating* wj
     for j from 0 <= j < ld by width:
         ldw, wj = min(ld - j, width) if w_packed else ld, w + j * (k + 1 if w_packed else 1)
         for i in range(m):
             s = first + i if order == NULL else order[first + i]
             if ld - j >= width:
-                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, PANEL_BYTES)
+                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, chain, PANEL_BYTES)
             else:
-                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, LINE_BYTES)
+                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, chain, LINE_BYTES)
 
 
 cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* x, Py_ssize_t begin, Py_ssize_t end,

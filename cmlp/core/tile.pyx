@@ -23,7 +23,7 @@ cdef enum:
     LINE_BYTES = 64                      # a cache line: what rows of our own arrays are padded to
     PANEL_BYTES = 128                    # a whole number of tiles for every instruction set
     PANEL_FLOATS = 32
-    K_BLOCK = 256                        # of k in one go: a panel's rows are 32 KiB, about an L1 cache
+    K_BLOCK = 256                        # of k in one go, at most: a panel's rows are 32 KiB, about an L1 cache
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 294                      # of a that are used on one panel after another
     MOST_TILES = 49                      # in these, of 6 rows or more
@@ -65,6 +65,12 @@ cdef inline Py_ssize_t panel(const floating* like) noexcept nogil:
 cdef inline Py_ssize_t padded(Py_ssize_t n, const floating* like) noexcept nogil:
     """n columns rounded up to whole cache lines"""
     return (n + line(like) - 1) // line(like) * line(like)
+
+
+cdef inline Py_ssize_t chain_length(Py_ssize_t k) noexcept nogil:
+    """Of k, those that are summed in one chain of multiply-adds: K_BLOCK at most, and as many in each chain"""
+    cdef Py_ssize_t chains = max((k + K_BLOCK - 1) // K_BLOCK, 1)
+    return max((k + chains - 1) // chains, 1)
 
 
 cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
@@ -169,7 +175,7 @@ cdef inline void bits_of_columns(word* bits, const word* a, Py_ssize_t columns_a
     cdef Py_ssize_t i, p
     for p in range(k):
         column, some = <const word64*> (a + p * columns_apart), 0
-        for i in range(TILE_ROWS * sizeof(word) // sizeof(word64)):
+        for i in range(<Py_ssize_t> (TILE_ROWS * sizeof(word) // sizeof(word64))):
             some |= column[i]
         bits[p] = some != 0
 
