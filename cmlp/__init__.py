@@ -159,3 +159,7 @@ def __getattr__(name: str) -> Any:
             raise
         raise ImportError(f'{name} needs scikit-learn: pip install "cmlp[sklearn]"') from error
     return module if LATER[name] == name else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *LATER, *(name for name in globals() if name.startswith("__"))})

@@ -105,7 +105,7 @@ def search(
     """
     _validate.smooth([layer.dropout for layer in network.layers], shaping._asdict())
     params, minimize = network._params, _scipy().minimize
-    reached, losses = params.copy(), []
+    losses: list[float] = []
 
     def objective(position: Array) -> tuple[float, Array]:
         with np.errstate(over="ignore"):  # an infinite parameter shows in the loss
@@ -118,6 +118,7 @@ def search(
         losses.append(float(intermediate_result.fun))
 
     with network._memory.alone():
+        reached = params.copy()
         try:
             # What pads the parameters is among them: it is 0, as is its gradient, and stays so.
             result = minimize(

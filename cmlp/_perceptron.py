@@ -120,7 +120,8 @@ class _Course(Callback):
             if now > before:
                 estimator.best_validation_score_ = now
                 self.best[:] = run.network._params
-        estimator._no_improvement_count = estimator._no_improvement_count + 1 if now < before + estimator.tol else 0
+        better = now >= before + estimator.tol  # which NaN is not
+        estimator._no_improvement_count = 0 if better else estimator._no_improvement_count + 1
 
     def _go_on(self, run: Any) -> None:
         """Train on, perhaps with another learning rate, or stop."""
@@ -390,7 +391,7 @@ class Perceptron(BaseEstimator):
 
     def _prepare(self, is_held: bool, first: bool, incremental: bool) -> None:
         """Begin or go on with the figures of the epochs."""
-        if first:
+        if first or not hasattr(self, "validation_scores_"):  # as after L-BFGS, which has none
             self.loss_curve_: list[float] = []
             self.validation_scores_: list[float] | None = None
             self.validation_loss_curve_: list[float] | None = None
@@ -398,7 +399,7 @@ class Perceptron(BaseEstimator):
             self.best_validation_score_: float | None = None
         if is_held and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
-        if first or self.early_stopping != (self.best_loss_ is None):
+        if first or (self.best_validation_score_ if self.early_stopping else self.best_loss_) is None:
             self.best_loss_, self.best_validation_score_ = (None, -np.inf) if self.early_stopping else (np.inf, None)
         if first or not incremental:
             self._no_improvement_count, self._rate = 0, self._rule().learning_rate

@@ -21,6 +21,8 @@ class SparseRows:
     """
 
     def __init__(self, matrix: Any) -> None:
+        if hasattr(matrix, "check_format"):  # the core goes where the indices say
+            matrix.check_format(full_check=True)
         csr = matrix.tocsr()
         if not csr.has_canonical_format:
             csr = csr.copy()

@@ -319,7 +319,7 @@ def smooth(dropout: Sequence[float], shaping: dict[str, float]) -> None:
 
 def left_out(settings_: dict[str, Any], name: str) -> None:
     """That nothing is asked for that means nothing to this way of training."""
-    given = [key for key, value in settings_.items() if value is not None and value not in (0, ())]
+    given = [key for key, value in settings_.items() if value is not None and value not in (0, (), [])]
     if given:
         raise ValueError(f"{name} has no {', '.join(given)}: leave out what is for steps over mini-batches")
 

@@ -332,8 +332,8 @@ def _labelled(path: str, label: str | int) -> tuple[Array, Array]:
 def _classifier(path: str) -> cmlp.NeuralNetwork:
     """Return a model that predicts classes."""
     network = cmlp.NeuralNetwork.load(path)
-    if network.loss == "mean_squared_error":
-        raise ValueError(f"{path}: expected a classifier, got a network for regression (mean_squared_error)")
+    if not network._classifies:
+        raise ValueError(f"{path}: expected a classifier, got a network for regression ({network.loss})")
     return network
 
 

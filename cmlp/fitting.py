@@ -4,7 +4,7 @@ from __future__ import annotations  # numpy.random takes as long to import as th
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
@@ -255,8 +255,10 @@ def fit_chunks(
     with network._memory.alone():
         first = next(chunks)
         run = Run(network, recipe.optimizer, epochs, _measured(first, validation))
+        rounds = chain([first], chunks)
+        del first  # a chunk may be large
         with _watched(run, recipe.callbacks):
-            return _train(run, recipe, _Origin(network), chain([first], chunks), validation)
+            return _train(run, recipe, _Origin(network), rounds, validation)
 
 
 class _Origin:
@@ -320,8 +322,9 @@ def _watched(run: Run, callbacks: Iterable[Callback]) -> Iterator[None]:
         run.error = error
         raise
     finally:
-        for callback in begun:
-            callback.on_train_end(run)
+        with ExitStack() as ends:  # what one raises does not keep the others from it
+            for callback in reversed(begun):
+                ends.callback(callback.on_train_end, run)
 
 
 def _epoch(

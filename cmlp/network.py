@@ -46,8 +46,9 @@ class NeuralNetwork:
     Parameters
     ----------
     loss : str or callable, default cmlp.cross_entropy
-        "cross_entropy", for classes, after softmax; "binary_cross_entropy", for yes or no, after sigmoid;
-        "mean_squared_error", for regression, after any activation; or the function of that name in cmlp.
+        "cross_entropy", for classes, after softmax; "binary_cross_entropy", for yes or no, after sigmoid; "poisson",
+        for counts, after exp; for other numbers, after any activation, "mean_squared_error", "mean_absolute_error",
+        "huber" and "quantile"; or the function of that name in cmlp. With options: `CrossEntropy`, `Huber`, `Quantile`.
     dtype : {"float32", "float64"}, default "float32"
         Type of the parameters and of all that is computed, whatever the data's.
     rng : None, int or numpy.random.Generator, optional
@@ -246,7 +247,8 @@ class NeuralNetwork:
             raise TypeError("adapt needs X as an array: sparse samples cannot be shifted; set input_scale for them")
         _validate_data.finite(rows, "X")
         mean, deviation = _arrays.moments(rows)
-        self._scale(1 / np.where(deviation > 0, deviation, 1.0), mean)
+        rounding = len(rows) * np.finfo(np.float64).eps * np.abs(mean)  # what a constant's sum may be off by
+        self._scale(1 / np.where(deviation > rounding, deviation, 1.0), mean)
 
     def _neurons(self) -> list[int]:
         return [layer.neurons for layer in self._layers]
@@ -366,9 +368,12 @@ class NeuralNetwork:
 
     def _check_finite(self, rows: Array | SparseRows, name: str) -> None:
         """Say where X holds NaN or infinity, if it does."""
-        if isinstance(rows, SparseRows):
-            rows = rows.values[:, np.newaxis]  # of these, the error says which
-        _validate_data.finite(rows, name, self.dtype, self._scaling)
+        if not isinstance(rows, SparseRows):
+            _validate_data.finite(rows, name, self.dtype, self._scaling)
+            return
+        factor, _ = self._scaling
+        values = rows.values * (factor[rows.columns] if np.ndim(factor) else factor)
+        _validate_data.finite(values[:, np.newaxis], name, self.dtype)  # of these, the error says which
 
     def _few(self, X: ArrayLike, what: str, out: Array | None) -> Array | None:
         """The outputs or classes of a few samples, or None if there are more or they have to be judged."""

@@ -240,26 +240,36 @@ def _train(
     whole = shaping.clip_norm > 0 or isinstance(samples.rows, SparseRows)
     size = network._work_for(batch, threads, "gradient", whole)
     if memory.work is None or memory.work.size < size:
-        memory.work, continued = _arrays.empty(size, params.dtype), False
-    loss, penalty, correct, count, status = core.train(
-        network._model,
-        memory.work,
-        params,
-        moments,
-        samples.given(params.dtype),
-        threads,
-        core.REGIMES[network._regime],
-        batch,
-        (*rule, *shaping),
-        taken,
-        continued,
-        samples.labels,
-        samples.targets,
-        samples.weights,
-        samples.order,
-        rates,
-        seed,
-    )
+        work = _arrays.empty(size, params.dtype)
+        if memory.work is not None:  # the last step can still be taken back
+            kept = min(2 * params.size, memory.work.size)
+            work[:kept] = memory.work[:kept]
+        else:
+            continued = False
+        memory.work = work
+    try:
+        loss, penalty, correct, count, status = core.train(
+            network._model,
+            memory.work,
+            params,
+            moments,
+            samples.given(params.dtype),
+            threads,
+            core.REGIMES[network._regime],
+            batch,
+            (*rule, *shaping),
+            taken,
+            continued,
+            samples.labels,
+            samples.targets,
+            samples.weights,
+            samples.order,
+            rates,
+            seed,
+        )
+    except BaseException:  # interrupted: how many steps the moments have seen is not known
+        memory.forget()
+        raise
     if status != core.STATUSES["done"]:
         network._check_finite(samples.rows, "X")
     return samples.mean(loss + penalty), samples.mean(correct), count, STATUS_NAMES[status]

@@ -609,3 +609,12 @@ def test_scikit_learn_is_imported_with_the_first_use(tmp_path):
         "\nelse: raise AssertionError"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}])
+def test_steps_go_on_from_lbfgs(settings):
+    fit = MLPClassifier(solver="lbfgs", warm_start=True, random_state=0, max_iter=5).fit(IRIS, SPECIES)
+    fit.set_params(solver="adam", **settings).fit(IRIS, SPECIES)
+    assert 1 <= fit.n_iter_ <= 5 + 5
+    assert len(fit.loss_curve_) >= 1

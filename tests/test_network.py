@@ -519,3 +519,12 @@ def test_scaling_can_be_assigned_and_is_judged(rng):
     np.testing.assert_allclose(nn.forward(X / 2 + 0.25), plain, rtol=1e-5)
     with pytest.raises(ValueError, match="loss must be one of"):
         nn.loss = "mse"
+
+
+@pytest.mark.parametrize("constant", [0.1, -1e9 / 3, 0.0])
+def test_adapt_only_shifts_a_feature_that_is_constant(constant):
+    nn = NeuralNetwork(rng=0)
+    nn.add_layer(2, 1, "identity")
+    nn.adapt(np.vstack([np.full(7, constant), np.arange(7.0)]))
+    assert nn.input_scale[0] == 1
+    assert nn.input_scale[1] == pytest.approx(0.5)

@@ -117,3 +117,10 @@ def test_few_samples_follow_the_network_as_it_is(rng):
     assert nn.forward(x)[:, 0] == pytest.approx(np.maximum(whole, 0))
     nn.add_layer(3, 2, "softmax")
     assert nn.forward(x).shape == (2, 1)
+
+
+def test_an_out_of_no_dimensions_is_refused(rng):
+    nn = make("float32")
+    for X in (rng.normal(size=700), rng.normal(size=(700, 1))):
+        with pytest.raises((ValueError, TypeError), match="out"):
+            nn.predict(X, out=np.empty((), np.intp))

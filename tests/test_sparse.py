@@ -92,3 +92,17 @@ def test_what_is_not_a_number_is_refused_and_changes_nothing(rng):
         nn.adapt(scipy_sparse.csc_array((20, 3)))
     with pytest.raises(TypeError, match="X must hold integers"):
         nn.predict(scipy_sparse.csc_array((20, 3), dtype=complex))
+
+
+def test_what_becomes_infinite_by_a_scale_of_its_own_is_refused():
+    nn = make(4, np.float32, 5, input_scale=np.array([1.0, 1e20, 1.0, 1.0]))
+    X = scipy_sparse.csr_array(np.array([[0, 1e30, 0, 1.0]] * 3)).T
+    with pytest.raises(ValueError, match="too large"):
+        nn.predict(X)
+
+
+def test_indices_beyond_the_samples_are_refused():
+    X = scipy_sparse.csr_array(np.eye(4))
+    X.indices[2] = 9
+    with pytest.raises(ValueError, match="indices"):
+        make(4, np.float32, 5).predict(X.T)

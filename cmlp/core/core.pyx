@@ -416,7 +416,7 @@ cdef class Shortcut:
             except (BufferError, ValueError):                       # read-only
                 return None
             try:
-                if made.shape[made.ndim - 1] != m or made.ndim != (2 if self.job.wanted == OUTPUTS else 1) \
+                if made.ndim != (2 if self.job.wanted == OUTPUTS else 1) or made.shape[made.ndim - 1] != m \
                         or made.ndim == 2 and made.shape[0] != self.outputs:
                     return None
                 with cython.critical_section(self):

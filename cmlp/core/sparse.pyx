@@ -53,16 +53,17 @@ cdef inline inlined gather_columns(floating* y, const floating* bias, const floa
 cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order, Py_ssize_t first,
                          Py_ssize_t m, const floating* w, bint w_packed, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
     """y := x @ w + b, for m samples from the first; panel by panel, which stay in the cache while the samples go by"""
-    cdef Py_ssize_t ld = padded(n, y), width = panel(y), chain = chain_length(k), i, j, s, ldw
+    cdef Py_ssize_t ld = padded(n, y), width = panel(y), chain = chain_length(k), i, j, s, ldw, begin, end
     cdef const floating* wj
     for j from 0 <= j < ld by width:
         ldw, wj = min(ld - j, width) if w_packed else ld, w + j * (k + 1 if w_packed else 1)
         for i in range(m):
             s = first + i if order == NULL else order[first + i]
+            begin, end = x.starts[s], x.starts[s + 1]
             if ld - j >= width:
-                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, chain, PANEL_BYTES)
+                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, PANEL_BYTES)
             else:
-                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, x.starts[s], x.starts[s + 1], scaling, chain, LINE_BYTES)
+                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, LINE_BYTES)
 
 
 cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* x, Py_ssize_t begin, Py_ssize_t end,
