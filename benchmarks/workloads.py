@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
+IMAGES = Path(__file__).resolve().parent.parent / "data" / "images.csv.gz"
 RATE = {"sgd": 0.1, "adam": 1e-3}
 
 
@@ -19,6 +21,7 @@ class Workload:
     optimizer: str = ""
     dtype: str = "float32"
     pixels: bool = False  # uint8, scaled by 1/255 on the way in
+    digits: bool = False  # images of data/, four fifths of whose pixels are 0, in place of random numbers
     ratios: dict[str, float] = field(default_factory=dict)  # to reach, against each peer
     share: float = 0.0  # to reach, of the processor's multiply-adds
 
@@ -30,7 +33,8 @@ class Workload:
             how = "one full-batch step"
         kind = "uint8" if self.pixels else self.dtype
         rows = f"{self.samples:,} sample{'s' if self.samples > 1 else ''}"
-        return f"{net}, {how}, {rows}" + ("" if kind == "float32" else f", {kind}")
+        what = ("" if kind == "float32" else f", {kind}") + (", digits" if self.digits else "")
+        return f"{net}, {how}, {rows}{what}"
 
     @property
     def operations(self):
@@ -45,6 +49,12 @@ class Workload:
 
     def data(self):
         """Samples as rows, and a label for each."""
+        if self.digits:
+            from cmlp import load_csv  # not above: the other libraries' processes do without cmlp
+
+            images, labels, _ = load_csv(IMAGES)
+            X = np.ascontiguousarray(images.T[: self.samples])
+            return X if self.pixels else (X / np.float32(255)).astype(self.dtype, copy=False), labels[: self.samples]
         rng = np.random.default_rng(1)
         X = rng.random((self.samples, self.sizes[0]), np.float32).astype(self.dtype, copy=False)
         if self.pixels:
@@ -72,8 +82,10 @@ WORKLOADS = [
     ),
     Workload("W1d", DIGITS, 41_000, 41_000, "sgd", "float64", ratios={"jax": 4, "sklearn": 4, "numpy": 10}),
     Workload("W1u", DIGITS, 41_000, 41_000, "sgd", pixels=True),
+    Workload("W1z", DIGITS, 41_000, 41_000, "sgd", pixels=True, digits=True),
     Workload("W2", DIGITS, 10_240, 32, "sgd", ratios={"jax": 3.5, "torch": 13}),
     Workload("W3", MIDDLE, 10_240, 128, "adam", ratios={"jax": 1.35, "torch": 2.4}),
+    Workload("W3z", MIDDLE, 10_240, 128, "adam", digits=True),
     Workload("W4", SMALL, 51_200, 256, "adam", ratios={"jax": 2.3, "torch": 7.5}),
     Workload("W5", WIDE, 2_048, 512, "sgd", ratios={"jax": 1.15, "torch": 2.2}, share=0.85),
     Workload("I1", DIGITS, 1, ratios={"onnxruntime": 3, "torch": 9}),

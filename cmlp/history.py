@@ -85,7 +85,7 @@ class History(dict[str, list[float]]):
         except ImportError as error:
             raise ImportError('plot needs matplotlib: pip install "cmlp[plot]"') from error
         if ax is None:
-            ax = pyplot.figure().subplots()
+            ax = pyplot.figure(layout="constrained").subplots()
         lines = self._draw(ax, "loss", "C0")
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss (mean of a sample)")
@@ -93,14 +93,16 @@ class History(dict[str, list[float]]):
             right = ax.twinx()
             lines += self._draw(right, "accuracy", "C1")
             right.set_ylabel("accuracy (share of right predictions)")
-        ax.legend(handles=lines)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        # Above the axes: the second ones would draw over it.
+        ax.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines), frameon=False)
         return ax
 
     def _draw(self, ax: Any, name: str, color: str) -> list[Any]:
         """The numbers of the training, and those of the validation dashed."""
         styles = {name: "-", f"val_{name}": "--"}
         return [
-            ax.plot(range(1, len(self[key]) + 1), self[key], style, color=color, label=key)[0]
+            ax.plot(range(1, len(self[key]) + 1), self[key], style, marker=".", color=color, label=key)[0]
             for key, style in styles.items()
             if key in self
         ]
