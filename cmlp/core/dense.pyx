@@ -5,6 +5,9 @@
 # d: the gradient of the loss by z = x @ w + b (m, n)   dw: that by w (k + 1, n), packed   turned: the weights' transpose
 # (n, k), packed   skips: see `product`   copy: space to work in   columns: counted with the padding, from a panel's beginning
 
+cdef enum:
+    FEW = 4                              # outputs in a cache line that holds more are fewer: most of a register would be padding
+
 cdef struct Part:                        # of a matrix
     Py_ssize_t row
     Py_ssize_t rows
@@ -90,17 +93,35 @@ cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_
             add_columns(db, d + j, ldd, m, LINE_BYTES)
 
 
+cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t k,
+                          Py_ssize_t n, bint fresh, floating* across) noexcept nogil:
+    """dw := (0 if fresh else dw) + x.T @ d for k inputs and few outputs, by way of across := d.T @ x, whose rows fill registers"""
+    cdef Py_ssize_t wide = padded(n, d), ld = padded(k, d), width = panel(d), i, j
+    cdef floating zero[PANEL_FLOATS]
+    memset(zero, 0, sizeof(zero))
+    for j from 0 <= j < ld by width:
+        strip(across + j, ld, zero, 0, d, 0, 1, wide, x + j, ldx, n, m, min(ld - j, width), NULL)
+    if fresh:
+        memset(dw, 0, k * wide * sizeof(floating))
+    for i in range(k):
+        for j in range(n):
+            dw[i * wide + j] += across[j * ld + i]
+
+
 cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const floating* panels,
-                         const floating* x, Py_ssize_t ldx, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
-                         Py_ssize_t block, bint skips, floating* copy) noexcept nogil:
+                         const floating* x, Py_ssize_t ldx, bint x_padded, Py_ssize_t m, const Part* of, Py_ssize_t k,
+                         Py_ssize_t n, bint fresh, Py_ssize_t block, bint skips, floating* copy) noexcept nogil:
     """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
 
-    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. block: the samples of one chain of
-    multiply-adds.
+    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. x_padded: its rows can be read to the
+    end of a cache line. block: the samples of one chain of multiply-adds.
     """
     cdef Py_ssize_t width = panel(d)
-    product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
-            of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, copy)
+    if x_padded and m <= block and n <= line(d) // FEW and n * padded(of.rows, d) <= copy_size(copy):
+        narrow_gradient(dw, d, x + of.row, ldx, m, of.rows, n, fresh, copy)
+    else:
+        product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
+                of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, copy)
     if of.row + of.rows == k:
         bias_gradient(dw, dw_rows, d, m, of, n, fresh)
 

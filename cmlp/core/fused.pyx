@@ -256,8 +256,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         part = whole(m, padded(n, w))
         a = in_panels(<floating*> room.packed, d, m, &part, n)
         part = whole(k, padded(n, w))
-        dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else padded(k, w), m, &part, k, n, fresh, m,
-                       l == 0 and skips, copy)
+        dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else padded(k, w), l > 0 or x == <floating*> room.x,
+                       m, &part, k, n, fresh, m, l == 0 and skips, copy)
         if l > 0:
             turned -= n * padded(k, w)
             part = whole(m, padded(k, w))

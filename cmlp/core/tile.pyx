@@ -91,7 +91,7 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
     for i in range(rows):
         for j in range(vectors):
             acc[i][j] = zero
-            prefetch(<const vec*> (c + i * ldc) + j)
+            prefetch(<const vec*> (y + i * ldy) + j)
     for p in range(k):
         if not all_live:
             ap, bp = a + live[p] * columns_apart, <const vec*> (<const floating*> b + live[p] * ldb)

@@ -92,7 +92,7 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
         rows = of.rows + (row + of.rows == k)
         for s in range(p.shards):
             at = shard_begin(p, s, m)
-            dense_gradient(g + s * apart, rows, d + at * padded(n, d), panels + at * padded(n, d), x + at * ldx, ldx,
+            dense_gradient(g + s * apart, rows, d + at * padded(n, d), panels + at * padded(n, d), x + at * ldx, ldx, l > 0,
                            shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, skips, copy)
         for j from 0 <= j < of.columns by width:
             wide = min(of.columns - j, width)
