@@ -335,7 +335,7 @@ def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> Non
     """
     params = network._params
     with np.errstate(over="ignore"):
-        squares = np.dot(params, params)
+        squares = np.einsum("i,i", params, params)  # no BLAS: its threads would stay awake beside those of the next call
     if squares < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
         return
     if not np.isfinite(network._pass(samples, "loss")[0]):

@@ -58,7 +58,7 @@ cdef inline floating softmax(floating* y, Py_ssize_t n, Py_ssize_t columns) noex
     cdef Py_ssize_t j
     for j in range(1, n):
         largest = max(largest, y[j])
-    for j in range(columns if floating is float else n):     # whole registers of floats; of doubles one by one
+    for j in range(columns):                                 # whole registers
         y[j] = exp(y[j] - largest)
     for j in range(n):
         total += y[j]

@@ -1,88 +1,180 @@
-# exp, log and their like, for floats without calls and branches, so that loops over them are vectorised: within 2 units in the
-# last place. For doubles they are the C library's.
-from libc.math cimport INFINITY, NAN, erfc as erfc_double, exp as exp_double, expm1 as expm1_double, log as log_double
-from libc.math cimport log1p as log1p_double, rintf, tanh as tanh_double
+# exp, log and their like without calls and branches, so that loops over them are vectorised: within 2 units in the last place,
+# the sigmoid of doubles within 3. Their polynomials are those of the Cephes library (S. L. Moshier), or power series,
+# cut off below a unit in the last place.
+from libc.math cimport INFINITY, NAN, erfc as erfc_double, rint as rint_double, rintf
 
-
-cdef inline float power_of_two(int n) noexcept nogil:
-    """2^n, for -126 <= n <= 127, by its bits"""
-    cdef int bits = (n + 127) << 23
-    cdef float power
-    memcpy(&power, &bits, sizeof(power))
-    return power
-
-
-cdef inline float exp_float(float x) noexcept nogil:
-    """exp(x) = 2^n exp(r), |r| <= log(2) / 2. The polynomial is that of the Cephes library's expf.
-
-    Without calls and branches, so that loops over it are vectorised. log(2) is subtracted in two parts, and 2^n multiplied in
-    two, since n reaches beyond the exponents of normal numbers on both sides.
+cdef extern from *:
     """
-    cdef float bounded = 89 if x > 89 else -105 if x < -105 else x        # beyond, it is infinity or 0; NaN stays NaN
-    cdef float whole = rintf(bounded * <float> 1.44269504), p, r
-    cdef int n = <int> whole
-    r = bounded - whole * <float> 0.693359375
-    r = r + whole * <float> 2.12194440e-4
-    p = <float> 1.9875691500e-4 * r + <float> 1.3981999507e-3
-    p = p * r + <float> 8.3334519073e-3
-    p = p * r + <float> 4.1665795894e-2
-    p = p * r + <float> 1.6666665459e-1
-    p = p * r + <float> 5.0000001201e-1
-    p = p * (r * r) + r + 1
-    return p * power_of_two(n // 2) * power_of_two(n - n // 2)
+    #define LOG2_OF_E 1.44269504088896340736
+    """
+    const double LOG2_OF_E
+
+
+cdef inline floating rint(floating x) noexcept nogil:
+    """The nearest whole number"""
+    return rintf(x) if floating is float else rint_double(x)
+
+
+cdef inline floating power_of_two(floating n) noexcept nogil:
+    """2^n for a whole n, if that is a normal number, by its bits: as large a number is added that n are its last bits"""
+    cdef word32 short_bits
+    cdef word64 long_bits
+    if floating is float:
+        n += 12582912.                   # 3 / 2 * 2^23
+        memcpy(&short_bits, &n, sizeof(n))
+        short_bits = (short_bits + 127) << 23
+        memcpy(&n, &short_bits, sizeof(n))
+    else:
+        n += 6755399441055744.           # 3 / 2 * 2^52
+        memcpy(&long_bits, &n, sizeof(n))
+        long_bits = (long_bits + 1023) << 52
+        memcpy(&n, &long_bits, sizeof(n))
+    return n
 
 
 cdef inline floating exp(floating x) noexcept nogil:
-    return exp_float(x) if floating is float else exp_double(x)
+    """exp(x) = 2^n exp(r), |r| <= log(2) / 2: Cephes's expf for floats, the power series for doubles
+
+    log(2) is subtracted in two parts, and 2^n multiplied in two, since n reaches beyond the exponents of normal numbers on both
+    sides.
+    """
+    cdef floating most = 89 if floating is float else 710, least = -105 if floating is float else -746
+    cdef floating bounded = most if x > most else least if x < least else x      # beyond, it is infinity or 0; NaN stays NaN
+    cdef floating n = rint(bounded * <floating> LOG2_OF_E), half = rint(<floating> 0.5 * n), p, r
+    if floating is float:
+        r = bounded - n * <float> 0.693359375
+        r = r + n * <float> 2.12194440e-4
+        p = <float> 1.9875691500e-4 * r + <float> 1.3981999507e-3
+        p = p * r + <float> 8.3334519073e-3
+        p = p * r + <float> 4.1665795894e-2
+        p = p * r + <float> 1.6666665459e-1
+        p = p * r + <float> 5.0000001201e-1
+    else:
+        r = bounded - n * 6.93145751953125e-1
+        r = r - n * 1.42860682030941723212e-6
+        p = r * (1 / 6227020800.) + (1. / 479001600)
+        p = p * r + (1. / 39916800)
+        p = p * r + (1. / 3628800)
+        p = p * r + (1. / 362880)
+        p = p * r + (1. / 40320)
+        p = p * r + (1. / 5040)
+        p = p * r + (1. / 720)
+        p = p * r + (1. / 120)
+        p = p * r + (1. / 24)
+        p = p * r + (1. / 6)
+        p = p * r + 0.5
+    p = p * (r * r) + r + 1
+    return p * power_of_two(half) * power_of_two(n - half)
 
 
-cdef inline float log_float(float x) noexcept nogil:
-    """log(x) = n log(2) + log(1 + r), x = 2^n (1 + r), sqrt(1/2) <= 1 + r < sqrt(2). The polynomial is that of Cephes's logf."""
-    cdef bint tiny = x < <float> 1.17549435e-38
-    cdef float scaled = x * <float> 8388608. if tiny else x, r, s, p, n, limit
-    cdef int bits
-    memcpy(&bits, &scaled, sizeof(bits))
-    bits += 0x3f800000 - 0x3f3504f3
-    n = (bits >> 23) - 127 - (23 if tiny else 0)
-    bits = (bits & 0x7fffff) + 0x3f3504f3
-    memcpy(&r, &bits, sizeof(r))
-    r -= 1
-    s = r * r
-    p = <float> 7.0376836292e-2 * r - <float> 1.1514610310e-1
-    p = p * r + <float> 1.1676998740e-1
-    p = p * r - <float> 1.2420140846e-1
-    p = p * r + <float> 1.4249322787e-1
-    p = p * r - <float> 1.6668057665e-1
-    p = p * r + <float> 2.0000714765e-1
-    p = p * r - <float> 2.4999993993e-1
-    p = p * r + <float> 3.3333331174e-1
-    p = p * r * s - n * <float> 2.12194440e-4 - <float> 0.5 * s
-    limit = -<float> INFINITY if x == 0 else x if x > 0 else <float> NAN
-    return r + p + n * <float> 0.693359375 if 0 < x < <float> INFINITY else limit
+cdef inline floating fraction_of(floating x, floating* n) noexcept nogil:
+    """1 + r of x = 2^n (1 + r), sqrt(1/2) <= 1 + r < sqrt(2), for a positive x"""
+    cdef floating smallest = 1.17549435e-38 if floating is float else 2.2250738585072014e-308
+    cdef floating shift = 8388608. if floating is float else 4503599627370496.
+    cdef bint tiny = x < smallest
+    cdef floating scaled = x * shift if tiny else x
+    cdef word32 short_bits, short_n
+    cdef word64 long_bits, long_n
+    if floating is float:
+        memcpy(&short_bits, &scaled, sizeof(scaled))
+        short_bits += 0x3f800000 - 0x3f3504f3
+        short_n = (short_bits >> 23) | 0x4b000000            # 2^23 and the exponent
+        short_bits = (short_bits & 0x7fffff) + 0x3f3504f3
+        memcpy(n, &short_n, sizeof(scaled))
+        memcpy(&scaled, &short_bits, sizeof(scaled))
+        n[0] -= <float> 8388735. + (23 if tiny else 0)
+    else:
+        memcpy(&long_bits, &scaled, sizeof(scaled))
+        long_bits += <word64> 0x3ff0000000000000 - <word64> 0x3fe6a09e667f3bcd
+        long_n = (long_bits >> 52) | <word64> 0x4330000000000000
+        long_bits = (long_bits & <word64> 0xfffffffffffff) + <word64> 0x3fe6a09e667f3bcd
+        memcpy(n, &long_n, sizeof(scaled))
+        memcpy(&scaled, &long_bits, sizeof(scaled))
+        n[0] -= 4503599627371519. + (52 if tiny else 0)
+    return scaled
 
 
-cdef inline float log1p_float(float x) noexcept nogil:
-    """log(1 + x) for 0 <= x <= 1, as 2 artanh(x / (2 + x)): its power series, cut off below a unit in the last place"""
-    cdef float t = x / (2 + x), s = t * t, p
-    p = s * <float> (1. / 17) + <float> (1. / 15)
-    p = p * s + <float> (1. / 13)
-    p = p * s + <float> (1. / 11)
-    p = p * s + <float> (1. / 9)
-    p = p * s + <float> (1. / 7)
-    p = p * s + <float> (1. / 5)
-    p = p * s + <float> (1. / 3)
-    return 2 * (p * s * t + t)
+cdef inline floating artanh_rest(floating s) noexcept nogil:
+    """artanh(t) / t - 1 for s = t^2 <= 1/9: s / 3 + s^2 / 5 + ..."""
+    cdef floating p
+    if floating is float:
+        p = s * <float> (1. / 17) + <float> (1. / 15)
+    else:
+        p = s * (1. / 35) + (1. / 33)
+        p = p * s + (1. / 31)
+        p = p * s + (1. / 29)
+        p = p * s + (1. / 27)
+        p = p * s + (1. / 25)
+        p = p * s + (1. / 23)
+        p = p * s + (1. / 21)
+        p = p * s + (1. / 19)
+        p = p * s + (1. / 17)
+        p = p * s + (1. / 15)
+    p = p * s + <floating> (1. / 13)
+    p = p * s + <floating> (1. / 11)
+    p = p * s + <floating> (1. / 9)
+    p = p * s + <floating> (1. / 7)
+    p = p * s + <floating> (1. / 5)
+    p = p * s + <floating> (1. / 3)
+    return p * s
 
 
-cdef inline float tanh_float(float x) noexcept nogil:
-    """tanh(x): near 0 the odd polynomial of the Cephes library's tanhf, beyond 1 - 2 / (exp(2 |x|) + 1)"""
-    cdef float size = x if x > 0 else -x, s = x * x, p, far
-    p = <float> -5.70498872745e-3 * s + <float> 2.06390887954e-2
-    p = p * s - <float> 5.37397155531e-2
-    p = p * s + <float> 1.33314422036e-1
-    p = p * s - <float> 3.33332819422e-1
-    far = 1 - 2 / (exp_float(2 * size) + 1)
-    return p * s * x + x if size < <float> 0.625 else far if x > 0 else -far
+cdef inline floating log(floating x) noexcept nogil:
+    """log(x) = n log(2) + log(1 + r): Cephes's logf for floats; for doubles r - r^2 / 2 + t (r^2 / 2 + 2 (artanh(t) - t) / t),
+    t = r / (2 + r), in which what is rounded is small beside r"""
+    cdef floating n, r = fraction_of(x, &n) - 1, s = r * r, p, t
+    cdef floating limit = -<floating> INFINITY if x == 0 else x if x > 0 else <floating> NAN
+    if floating is float:
+        p = <float> 7.0376836292e-2 * r - <float> 1.1514610310e-1
+        p = p * r + <float> 1.1676998740e-1
+        p = p * r - <float> 1.2420140846e-1
+        p = p * r + <float> 1.4249322787e-1
+        p = p * r - <float> 1.6668057665e-1
+        p = p * r + <float> 2.0000714765e-1
+        p = p * r - <float> 2.4999993993e-1
+        p = p * r + <float> 3.3333331174e-1
+        p = p * r * s - n * <float> 2.12194440e-4 - <float> 0.5 * s
+    else:
+        t = r / (2 + r)
+        p = t * (0.5 * s + 2 * artanh_rest(t * t)) - n * 2.12194440054690583e-4 - 0.5 * s
+    p = r + p + n * <floating> 0.693359375
+    return p if 0 < x < <floating> INFINITY else limit
+
+
+cdef inline floating log1p(floating x) noexcept nogil:
+    """log(1 + x) = 2 artanh(x / (2 + x)), for 0 <= x <= 1"""
+    cdef floating t = x / (2 + x)
+    return 2 * (artanh_rest(t * t) * t + t)
+
+
+cdef inline floating tanh_rest(floating x) noexcept nogil:
+    """tanh(x) - x for |x| < 0.625: Cephes's tanhf and tanh"""
+    cdef floating s = x * x, p, q
+    if floating is float:
+        p = <float> -5.70498872745e-3 * s + <float> 2.06390887954e-2
+        p = p * s - <float> 5.37397155531e-2
+        p = p * s + <float> 1.33314422036e-1
+        p = p * s - <float> 3.33332819422e-1
+    else:
+        p = -9.64399179425052238628e-1 * s - 9.92877231001918586564e1
+        p = p * s - 1.61468768441708447952e3
+        q = s + 1.12811678491632931402e2
+        q = q * s + 2.23548839060100448583e3
+        q = q * s + 4.84406305325125486048e3
+        p = p / q
+    return p * s * x
+
+
+cdef inline floating tanh(floating x) noexcept nogil:
+    """tanh(x): near 0 by `tanh_rest`, beyond as 1 - 2 / (exp(2 |x|) + 1)"""
+    cdef floating size = x if x > 0 else -x, near = tanh_rest(x) + x, far = 1 - 2 / (exp(2 * size) + 1)
+    return near if size < <floating> 0.625 else far if x > 0 else -far
+
+
+cdef inline floating expm1(floating x) noexcept nogil:
+    """exp(x) - 1; near 0 as (exp(x) + 1) tanh(x / 2), which keeps what the difference would cancel"""
+    cdef floating half = <floating> 0.5 * x, e = exp(x), near = (tanh_rest(half) + half) * (e + 1)
+    return near if -<floating> 0.625 < half < <floating> 0.625 else e - 1
 
 
 cdef inline float erfc_float(float x) noexcept nogil:
@@ -97,28 +189,12 @@ cdef inline float erfc_float(float x) noexcept nogil:
     p = p * t + <float> 0.37409196
     p = p * t + <float> 1.00002368
     p = p * t - <float> 1.26551223
-    p = t * exp_float(p) * exp_float(-size * size)
+    p = t * exp(p) * exp(-size * size)
     return p if x > 0 else 2 - p
 
 
-cdef inline floating tanh(floating x) noexcept nogil:
-    return tanh_float(x) if floating is float else tanh_double(x)
-
-
-cdef inline floating expm1(floating x) noexcept nogil:
-    """exp(x) - 1; for floats (exp(x) + 1) tanh(x / 2), which keeps what the difference would cancel"""
-    return tanh_float(<float> 0.5 * x) * (exp_float(x) + 1) if floating is float else expm1_double(x)
-
-
-cdef inline floating log(floating x) noexcept nogil:
-    return log_float(x) if floating is float else log_double(x)
-
-
-cdef inline floating log1p(floating x) noexcept nogil:
-    return log1p_float(x) if floating is float else log1p_double(x)
-
-
 cdef inline floating erfc(floating x) noexcept nogil:
+    """1 - erf(x); for doubles the C library's"""
     return erfc_float(x) if floating is float else erfc_double(x)
 
 
