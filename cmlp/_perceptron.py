@@ -18,9 +18,8 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d, shuffle
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cmlp import _lbfgs, _threads, _validate, fitting
@@ -38,6 +37,9 @@ THEIR_NAMES = {"sigmoid": "logistic"}
 
 # From here on an adaptive learning rate is not divided any more.
 LEAST_RATE = 1e-6
+
+# Frames from where a training warns up to the line that calls fit: _fit, fit and scikit-learn's wrapper of it between.
+USER = 5
 
 # The least that cmlp's optimizers take; scikit-learn's take any number above 0.
 LEAST_EPSILON = 1e-30
@@ -171,10 +173,11 @@ def _orders(samples: Samples, random: np.random.RandomState | None) -> Iterator[
     """The samples again and again, each time in a new order, which scikit-learn draws from the one before."""
     if random is None:
         yield from repeat(samples)
-    order = np.arange(len(samples.rows)) if samples.order is None else samples.order
+        return
+    order = np.arange(len(samples.rows), dtype=np.intp) if samples.order is None else samples.order
     while True:
-        order = shuffle(order, random_state=random)
-        yield samples._replace(order=order.astype(np.intp, copy=False))
+        order = order[random.permutation(len(order))]  # what scikit-learn's shuffle does, and in a tenth of its time
+        yield samples._replace(order=order)
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -188,6 +191,7 @@ class Perceptron(BaseEstimator):
     """What the two estimators share."""
 
     loss: Any = "log_loss"
+    _first_rate: float | None = None  # the learning rate as it was set, when a training by steps last began
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -236,32 +240,66 @@ class Perceptron(BaseEstimator):
         """How the learning rate goes on."""
         return self.learning_rate if self.solver == "sgd" or self.optimizer is not None else "constant"
 
-    def _names(self, count: int) -> list[str]:
-        """The activations of so many hidden layers."""
-        given: list[str] = [self.activation] * count if self.activations is None else list(self.activations)
-        if len(given) != count:
-            raise ValueError(f"activations must hold one name for each of {count} hidden layers, got {given}")
-        return [OWN_NAMES.get(name, name) for name in given]
+    def _sizes(self) -> list[int]:
+        """The neurons of the hidden layers."""
+        given = np.ravel(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
+        return [_validate.count(size, "a size of hidden_layer_sizes") for size in given]
+
+    def _styles(self, count: int, output: str) -> tuple[list[str], list[float]]:
+        """The activations and the dropout of so many hidden layers and of the last."""
+        names: list[Any] = [self.activation] * count if self.activations is None else list(self.activations)
+        if len(names) != count:
+            raise ValueError(f"activations must hold one name for each of {count} hidden layers, got {names}")
+        rates = [self.dropout] * count if np.ndim(self.dropout) == 0 else list(self.dropout)
+        if len(rates) != count:
+            raise ValueError(f"dropout must be one number, or one for each of {count} layers, got {rates}")
+        names = [_validate.activation(OWN_NAMES.get(name, name)) for name in names] + [output]
+        rates = [_validate.number(rate, "dropout", below=1.0) for rate in rates] + [0.0]
+        _validate.dropout_places(rates, names)
+        return names, rates
 
     def _build(self, sizes: list[int], output: str, dtype: Any, random: np.random.RandomState) -> NeuralNetwork:
         """A network whose first weights are those that scikit-learn draws."""
-        hidden = self._names(len(sizes) - 2)
-        dropout = [self.dropout] * len(hidden) if np.ndim(self.dropout) == 0 else list(self.dropout)
-        if len(dropout) != len(hidden):
-            raise ValueError(f"dropout must be one number, or one for each of {len(hidden)} layers, got {dropout}")
+        names, rates = self._styles(len(sizes) - 2, output)
         network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0)
-        ruling = hidden[-1:] or [self.activation]
+        ruling = names[-2:-1] or [OWN_NAMES.get(self.activation) or self.activation]
         for (inputs, neurons), name, rate, style in zip(
-            pairwise(sizes), [*hidden, output], [*dropout, 0.0], hidden + ruling, strict=True
+            pairwise(sizes), names, rates, names[:-1] + ruling, strict=True
         ):
             network.add_layer(inputs, neurons, name, dropout=rate)
-            bound = math.sqrt((2 if style in ("sigmoid", "logistic") else 6) / (inputs + neurons))
+            bound = math.sqrt((2 if style == "sigmoid" else 6) / (inputs + neurons))
             layer = network.layers[-1]
             layer.weights = random.uniform(-bound, bound, (inputs, neurons)).T
             layer.biases = random.uniform(-bound, bound, (neurons, 1))
-        if any(dropout):
+        if any(rates):
             network.rng = np.random.default_rng(random.randint(2**31))
         return network
+
+    def _renew(self, sizes: list[int], output: str, random: np.random.RandomState) -> None:
+        """Let the trained network go on with the settings of now: only its weights and their sizes stay."""
+        network = self.network_
+        layers, before = network.layers, [network.layers[0].input_size, *(layer.neurons for layer in network.layers)]
+        if sizes != before:
+            raise ValueError(
+                f"hidden_layer_sizes and the data make layers of {sizes}, and those trained before are {before}: "
+                "only a fit from the beginning, without warm_start, can change them"
+            )
+        if output != layers[-1].activation:
+            raise ValueError(
+                f"loss={self.loss!r} needs outputs of {output}, and those trained before are of "
+                f"{layers[-1].activation}: only a fit from the beginning, without warm_start, can change them"
+            )
+        names, rates = self._styles(len(layers) - 1, output)
+        loss = self._loss(output, network.dtype)
+        styles = list(zip(names, rates, strict=True))
+        old = [(layer.activation, layer.dropout) for layer in layers]
+        if styles == old and _validate.loss(loss) == (network.loss, network.loss_options):
+            return
+        if any(rates) and not any(layer.dropout for layer in layers):
+            network.rng = np.random.default_rng(random.randint(2**31))
+        for layer, (name, rate), given in zip(layers, styles, ["identity", *names[:-1]], strict=True):
+            layer.activation, layer.dropout, layer.input_activation = name, rate, given
+        network.loss = loss  # with which all of this is told to the core
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Array, Array]:
         """X as rows, and y."""
@@ -276,10 +314,10 @@ class Perceptron(BaseEstimator):
 
     def _validation(self, X: Any, y: Any, sample_weight: Any) -> _Held | None:
         """What was given to validate with."""
-        if X is None and y is None:
+        if X is None and y is None and sample_weight is None:
             return None
         if X is None or y is None:
-            raise ValueError("X_val and y_val must be given together")
+            raise ValueError("X_val and y_val must be given together, and sample_weight_val with them")
         rows, y = self._checked(X, y, reset=False)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64)
         return _Held(rows, y, self._targets(y), weights)
@@ -304,9 +342,11 @@ class Perceptron(BaseEstimator):
         """All kinds of training."""
         if incremental and self.early_stopping:
             raise ValueError("partial_fit sees one batch of data and cannot stop early: early_stopping must be False")
-        hidden = np.ravel(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
-        if any(size <= 0 for size in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}")
+        hidden, by_lbfgs = self._sizes(), self.solver == "lbfgs" and self.optimizer is None
+        if by_lbfgs:
+            given = {"X_val": validation[0] is not None, "y_val": validation[1] is not None}
+            given |= {"callbacks": len(self.callbacks) > 0, "max_time": self.max_time is not None}
+            _validate.left_out(given, "solver='lbfgs'")
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         rows, y = self._checked(X, y, reset=first)
         targets = self._learn_targets(y, incremental, first)
@@ -322,13 +362,13 @@ class Perceptron(BaseEstimator):
             dtype = np.dtype(np.float32 if rows.dtype == np.float32 else np.float64)
             self.network_ = self._build(sizes, output, dtype, random)
             self.t_ = 0
-        elif sizes != [layer.input_size for layer in self.network_.layers] + [self.n_outputs_]:
-            raise ValueError(f"the layers' sizes are {sizes} now: only a fit from the beginning can change them")
+        else:
+            self._renew(sizes, output, random)
         held = self._validation(*validation)
         self.n_iter_ = 0
         try:
             with _threads.limited(self.n_jobs):
-                if self.solver == "lbfgs" and self.optimizer is None:
+                if by_lbfgs:
                     self._minimise(self._samples(rows, targets, weights))
                 else:
                     self._train(rows, y, targets, weights, held, random, first, incremental)
@@ -356,7 +396,7 @@ class Perceptron(BaseEstimator):
         count = samples.size()
         batch = min(200 if self.batch_size == "auto" else self.batch_size, count)
         if self.batch_size != "auto" and self.batch_size > count:
-            warnings.warn(f"batch_size={self.batch_size} is more than there are samples: {count}", stacklevel=4)
+            warnings.warn(f"batch_size={self.batch_size} is more than there are samples: {count}", stacklevel=USER)
         self._prepare(held is not None, first, incremental)
         scale = self._scale()
         course = _Course(self, held, count)
@@ -376,17 +416,17 @@ class Perceptron(BaseEstimator):
         try:
             fitting.fit_chunks(self.network_, rounds, recipe, validation, epochs)
         except KeyboardInterrupt:
-            warnings.warn("Training was interrupted: the network is as it was then", stacklevel=4)
+            warnings.warn("Training was interrupted: the network is as it was then", stacklevel=USER)
         except FloatingPointError as error:
             if course.best is None or not self.n_iter_:
                 raise
             text = f"Training ended at numbers that are not finite, the best parameters before are kept: {error}"
-            warnings.warn(text, ConvergenceWarning, stacklevel=4)
+            warnings.warn(text, ConvergenceWarning, stacklevel=USER)
         if self.n_iter_ == self.max_iter and not course.finished and not incremental:
             warnings.warn(
                 f"Maximum iterations ({self.max_iter}) reached, and training has not converged yet",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=USER,
             )
 
     def _prepare(self, is_held: bool, first: bool, incremental: bool) -> None:
@@ -401,8 +441,11 @@ class Perceptron(BaseEstimator):
             self.validation_scores_, self.validation_loss_curve_ = [], []
         if first or (self.best_validation_score_ if self.early_stopping else self.best_loss_) is None:
             self.best_loss_, self.best_validation_score_ = (None, -np.inf) if self.early_stopping else (np.inf, None)
-        if first or not incremental:
-            self._no_improvement_count, self._rate = 0, self._rule().learning_rate
+        # In partial_fit a rate goes on as the course has made it, until another is set.
+        rate = self._rule().learning_rate
+        if first or not incremental or rate != self._first_rate:
+            self._no_improvement_count, self._rate = 0, rate
+        self._first_rate = rate
 
     def _minimise(self, samples: Samples) -> None:
         """Take all samples at once, for steps as long as they can be."""
@@ -410,7 +453,10 @@ class Perceptron(BaseEstimator):
         shaping = Shaping(l2=self.alpha / scale, l2_of_sum=True)
         options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol}
         found, _ = _lbfgs.search(self.network_, samples, shaping, options, scale)
-        self.n_iter_, self.loss_ = _check_optimize_result("lbfgs", found, self.max_iter), float(found.fun)
+        self.n_iter_, self.loss_ = min(found.nit, self.max_iter), float(found.fun)  # SciPy's last may be one too many
+        if found.status != 0:
+            text = f"L-BFGS has not converged after {self.n_iter_} iterations: {found.message}"
+            warnings.warn(text, ConvergenceWarning, stacklevel=USER)
 
     def _scale(self) -> int:
         """How many times the network's loss scikit-learn's is, which adds up the outputs of some losses."""
