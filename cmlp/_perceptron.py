@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cmlp import _lbfgs, _threads, _validate, fitting
@@ -219,7 +219,7 @@ class Perceptron(BaseEstimator):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "activations": ["array-like", None],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods("rule"), None],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), *OPTIMIZERS.values(), None],
         "monitor": [str, callable, None],
         "callbacks": ["array-like"],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],

@@ -251,6 +251,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         if incremental and self.class_weight == "balanced":
             raise ValueError("partial_fit does not see how often classes are in all: class_weight cannot be 'balanced'")
         by_class = compute_sample_weight(self.class_weight, y)
+        if not (np.isfinite(by_class) & (by_class >= 0)).all():
+            raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight}")
         return by_class if weights is None else weights * by_class
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -670,7 +670,11 @@ def test_what_is_refused():
         ({"activation": "swish"}, "activation"),
         ({"optimizer": "rprop"}, "optimizer"),
         ({"dropout": 1.0}, "dropout"),
+        ({"optimizer": cmlp.Adam}, "optimizer.*Adam'> instead"),
+        ({"optimizer": cmlp.LBFGS()}, "optimizer.* an instance of 'cmlp.optimizers.SGD', .* Got LBFGS.* instead"),
         ({"class_weight": "even"}, "class_weight"),
+        ({"class_weight": {0: -1.0, 1: 1.0}}, "class_weight must hold finite numbers of at least 0, got {0: -1.0"),
+        ({"class_weight": {0: np.inf, 1: 1.0}}, "class_weight must hold finite numbers of at least 0, got {0: inf"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"validation_fraction": 0.001, "early_stopping": True}, "validation_fraction"),
     ):
