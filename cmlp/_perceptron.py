@@ -275,25 +275,27 @@ class Perceptron(BaseEstimator):
             network.rng = np.random.default_rng(random.randint(2**31))
         return network
 
-    def _renew(self, sizes: list[int], output: str, random: np.random.RandomState) -> None:
-        """Let the trained network go on with the settings of now: only its weights and their sizes stay."""
-        network = self.network_
-        layers, before = network.layers, [network.layers[0].input_size, *(layer.neurons for layer in network.layers)]
+    def _check_shape(self, sizes: list[int], output: str) -> None:
+        """That the layers of now are as large as those trained before, and end as those do."""
+        layers = self.network_.layers
+        before = [layers[0].input_size, *(layer.neurons for layer in layers)]
+        what = ""
         if sizes != before:
-            raise ValueError(
-                f"hidden_layer_sizes and the data make layers of {sizes}, and those trained before are {before}: "
-                "only a fit from the beginning, without warm_start, can change them"
-            )
-        if output != layers[-1].activation:
-            raise ValueError(
-                f"loss={self.loss!r} needs outputs of {output}, and those trained before are of "
-                f"{layers[-1].activation}: only a fit from the beginning, without warm_start, can change them"
-            )
+            what = f"hidden_layer_sizes and the data make layers of {sizes}, and those trained before are {before}"
+        elif output != layers[-1].activation:
+            last = layers[-1].activation
+            what = f"loss={self.loss!r} needs outputs of {output}, and those trained before are of {last}"
+        if what:
+            raise ValueError(f"{what}: only a fit from the beginning, without warm_start, can change them")
+
+    def _renew(self, random: np.random.RandomState) -> None:
+        """Let the network go on by the settings of now: its weights stay."""
+        network = self.network_
+        layers, output = network.layers, network.layers[-1].activation
         names, rates = self._styles(len(layers) - 1, output)
-        loss = self._loss(output, network.dtype)
-        styles = list(zip(names, rates, strict=True))
-        old = [(layer.activation, layer.dropout) for layer in layers]
-        if styles == old and _validate.loss(loss) == (network.loss, network.loss_options):
+        styles, loss = list(zip(names, rates, strict=True)), self._loss(output, network.dtype)
+        before = [(layer.activation, layer.dropout) for layer in layers]
+        if styles == before and _validate.loss(loss) == (network.loss, network.loss_options):
             return
         if any(rates) and not any(layer.dropout for layer in layers):
             network.rng = np.random.default_rng(random.randint(2**31))
@@ -363,13 +365,13 @@ class Perceptron(BaseEstimator):
             self.network_ = self._build(sizes, output, dtype, random)
             self.t_ = 0
         else:
-            self._renew(sizes, output, random)
+            self._check_shape(sizes, output)
         held = self._validation(*validation)
         self.n_iter_ = 0
         try:
             with _threads.limited(self.n_jobs):
                 if by_lbfgs:
-                    self._minimise(self._samples(rows, targets, weights))
+                    self._minimise(self._samples(rows, targets, weights), random)
                 else:
                     self._train(rows, y, targets, weights, held, random, first, incremental)
         except FloatingPointError as error:
@@ -393,6 +395,7 @@ class Perceptron(BaseEstimator):
             train, out = self._split(y, targets, random)
             samples = samples._replace(order=train)
             held = _Held(rows[out], y[out], targets[out], None if weights is None else weights[out])
+        validation = None if held is None else self._samples(held.rows, held.targets, held.weights)
         count = samples.size()
         batch = min(200 if self.batch_size == "auto" else self.batch_size, count)
         if self.batch_size != "auto" and self.batch_size > count:
@@ -410,9 +413,9 @@ class Perceptron(BaseEstimator):
             callbacks=_validate.callbacks((course, *self.callbacks)),
             max_time=np.inf if self.max_time is None else self.max_time,
         )
+        self._renew(random)
         epochs = 1 if incremental else self.max_iter
         rounds = islice(_orders(samples, random if self.shuffle else None), epochs)
-        validation = None if held is None else self._samples(held.rows, held.targets, held.weights)
         try:
             fitting.fit_chunks(self.network_, rounds, recipe, validation, epochs)
         except KeyboardInterrupt:
@@ -447,11 +450,12 @@ class Perceptron(BaseEstimator):
             self._no_improvement_count, self._rate = 0, rate
         self._first_rate = rate
 
-    def _minimise(self, samples: Samples) -> None:
+    def _minimise(self, samples: Samples, random: np.random.RandomState) -> None:
         """Take all samples at once, for steps as long as they can be."""
         scale = self._scale()
         shaping = Shaping(l2=self.alpha / scale, l2_of_sum=True)
         options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol}
+        self._renew(random)
         found, _ = _lbfgs.search(self.network_, samples, shaping, options, scale)
         self.n_iter_, self.loss_ = min(found.nit, self.max_iter), float(found.fun)  # SciPy's last may be one too many
         if found.status != 0:

@@ -222,7 +222,7 @@ def _parse(block: bytes, width: int, position: int | None) -> tuple[Features, ND
     try:
         from pandas import read_csv
     except ImportError as error:
-        raise ImportError('load_csv needs pandas: pip install "cmlp[cli]"') from error
+        raise ImportError('CSV files need pandas: pip install "cmlp[cli]"') from error
 
     # In pandas 2 a uint8 of 256 wraps to 0: read float64. Unfiltered, what is missing fails and is not NaN.
     frame = read_csv(io.BytesIO(block), header=None, dtype=np.float64, na_filter=False)

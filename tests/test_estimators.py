@@ -411,6 +411,26 @@ def test_label_smoothing_and_dropout_that_change_leave_the_weights():
         assert model.fit(IRIS, NAMES).loss_ == pytest.approx(before)
 
 
+def test_settings_that_change_do_not_if_the_fit_is_refused():
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier(max_iter=5, warm_start=True, random_state=0).fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(activation="tanh")
+    for settings, data, message in (
+        ({}, {"sample_weight": -np.ones(len(X))}, "sample_weight"),
+        ({}, {"X_val": X, "y_val": y + 5}, "classes"),
+        ({}, {"X_val": X, "y_val": y, "sample_weight_val": -np.ones(len(X))}, "sample_weight"),
+        ({"early_stopping": True, "validation_fraction": 0.001}, {}, "validation_fraction"),
+        ({"early_stopping": True, "monitor": "nonsense"}, {}, "nonsense"),
+        ({"callbacks": [3]}, {}, "callback"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            model.set_params(**settings).fit(X, y, **data)
+        np.testing.assert_array_equal(model.predict_proba(X), before)
+        model.set_params(early_stopping=False, validation_fraction=0.1, monitor=None)
+    assert not np.allclose(model.set_params(callbacks=()).fit(X, y).predict_proba(X), before)
+
+
 def test_partial_fit_takes_a_new_learning_rate():
     X, y, *_ = samples("regression")
     model = MLPRegressor(solver="sgd", momentum=0.0, batch_size=len(X), random_state=0).partial_fit(X, y)
