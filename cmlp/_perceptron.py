@@ -1,32 +1,29 @@
-"""What both estimators share: cmlp's network trained by scikit-learn's rules.
+"""What both estimators share: X and y become a network and its samples, which go to the course or to L-BFGS.
 
 Letters: m samples, one a row; n outputs. Targets are what the network is trained on: labels from 0 or numbers.
 """
 
-import copy
 import math
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, pairwise, repeat
+from itertools import islice, pairwise
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cmlp import _lbfgs, _threads, _validate, fitting
+from cmlp._course import LEAST_EPSILON, Course, Held, of_sum, orders
 from cmlp.activations import ACTIVATIONS
-from cmlp.callbacks import Callback
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer, RMSprop
+from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
 from cmlp.training import Samples, Shaping
 
 Array = NDArray[Any]
@@ -35,23 +32,8 @@ Array = NDArray[Any]
 OWN_NAMES: dict[str, str] = {"logistic": "sigmoid"}
 THEIR_NAMES = {"sigmoid": "logistic"}
 
-# From here on an adaptive learning rate is not divided any more.
-LEAST_RATE = 1e-6
-
 # Frames from where a training warns up to the line that calls fit: _fit, fit and scikit-learn's wrapper of it between.
 USER = 5
-
-# The least that cmlp's optimizers take; scikit-learn's take any number above 0.
-LEAST_EPSILON = 1e-30
-
-
-class _Held(NamedTuple):
-    """Samples to validate with: y as the user knows it, and as the network does."""
-
-    rows: Array
-    y: Array
-    targets: Array
-    weights: Array | None
 
 
 class _Views(list[Array]):
@@ -61,123 +43,9 @@ class _Views(list[Array]):
         self[index][...] = value
 
 
-class _Course(Callback):
-    """What scikit-learn does after an epoch: keeps its figures, changes the learning rate, says when it is enough."""
-
-    def __init__(self, estimator: Any, held: _Held | None, samples: int) -> None:
-        self.estimator, self.held, self.samples = estimator, held, samples
-        self.best: Array | None = None
-        self.finished = False
-        if held is not None and estimator.monitor != "loss":
-            self.judged = copy.copy(estimator)
-            vars(self.judged).pop("feature_names_in_", None)  # the rows have lost theirs
-            self.scorer = check_scoring(self.judged, scoring=estimator.monitor)
-
-    def on_train_begin(self, run: Any) -> None:
-        """Keep what will be put back if nothing gets better."""
-        if self.estimator.early_stopping:
-            self.best = run.network._params.copy()
-
-    def on_epoch_end(self, run: Any) -> None:
-        """Do all of it."""
-        estimator, scale = self.estimator, self.estimator._scale()
-        estimator.n_iter_ += 1
-        estimator.t_ += self.samples
-        estimator.loss_ = run.figures["loss"] * scale
-        estimator.loss_curve_.append(estimator.loss_)
-        if estimator.verbose:
-            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-        if self.held is not None:
-            estimator.validation_loss_curve_.append(run.figures["val_loss"] * scale)
-            estimator.validation_scores_.append(self._score(self.held, run.figures))
-            if estimator.verbose:
-                print(f"Validation score: {estimator.validation_scores_[-1]:f}")
-        self._compare(run)
-        self._go_on(run)
-
-    def on_train_end(self, run: Any) -> None:
-        """Put the best parameters back, and be done with the samples."""
-        if self.best is not None:
-            run.network._params[:] = self.best
-
-    def _score(self, held: _Held, figures: dict[str, float]) -> float:
-        """How good the network is with the samples held out: more is better."""
-        if self.estimator.monitor == "loss":
-            return -float(self.estimator.validation_loss_curve_[-1])
-        if self.estimator.monitor is None and self.estimator._accuracy_is_score():
-            return figures["val_accuracy"]
-        if not math.isfinite(figures["val_loss"]):  # nor may the outputs be, which scorers refuse
-            return math.nan
-        weights = {} if held.weights is None else {"sample_weight": held.weights}
-        return float(self.scorer(self.judged, held.rows, held.y, **weights))
-
-    def _compare(self, run: Any) -> None:
-        """Count the epochs that are no better than the best before them."""
-        estimator = self.estimator
-        if self.best is None:
-            now, before = -estimator.loss_, -estimator.best_loss_
-            estimator.best_loss_ = min(estimator.loss_, estimator.best_loss_)
-        else:
-            now, before = estimator.validation_scores_[-1], estimator.best_validation_score_
-            if now > before:
-                estimator.best_validation_score_ = now
-                self.best[:] = run.network._params
-        better = now >= before + estimator.tol  # which NaN is not
-        estimator._no_improvement_count = 0 if better else estimator._no_improvement_count + 1
-
-    def _go_on(self, run: Any) -> None:
-        """Train on, perhaps with another learning rate, or stop."""
-        estimator = self.estimator
-        if estimator._schedule() == "invscaling":
-            self._set_rate(run, estimator._rule().learning_rate / (estimator.t_ + 1) ** estimator.power_t)
-        if estimator._no_improvement_count <= estimator.n_iter_no_change:
-            return
-        what = "loss" if self.best is None else "validation score"
-        text = f"The {what} got better by less than {estimator.tol:g} for {estimator.n_iter_no_change} epochs:"
-        if estimator._schedule() == "adaptive" and estimator._rate > LEAST_RATE:
-            estimator._no_improvement_count = 0
-            self._set_rate(run, estimator._rate / 5)
-            text = f"{text} the learning rate is {estimator._rate:g} now."
-        else:
-            self.finished = True
-            text = f"{text} training ends."
-            run.stop(text)
-        if estimator.verbose:
-            print(text)
-
-    def _set_rate(self, run: Any, rate: float) -> None:
-        """Go on with this rate, and with velocities as they are: in scikit-learn they are steps, in cmlp gradients."""
-        estimator = self.estimator
-        if isinstance(run.optimizer, SGD) and run.optimizer.momentum > 0:
-            run.network._memory.moments *= estimator._rate / rate
-        run.learning_rate *= rate / estimator._rate
-        estimator._rate = rate
-
-
 def _rows(X: Any) -> Array:
     """X as the core reads it fastest: a sample's numbers side by side."""
     return np.ascontiguousarray(X) if isinstance(X, np.ndarray) and X.flags.f_contiguous else X
-
-
-def _of_sum(rule: Optimizer, outputs: int) -> Optimizer:
-    """The optimizer whose steps by the gradient of a mean over outputs are those of `rule` by that of their sum."""
-    if isinstance(rule, SGD):
-        return replace(rule, learning_rate=rule.learning_rate * outputs, weight_decay=rule.weight_decay / outputs)
-    if isinstance(rule, Lion):
-        return rule
-    rule = replace(rule, epsilon=max(rule.epsilon / outputs, LEAST_EPSILON))
-    return replace(rule, weight_decay=rule.weight_decay / outputs) if isinstance(rule, RMSprop) else rule
-
-
-def _orders(samples: Samples, random: np.random.RandomState | None) -> Iterator[Samples]:
-    """The samples again and again, each time in a new order, which scikit-learn draws from the one before."""
-    if random is None:
-        yield from repeat(samples)
-        return
-    order = np.arange(len(samples.rows), dtype=np.intp) if samples.order is None else samples.order
-    while True:
-        order = order[random.permutation(len(order))]  # what scikit-learn's shuffle does, and in a tenth of its time
-        yield samples._replace(order=order)
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -314,7 +182,7 @@ class Perceptron(BaseEstimator):
         """What the network is trained on, or judged by."""
         return self.network_._data(rows.T, targets.T, weights)
 
-    def _validation(self, X: Any, y: Any, sample_weight: Any) -> _Held | None:
+    def _validation(self, X: Any, y: Any, sample_weight: Any) -> Held | None:
         """What was given to validate with."""
         if X is None and y is None and sample_weight is None:
             return None
@@ -322,7 +190,7 @@ class Perceptron(BaseEstimator):
             raise ValueError("X_val and y_val must be given together, and sample_weight_val with them")
         rows, y = self._checked(X, y, reset=False)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64)
-        return _Held(rows, y, self._targets(y), weights)
+        return Held(rows, y, self._targets(y), weights)
 
     def _split(self, y: Array, targets: Array, random: np.random.RandomState) -> tuple[Array, Array]:
         """Which samples are trained on, and which are held out: the same share of each class, if that can be."""
@@ -384,7 +252,7 @@ class Perceptron(BaseEstimator):
         y: Array,
         targets: Array,
         weights: Array | None,
-        held: _Held | None,
+        held: Held | None,
         random: np.random.RandomState,
         first: bool,
         incremental: bool,
@@ -394,7 +262,7 @@ class Perceptron(BaseEstimator):
         if self.early_stopping and held is None:
             train, out = self._split(y, targets, random)
             samples = samples._replace(order=train)
-            held = _Held(rows[out], y[out], targets[out], None if weights is None else weights[out])
+            held = Held(rows[out], y[out], targets[out], None if weights is None else weights[out])
         validation = None if held is None else self._samples(held.rows, held.targets, held.weights)
         count = samples.size()
         batch = min(200 if self.batch_size == "auto" else self.batch_size, count)
@@ -402,11 +270,11 @@ class Perceptron(BaseEstimator):
             warnings.warn(f"batch_size={self.batch_size} is more than there are samples: {count}", stacklevel=USER)
         self._prepare(held is not None, first, incremental)
         scale = self._scale()
-        course = _Course(self, held, count)
+        course = Course(self, held, count)
         rule = replace(self._rule(), learning_rate=self._rate)
         recipe = fitting.Recipe(
             batch,
-            rule if scale == 1 else _of_sum(rule, scale),
+            rule if scale == 1 else of_sum(rule, scale),
             shuffle=False,
             shaping=Shaping(l2=self.alpha / scale, l2_of_sum=True),
             schedule=None,
@@ -415,7 +283,7 @@ class Perceptron(BaseEstimator):
         )
         self._renew(random)
         epochs = 1 if incremental else self.max_iter
-        rounds = islice(_orders(samples, random if self.shuffle else None), epochs)
+        rounds = islice(orders(samples, random if self.shuffle else None), epochs)
         try:
             fitting.fit_chunks(self.network_, rounds, recipe, validation, epochs)
         except KeyboardInterrupt:
