@@ -238,7 +238,7 @@ def _train(given: argparse.Namespace) -> None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
         if not given.quiet:
             say(f"{given.file}: {len(y)} samples of {len(X)} features, {classes} classes")
-            say(f"{test_rows} rows are set aside for the test; {inputs}")
+            say(f"{test_rows} of {len(y)} rows are set aside for the test; {inputs}")
             say(network)
         untrained, interrupted = network._params.copy(), False
         try:

@@ -133,7 +133,7 @@ def test_train_prints_the_network_the_progress_and_the_result(csv, tmp_path, cap
     lines = captured.out.splitlines()
     assert lines[0] == f"{csv}: 1100 samples of 12 features, 3 classes"
     network = NeuralNetwork.load(tmp_path / "model")
-    assert lines[1] == "100 rows are set aside for the test; pixels are divided by 255"
+    assert lines[1] == "100 of 1100 rows are set aside for the test; pixels are divided by 255"
     assert "\n".join(lines[2:8]) == repr(network)
     assert [line.split()[:2] for line in lines[8:12]] == [["epoch", f"{number}/4"] for number in range(1, 5)]
     assert len(lines) == 13
@@ -248,7 +248,7 @@ def test_some_rows_are_set_aside(case, frame, tmp_path, trained, capfd):
     (call,) = trained
     assert call["X"].shape == (FEATURES, rows - expected)
     assert call["validation_data"][0].shape == (FEATURES, expected)
-    assert capfd.readouterr().out.splitlines()[1].startswith(f"{expected} rows are set aside for the test; ")
+    assert capfd.readouterr().out.splitlines()[1].startswith(f"{expected} of {rows} rows are set aside for the test; ")
 
 
 SCALES = {  # whether the features are pixels, the option, what is said of them
@@ -269,7 +269,7 @@ def test_features_are_scaled(case, frame, tmp_path, trained, capfd):
     changed.to_csv(tmp_path / "file.csv", index=False)
     epochs = [] if "--notebook" in options else ["--epochs", 1]
     assert run("train", tmp_path / "file.csv", "--out", tmp_path / "model", *epochs, *options) == 0
-    assert capfd.readouterr().out.splitlines()[1] == f"220 rows are set aside for the test; {told}"
+    assert capfd.readouterr().out.splitlines()[1] == f"220 of 1100 rows are set aside for the test; {told}"
     network = NeuralNetwork.load(tmp_path / "model")
     if told != "features are standardised":
         assert (network.input_scale, network.input_shift) == (1 / 255 if pixels else 1.0, 0.0)
@@ -770,7 +770,7 @@ def test_the_images(tmp_path, capfd):
     assert run("train", IMAGES, "--epochs", 2, "--threads", 1, "--out", tmp_path / "model") == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == f"{IMAGES}: 42000 samples of 784 features, 10 classes"
-    assert lines[1] == "1000 rows are set aside for the test; pixels are divided by 255"
+    assert lines[1] == "1000 of 42000 rows are set aside for the test; pixels are divided by 255"
     assert "784 -> 30" in lines[4]
     assert float(lines[-1].split()[5]) > 0.9
     with gzip.open(IMAGES) as file:
