@@ -41,12 +41,12 @@ class Course(Callback):
         self.best: Array | None = None
         self.finished = False
         if held is not None and estimator.monitor != "loss":
-            self.judged = copy.copy(estimator)
-            vars(self.judged).pop("feature_names_in_", None)  # the rows have lost theirs
-            self.scorer = check_scoring(self.judged, scoring=estimator.monitor)
+            self.scorer = check_scoring(estimator, scoring=estimator.monitor)
 
     def on_train_begin(self, run: Any) -> None:
-        """Keep what will be put back if nothing gets better."""
+        """Keep what will be put back if nothing gets better, and see to what is judged."""
+        self.judged = copy.copy(self.estimator)
+        vars(self.judged).pop("feature_names_in_", None)  # the rows have lost theirs
         if self.estimator.early_stopping:
             self.best = run.network._params.copy()
 

@@ -24,7 +24,7 @@ from cmlp._course import LEAST_EPSILON, Course, Held, of_sum, orders
 from cmlp.activations import ACTIVATIONS
 from cmlp.network import NeuralNetwork
 from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
-from cmlp.training import Samples, Shaping
+from cmlp.training import Samples, Shaping, Snapshot
 
 Array = NDArray[Any]
 
@@ -48,6 +48,11 @@ def _rows(X: Any) -> Array:
     return np.ascontiguousarray(X) if isinstance(X, np.ndarray) and X.flags.f_contiguous else X
 
 
+def _has_dropout(network: NeuralNetwork) -> bool:
+    """Whether its steps draw what they leave out."""
+    return any(layer.dropout for layer in network.layers)
+
+
 def is_stochastic(estimator: Any) -> bool:
     """Whether training goes by mini-batches."""
     if estimator.solver == "lbfgs" and estimator.optimizer is None:
@@ -59,6 +64,7 @@ class Perceptron(BaseEstimator):
     """What the two estimators share."""
 
     loss: Any = "log_loss"
+    network_: NeuralNetwork
     _first_rate: float | None = None  # the learning rate as it was set, when a training by steps last began
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -126,20 +132,24 @@ class Perceptron(BaseEstimator):
         _validate.dropout_places(rates, names)
         return names, rates
 
+    def _layered(self, sizes: list[int], output: str, dtype: Any, **scaling: Any) -> NeuralNetwork:
+        """A network by the settings of now, whose weights are to come."""
+        network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0, **scaling)
+        for (inputs, neurons), name, rate in zip(pairwise(sizes), *self._styles(len(sizes) - 2, output), strict=True):
+            network.add_layer(inputs, neurons, name, dropout=rate)
+        return network
+
     def _build(self, sizes: list[int], output: str, dtype: Any, random: np.random.RandomState) -> NeuralNetwork:
         """A network whose first weights are those that scikit-learn draws."""
-        names, rates = self._styles(len(sizes) - 2, output)
-        network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0)
-        ruling = names[-2:-1] or [OWN_NAMES.get(self.activation) or self.activation]
-        for (inputs, neurons), name, rate, style in zip(
-            pairwise(sizes), names, rates, names[:-1] + ruling, strict=True
-        ):
-            network.add_layer(inputs, neurons, name, dropout=rate)
+        network = self._layered(sizes, output, dtype)
+        hidden = network.layers[:-1]
+        ruling = hidden[-1].activation if hidden else OWN_NAMES.get(self.activation, self.activation)
+        for layer, style in zip(network.layers, [*(layer.activation for layer in hidden), ruling], strict=True):
+            inputs, neurons = layer.input_size, layer.neurons
             bound = math.sqrt((2 if style == "sigmoid" else 6) / (inputs + neurons))
-            layer = network.layers[-1]
             layer.weights = random.uniform(-bound, bound, (inputs, neurons)).T
             layer.biases = random.uniform(-bound, bound, (neurons, 1))
-        if any(rates):
+        if _has_dropout(network):
             network.rng = np.random.default_rng(random.randint(2**31))
         return network
 
@@ -157,19 +167,20 @@ class Perceptron(BaseEstimator):
             raise ValueError(f"{what}: only a fit from the beginning, without warm_start, can change them")
 
     def _renew(self, random: np.random.RandomState) -> None:
-        """Let the network go on by the settings of now: its weights stay."""
-        network = self.network_
-        layers, output = network.layers, network.layers[-1].activation
-        names, rates = self._styles(len(layers) - 1, output)
-        styles, loss = list(zip(names, rates, strict=True)), self._loss(output, network.dtype)
-        before = [(layer.activation, layer.dropout) for layer in layers]
-        if styles == before and _validate.loss(loss) == (network.loss, network.loss_options):
+        """Go on by the settings of now: with another network, if they make one, of the same weights and memory."""
+        old = self.network_
+        output = old.layers[-1].activation
+        styles = [(layer.activation, layer.dropout) for layer in old.layers]
+        now = list(zip(*self._styles(len(styles) - 1, output), strict=True))
+        if now == styles and _validate.loss(self._loss(output, old.dtype)) == (old.loss, old.loss_options):
             return
-        if any(rates) and not any(layer.dropout for layer in layers):
-            network.rng = np.random.default_rng(random.randint(2**31))
-        for layer, (name, rate), given in zip(layers, styles, ["identity", *names[:-1]], strict=True):
-            layer.activation, layer.dropout, layer.input_activation = name, rate, given
-        network.loss = loss  # with which all of this is told to the core
+        sizes = [old.layers[0].input_size, *(layer.neurons for layer in old.layers)]
+        scaling = {"input_scale": old.input_scale, "input_shift": old.input_shift}
+        network = self._layered(sizes, output, old.dtype, **scaling)
+        Snapshot(old).restore(network)
+        began = _has_dropout(network) and not _has_dropout(old)
+        network.rng = np.random.default_rng(random.randint(2**31)) if began else old.rng
+        self.network_ = network
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Array, Array]:
         """X as rows, and y."""

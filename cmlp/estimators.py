@@ -73,8 +73,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     nesterovs_momentum : bool, default True
         Whether it is Nesterov's.
     early_stopping : bool, default False
-        Stop by the score of samples held out, instead of by the loss, and keep the best parameters; "lbfgs" does without,
-        as in scikit-learn.
+        Stop by the score of samples held out, instead of by the loss, and keep the best parameters. As in scikit-learn,
+        "lbfgs" does without.
     validation_fraction : float, default 0.1
         Share of the samples to hold out, if none are given to `fit`. With `warm_start` each `fit` draws others, as in
         scikit-learn, some of which the fits before have trained on: give `X_val` to hold out the same.
@@ -439,8 +439,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     nesterovs_momentum : bool, default True
         Whether it is Nesterov's.
     early_stopping : bool, default False
-        Stop by the score of samples held out, instead of by the loss, and keep the best parameters; "lbfgs" does without,
-        as in scikit-learn.
+        Stop by the score of samples held out, instead of by the loss, and keep the best parameters. As in scikit-learn,
+        "lbfgs" does without.
     validation_fraction : float, default 0.1
         Share of the samples to hold out, if none are given to `fit`. With `warm_start` each `fit` draws others, as in
         scikit-learn, some of which the fits before have trained on: give `X_val` to hold out the same.

@@ -20,6 +20,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -409,6 +410,30 @@ def test_label_smoothing_and_dropout_that_change_leave_the_weights():
             model.set_params(**wrong, label_smoothing=0.9).fit(IRIS, NAMES)
         model.set_params(activations=None, dropout=0.0, label_smoothing=0.3)
         assert model.fit(IRIS, NAMES).loss_ == pytest.approx(before)
+
+
+@pytest.mark.parametrize("monitor", [None, "accuracy", "neg_log_loss"])
+def test_scores_are_those_of_the_settings_of_now(monitor):
+    X, y, *_ = samples("three classes")
+    model = MLPClassifier(max_iter=5, warm_start=True, monitor=monitor, random_state=0).fit(X, y)
+    model.set_params(activation="sigmoid", max_iter=1).fit(X, y, X_val=X, y_val=y)
+    score = get_scorer(monitor or "accuracy")(model, X, y)
+    assert model.validation_scores_ == [pytest.approx(score)]
+
+
+def test_settings_that_change_leave_the_rest_of_the_network():
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier(max_iter=3, dropout=0.1, warm_start=True, random_state=0).fit(X, y)
+    model.network_.adapt(X.T * 2)
+    copied = pickle.loads(pickle.dumps(model))
+    copied.network_._layers[0].__dict__["activation"] = "tanh"  # the core is told by what follows
+    copied.network_._describe()
+    for one in (model, copied):
+        one.set_params(activation="tanh").fit(X, y)
+    np.testing.assert_array_equal(model.network_.input_scale, copied.network_.input_scale)
+    np.testing.assert_array_equal(model.coefs_[0], copied.coefs_[0])
+    assert model.loss_curve_ == copied.loss_curve_
+    assert model.network_._memory.taken == copied.network_._memory.taken == 6
 
 
 def test_settings_that_change_do_not_if_the_fit_is_refused():
