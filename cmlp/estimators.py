@@ -114,7 +114,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_in, n_out) and biases of shape (n_out,) of each layer: views of the network's.
     network_ : NeuralNetwork
-        What is trained; it has its samples in columns, and can be saved.
+        What is trained; it has its samples in columns, and can be saved. A fit from the beginning makes another, and so
+        does one after a change of activations, dropout or loss, which keeps the weights.
     loss_ : float
         Of the last epoch: a mean over its batches, each taken before its step, with the penalty.
     loss_curve_ : list of float
@@ -478,7 +479,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_in, n_out) and biases of shape (n_out,) of each layer: views of the network's.
     network_ : NeuralNetwork
-        What is trained; it has its samples in columns, and can be saved.
+        What is trained; it has its samples in columns, and can be saved. A fit from the beginning makes another, and so
+        does one after a change of activations, dropout or loss, which keeps the weights.
     loss_ : float
         Of the last epoch: a mean over its batches, each taken before its step, with the penalty.
     loss_curve_ : list of float
