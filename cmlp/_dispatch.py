@@ -4,18 +4,31 @@ import os
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 FOLDER = os.path.dirname(__file__)  # pathlib would take a fifth of cmlp's import
+
+
+def give_up(error: Exception) -> NoReturn:
+    """Raise what keeps cmlp from being imported; tell it in a line if Python was started for the command `cmlp`."""
+    # There is nobody to catch it then: the command is in the package.
+    module = sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] if "-m" in sys.orig_argv else []
+    if module == ["cmlp"] or os.path.basename(sys.argv[0]) in ("cmlp", "cmlp.exe"):
+        print(f"cmlp: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    raise error from None
+
 
 try:
     from cmlp import cpu
 except ImportError:
-    raise ImportError(
-        f"cmlp's compiled core is not in {FOLDER}: this is its source, not an installation of it. "
-        "Run `pip install .` in the source folder, and import cmlp from another folder "
-        "(or build in place with `python setup.py build_ext --inplace`)."
-    ) from None
+    give_up(
+        ImportError(
+            f"cmlp's compiled core is not in {FOLDER}: this is its source, not an installation of it. "
+            "Run `pip install .` in the source folder, and import cmlp from another folder "
+            "(or build in place with `python setup.py build_ext --inplace`)."
+        )
+    )
 
 # Builds, best first, with the x86-64 level that each needs; the others run wherever they were built for.
 LEVELS = {"v4": 4, "v3": 3, "v2": 2, "neon": 0, "scalar": 0}
@@ -43,11 +56,6 @@ def load(isa: str) -> ModuleType:
     return import_module(f"cmlp.core_{isa}")
 
 
-def is_command() -> bool:
-    """Whether Python was started for the command `cmlp`, so that there is nobody to catch an exception of an import."""
-    return sys.orig_argv[1:3] == ["-m", "cmlp"] or os.path.basename(sys.argv[0]) in ("cmlp", "cmlp.exe")
-
-
 # The build in use: the one that CMLP_ISA names, or else the best.
 ISA = os.environ.get("CMLP_ISA") or next(iter(supported()), "")
 if TYPE_CHECKING:
@@ -56,7 +64,4 @@ else:
     try:
         core = load(ISA)
     except ImportError as error:
-        if is_command():
-            print(f"cmlp: error: {error}", file=sys.stderr)
-            sys.exit(2)
-        raise
+        give_up(error)

@@ -1,34 +1,30 @@
-"""What both estimators share: cmlp's network trained by scikit-learn's rules.
+"""What both estimators share: X and y become a network and its samples, which go to the course or to L-BFGS.
 
 Letters: m samples, one a row; n outputs. Targets are what the network is trained on: labels from 0 or numbers.
 """
 
-import copy
 import math
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, pairwise, repeat
+from itertools import islice, pairwise
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d, shuffle
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.optimize import _check_optimize_result
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cmlp import _lbfgs, _threads, _validate, fitting
+from cmlp._course import LEAST_EPSILON, Course, Held, of_sum, orders
 from cmlp.activations import ACTIVATIONS
-from cmlp.callbacks import Callback
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Lion, Optimizer, RMSprop
-from cmlp.training import Samples, Shaping
+from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
+from cmlp.training import Samples, Shaping, Snapshot
 
 Array = NDArray[Any]
 
@@ -36,20 +32,8 @@ Array = NDArray[Any]
 OWN_NAMES: dict[str, str] = {"logistic": "sigmoid"}
 THEIR_NAMES = {"sigmoid": "logistic"}
 
-# From here on an adaptive learning rate is not divided any more.
-LEAST_RATE = 1e-6
-
-# The least that cmlp's optimizers take; scikit-learn's take any number above 0.
-LEAST_EPSILON = 1e-30
-
-
-class _Held(NamedTuple):
-    """Samples to validate with: y as the user knows it, and as the network does."""
-
-    rows: Array
-    y: Array
-    targets: Array
-    weights: Array | None
+# Frames from where a training warns up to the line that calls fit: _fit, fit and scikit-learn's wrapper of it between.
+USER = 5
 
 
 class _Views(list[Array]):
@@ -59,122 +43,14 @@ class _Views(list[Array]):
         self[index][...] = value
 
 
-class _Course(Callback):
-    """What scikit-learn does after an epoch: keeps its figures, changes the learning rate, says when it is enough."""
-
-    def __init__(self, estimator: Any, held: _Held | None, samples: int) -> None:
-        self.estimator, self.held, self.samples = estimator, held, samples
-        self.best: Array | None = None
-        self.finished = False
-        if held is not None and estimator.monitor != "loss":
-            self.judged = copy.copy(estimator)
-            vars(self.judged).pop("feature_names_in_", None)  # the rows have lost theirs
-            self.scorer = check_scoring(self.judged, scoring=estimator.monitor)
-
-    def on_train_begin(self, run: Any) -> None:
-        """Keep what will be put back if nothing gets better."""
-        if self.estimator.early_stopping:
-            self.best = run.network._params.copy()
-
-    def on_epoch_end(self, run: Any) -> None:
-        """Do all of it."""
-        estimator, scale = self.estimator, self.estimator._scale()
-        estimator.n_iter_ += 1
-        estimator.t_ += self.samples
-        estimator.loss_ = run.figures["loss"] * scale
-        estimator.loss_curve_.append(estimator.loss_)
-        if estimator.verbose:
-            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-        if self.held is not None:
-            estimator.validation_loss_curve_.append(run.figures["val_loss"] * scale)
-            estimator.validation_scores_.append(self._score(self.held, run.figures))
-            if estimator.verbose:
-                print(f"Validation score: {estimator.validation_scores_[-1]:f}")
-        self._compare(run)
-        self._go_on(run)
-
-    def on_train_end(self, run: Any) -> None:
-        """Put the best parameters back, and be done with the samples."""
-        if self.best is not None:
-            run.network._params[:] = self.best
-
-    def _score(self, held: _Held, figures: dict[str, float]) -> float:
-        """How good the network is with the samples held out: more is better."""
-        if self.estimator.monitor == "loss":
-            return -float(self.estimator.validation_loss_curve_[-1])
-        if self.estimator.monitor is None and self.estimator._accuracy_is_score():
-            return figures["val_accuracy"]
-        if not math.isfinite(figures["val_loss"]):  # nor may the outputs be, which scorers refuse
-            return math.nan
-        weights = {} if held.weights is None else {"sample_weight": held.weights}
-        return float(self.scorer(self.judged, held.rows, held.y, **weights))
-
-    def _compare(self, run: Any) -> None:
-        """Count the epochs that are no better than the best before them."""
-        estimator = self.estimator
-        if self.best is None:
-            now, before = -estimator.loss_, -estimator.best_loss_
-            estimator.best_loss_ = min(estimator.loss_, estimator.best_loss_)
-        else:
-            now, before = estimator.validation_scores_[-1], estimator.best_validation_score_
-            if now > before:
-                estimator.best_validation_score_ = now
-                self.best[:] = run.network._params
-        better = now >= before + estimator.tol  # which NaN is not
-        estimator._no_improvement_count = 0 if better else estimator._no_improvement_count + 1
-
-    def _go_on(self, run: Any) -> None:
-        """Train on, perhaps with another learning rate, or stop."""
-        estimator = self.estimator
-        if estimator._schedule() == "invscaling":
-            self._set_rate(run, estimator._rule().learning_rate / (estimator.t_ + 1) ** estimator.power_t)
-        if estimator._no_improvement_count <= estimator.n_iter_no_change:
-            return
-        what = "loss" if self.best is None else "validation score"
-        text = f"The {what} got better by less than {estimator.tol:g} for {estimator.n_iter_no_change} epochs:"
-        if estimator._schedule() == "adaptive" and estimator._rate > LEAST_RATE:
-            estimator._no_improvement_count = 0
-            self._set_rate(run, estimator._rate / 5)
-            text = f"{text} the learning rate is {estimator._rate:g} now."
-        else:
-            self.finished = True
-            text = f"{text} training ends."
-            run.stop(text)
-        if estimator.verbose:
-            print(text)
-
-    def _set_rate(self, run: Any, rate: float) -> None:
-        """Go on with this rate, and with velocities as they are: in scikit-learn they are steps, in cmlp gradients."""
-        estimator = self.estimator
-        if isinstance(run.optimizer, SGD) and run.optimizer.momentum > 0:
-            run.network._memory.moments *= estimator._rate / rate
-        run.learning_rate *= rate / estimator._rate
-        estimator._rate = rate
-
-
 def _rows(X: Any) -> Array:
     """X as the core reads it fastest: a sample's numbers side by side."""
     return np.ascontiguousarray(X) if isinstance(X, np.ndarray) and X.flags.f_contiguous else X
 
 
-def _of_sum(rule: Optimizer, outputs: int) -> Optimizer:
-    """The optimizer whose steps by the gradient of a mean over outputs are those of `rule` by that of their sum."""
-    if isinstance(rule, SGD):
-        return replace(rule, learning_rate=rule.learning_rate * outputs, weight_decay=rule.weight_decay / outputs)
-    if isinstance(rule, Lion):
-        return rule
-    rule = replace(rule, epsilon=max(rule.epsilon / outputs, LEAST_EPSILON))
-    return replace(rule, weight_decay=rule.weight_decay / outputs) if isinstance(rule, RMSprop) else rule
-
-
-def _orders(samples: Samples, random: np.random.RandomState | None) -> Iterator[Samples]:
-    """The samples again and again, each time in a new order, which scikit-learn draws from the one before."""
-    if random is None:
-        yield from repeat(samples)
-    order = np.arange(len(samples.rows)) if samples.order is None else samples.order
-    while True:
-        order = shuffle(order, random_state=random)
-        yield samples._replace(order=order.astype(np.intp, copy=False))
+def _has_dropout(network: NeuralNetwork) -> bool:
+    """Whether its steps draw what they leave out."""
+    return any(layer.dropout for layer in network.layers)
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -188,6 +64,8 @@ class Perceptron(BaseEstimator):
     """What the two estimators share."""
 
     loss: Any = "log_loss"
+    network_: NeuralNetwork
+    _first_rate: float | None = None  # the learning rate as it was set, when a training by steps last began
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -215,7 +93,7 @@ class Perceptron(BaseEstimator):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "activations": ["array-like", None],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), HasMethods("rule"), None],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), *OPTIMIZERS.values(), None],
         "monitor": [str, callable, None],
         "callbacks": ["array-like"],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
@@ -236,32 +114,73 @@ class Perceptron(BaseEstimator):
         """How the learning rate goes on."""
         return self.learning_rate if self.solver == "sgd" or self.optimizer is not None else "constant"
 
-    def _names(self, count: int) -> list[str]:
-        """The activations of so many hidden layers."""
-        given: list[str] = [self.activation] * count if self.activations is None else list(self.activations)
-        if len(given) != count:
-            raise ValueError(f"activations must hold one name for each of {count} hidden layers, got {given}")
-        return [OWN_NAMES.get(name, name) for name in given]
+    def _sizes(self) -> list[int]:
+        """The neurons of the hidden layers."""
+        given = np.ravel(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
+        return [_validate.count(size, "a size of hidden_layer_sizes") for size in given]
+
+    def _styles(self, count: int, output: str) -> tuple[list[str], list[float]]:
+        """The activations and the dropout of so many hidden layers and of the last."""
+        names: list[Any] = [self.activation] * count if self.activations is None else list(self.activations)
+        if len(names) != count:
+            raise ValueError(f"activations must hold one name for each of {count} hidden layers, got {names}")
+        rates = [self.dropout] * count if np.ndim(self.dropout) == 0 else list(self.dropout)
+        if len(rates) != count:
+            raise ValueError(f"dropout must be one number, or one for each of {count} layers, got {rates}")
+        names = [_validate.activation(OWN_NAMES.get(name, name)) for name in names] + [output]
+        rates = [_validate.number(rate, "dropout", below=1.0) for rate in rates] + [0.0]
+        _validate.dropout_places(rates, names)
+        return names, rates
+
+    def _layered(self, sizes: list[int], output: str, dtype: Any, **scaling: Any) -> NeuralNetwork:
+        """A network by the settings of now, whose weights are to come."""
+        network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0, **scaling)
+        for (inputs, neurons), name, rate in zip(pairwise(sizes), *self._styles(len(sizes) - 2, output), strict=True):
+            network.add_layer(inputs, neurons, name, dropout=rate)
+        return network
 
     def _build(self, sizes: list[int], output: str, dtype: Any, random: np.random.RandomState) -> NeuralNetwork:
         """A network whose first weights are those that scikit-learn draws."""
-        hidden = self._names(len(sizes) - 2)
-        dropout = [self.dropout] * len(hidden) if np.ndim(self.dropout) == 0 else list(self.dropout)
-        if len(dropout) != len(hidden):
-            raise ValueError(f"dropout must be one number, or one for each of {len(hidden)} layers, got {dropout}")
-        network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0)
-        ruling = hidden[-1:] or [self.activation]
-        for (inputs, neurons), name, rate, style in zip(
-            pairwise(sizes), [*hidden, output], [*dropout, 0.0], hidden + ruling, strict=True
-        ):
-            network.add_layer(inputs, neurons, name, dropout=rate)
-            bound = math.sqrt((2 if style in ("sigmoid", "logistic") else 6) / (inputs + neurons))
-            layer = network.layers[-1]
+        network = self._layered(sizes, output, dtype)
+        hidden = network.layers[:-1]
+        ruling = hidden[-1].activation if hidden else OWN_NAMES.get(self.activation, self.activation)
+        for layer, style in zip(network.layers, [*(layer.activation for layer in hidden), ruling], strict=True):
+            inputs, neurons = layer.input_size, layer.neurons
+            bound = math.sqrt((2 if style == "sigmoid" else 6) / (inputs + neurons))
             layer.weights = random.uniform(-bound, bound, (inputs, neurons)).T
             layer.biases = random.uniform(-bound, bound, (neurons, 1))
-        if any(dropout):
+        if _has_dropout(network):
             network.rng = np.random.default_rng(random.randint(2**31))
         return network
+
+    def _check_shape(self, sizes: list[int], output: str) -> None:
+        """That the layers of now are as large as those trained before, and end as those do."""
+        layers = self.network_.layers
+        before = [layers[0].input_size, *(layer.neurons for layer in layers)]
+        what = ""
+        if sizes != before:
+            what = f"hidden_layer_sizes and the data make layers of {sizes}, and those trained before are {before}"
+        elif output != layers[-1].activation:
+            last = layers[-1].activation
+            what = f"loss={self.loss!r} needs outputs of {output}, and those trained before are of {last}"
+        if what:
+            raise ValueError(f"{what}: only a fit from the beginning, without warm_start, can change them")
+
+    def _renew(self, random: np.random.RandomState) -> None:
+        """Go on by the settings of now: with another network, if they make one, of the same weights and memory."""
+        old = self.network_
+        output = old.layers[-1].activation
+        styles = [(layer.activation, layer.dropout) for layer in old.layers]
+        now = list(zip(*self._styles(len(styles) - 1, output), strict=True))
+        if now == styles and _validate.loss(self._loss(output, old.dtype)) == (old.loss, old.loss_options):
+            return
+        sizes = [old.layers[0].input_size, *(layer.neurons for layer in old.layers)]
+        scaling = {"input_scale": old.input_scale, "input_shift": old.input_shift}
+        network = self._layered(sizes, output, old.dtype, **scaling)
+        Snapshot(old).restore(network)
+        began = _has_dropout(network) and not _has_dropout(old)
+        network.rng = np.random.default_rng(random.randint(2**31)) if began else old.rng
+        self.network_ = network
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Array, Array]:
         """X as rows, and y."""
@@ -274,15 +193,15 @@ class Perceptron(BaseEstimator):
         """What the network is trained on, or judged by."""
         return self.network_._data(rows.T, targets.T, weights)
 
-    def _validation(self, X: Any, y: Any, sample_weight: Any) -> _Held | None:
+    def _validation(self, X: Any, y: Any, sample_weight: Any) -> Held | None:
         """What was given to validate with."""
-        if X is None and y is None:
+        if X is None and y is None and sample_weight is None:
             return None
         if X is None or y is None:
-            raise ValueError("X_val and y_val must be given together")
+            raise ValueError("X_val and y_val must be given together, and sample_weight_val with them")
         rows, y = self._checked(X, y, reset=False)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, rows, dtype=np.float64)
-        return _Held(rows, y, self._targets(y), weights)
+        return Held(rows, y, self._targets(y), weights)
 
     def _split(self, y: Array, targets: Array, random: np.random.RandomState) -> tuple[Array, Array]:
         """Which samples are trained on, and which are held out: the same share of each class, if that can be."""
@@ -304,9 +223,11 @@ class Perceptron(BaseEstimator):
         """All kinds of training."""
         if incremental and self.early_stopping:
             raise ValueError("partial_fit sees one batch of data and cannot stop early: early_stopping must be False")
-        hidden = np.ravel(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
-        if any(size <= 0 for size in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}")
+        hidden, by_lbfgs = self._sizes(), self.solver == "lbfgs" and self.optimizer is None
+        if by_lbfgs:
+            given = {"X_val": validation[0] is not None, "y_val": validation[1] is not None}
+            given |= {"callbacks": len(self.callbacks) > 0, "max_time": self.max_time is not None}
+            _validate.left_out(given, "solver='lbfgs'")
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         rows, y = self._checked(X, y, reset=first)
         targets = self._learn_targets(y, incremental, first)
@@ -322,14 +243,14 @@ class Perceptron(BaseEstimator):
             dtype = np.dtype(np.float32 if rows.dtype == np.float32 else np.float64)
             self.network_ = self._build(sizes, output, dtype, random)
             self.t_ = 0
-        elif sizes != [layer.input_size for layer in self.network_.layers] + [self.n_outputs_]:
-            raise ValueError(f"the layers' sizes are {sizes} now: only a fit from the beginning can change them")
+        else:
+            self._check_shape(sizes, output)
         held = self._validation(*validation)
         self.n_iter_ = 0
         try:
             with _threads.limited(self.n_jobs):
-                if self.solver == "lbfgs" and self.optimizer is None:
-                    self._minimise(self._samples(rows, targets, weights))
+                if by_lbfgs:
+                    self._minimise(self._samples(rows, targets, weights), random)
                 else:
                     self._train(rows, y, targets, weights, held, random, first, incremental)
         except FloatingPointError as error:
@@ -342,7 +263,7 @@ class Perceptron(BaseEstimator):
         y: Array,
         targets: Array,
         weights: Array | None,
-        held: _Held | None,
+        held: Held | None,
         random: np.random.RandomState,
         first: bool,
         incremental: bool,
@@ -352,41 +273,42 @@ class Perceptron(BaseEstimator):
         if self.early_stopping and held is None:
             train, out = self._split(y, targets, random)
             samples = samples._replace(order=train)
-            held = _Held(rows[out], y[out], targets[out], None if weights is None else weights[out])
+            held = Held(rows[out], y[out], targets[out], None if weights is None else weights[out])
+        validation = None if held is None else self._samples(held.rows, held.targets, held.weights)
         count = samples.size()
         batch = min(200 if self.batch_size == "auto" else self.batch_size, count)
         if self.batch_size != "auto" and self.batch_size > count:
-            warnings.warn(f"batch_size={self.batch_size} is more than there are samples: {count}", stacklevel=4)
+            warnings.warn(f"batch_size={self.batch_size} is more than there are samples: {count}", stacklevel=USER)
         self._prepare(held is not None, first, incremental)
         scale = self._scale()
-        course = _Course(self, held, count)
+        course = Course(self, held, count)
         rule = replace(self._rule(), learning_rate=self._rate)
         recipe = fitting.Recipe(
             batch,
-            rule if scale == 1 else _of_sum(rule, scale),
+            rule if scale == 1 else of_sum(rule, scale),
             shuffle=False,
             shaping=Shaping(l2=self.alpha / scale, l2_of_sum=True),
             schedule=None,
             callbacks=_validate.callbacks((course, *self.callbacks)),
             max_time=np.inf if self.max_time is None else self.max_time,
         )
+        self._renew(random)
         epochs = 1 if incremental else self.max_iter
-        rounds = islice(_orders(samples, random if self.shuffle else None), epochs)
-        validation = None if held is None else self._samples(held.rows, held.targets, held.weights)
+        rounds = islice(orders(samples, random if self.shuffle else None), epochs)
         try:
             fitting.fit_chunks(self.network_, rounds, recipe, validation, epochs)
         except KeyboardInterrupt:
-            warnings.warn("Training was interrupted: the network is as it was then", stacklevel=4)
+            warnings.warn("Training was interrupted: the network is as it was then", stacklevel=USER)
         except FloatingPointError as error:
             if course.best is None or not self.n_iter_:
                 raise
             text = f"Training ended at numbers that are not finite, the best parameters before are kept: {error}"
-            warnings.warn(text, ConvergenceWarning, stacklevel=4)
+            warnings.warn(text, ConvergenceWarning, stacklevel=USER)
         if self.n_iter_ == self.max_iter and not course.finished and not incremental:
             warnings.warn(
                 f"Maximum iterations ({self.max_iter}) reached, and training has not converged yet",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=USER,
             )
 
     def _prepare(self, is_held: bool, first: bool, incremental: bool) -> None:
@@ -401,16 +323,23 @@ class Perceptron(BaseEstimator):
             self.validation_scores_, self.validation_loss_curve_ = [], []
         if first or (self.best_validation_score_ if self.early_stopping else self.best_loss_) is None:
             self.best_loss_, self.best_validation_score_ = (None, -np.inf) if self.early_stopping else (np.inf, None)
-        if first or not incremental:
-            self._no_improvement_count, self._rate = 0, self._rule().learning_rate
+        # In partial_fit a rate goes on as the course has made it, until another is set.
+        rate = self._rule().learning_rate
+        if first or not incremental or rate != self._first_rate:
+            self._no_improvement_count, self._rate = 0, rate
+        self._first_rate = rate
 
-    def _minimise(self, samples: Samples) -> None:
+    def _minimise(self, samples: Samples, random: np.random.RandomState) -> None:
         """Take all samples at once, for steps as long as they can be."""
         scale = self._scale()
         shaping = Shaping(l2=self.alpha / scale, l2_of_sum=True)
         options = {"maxiter": self.max_iter, "maxfun": self.max_fun, "gtol": self.tol}
+        self._renew(random)
         found, _ = _lbfgs.search(self.network_, samples, shaping, options, scale)
-        self.n_iter_, self.loss_ = _check_optimize_result("lbfgs", found, self.max_iter), float(found.fun)
+        self.n_iter_, self.loss_ = min(found.nit, self.max_iter), float(found.fun)  # SciPy's last may be one too many
+        if found.status != 0:
+            text = f"L-BFGS has not converged after {self.n_iter_} iterations: {found.message}"
+            warnings.warn(text, ConvergenceWarning, stacklevel=USER)
 
     def _scale(self) -> int:
         """How many times the network's loss scikit-learn's is, which adds up the outputs of some losses."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from cmlp import _dispatch
 from cmlp._dispatch import core
 
 # Multiply-adds that make a second thread worth waking, and a step's that make it worth waiting for several times: with
@@ -49,7 +50,10 @@ def _judged(threads: object, name: str) -> int:
 
 def _from_environment() -> int:
     given = os.environ.get("CMLP_NUM_THREADS")
-    return _judged(given, "CMLP_NUM_THREADS") if given else _available()
+    try:
+        return _judged(given, "CMLP_NUM_THREADS") if given else _available()
+    except ValueError as error:
+        _dispatch.give_up(error)
 
 
 _limit = _from_environment()

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Monitor = str | Callable[[NeuralNetwork, Run], float]
 
 
+# Columns of a terminal for what a progress bar shows beside the figures: the epoch, a short bar, the time.
+BESIDE_FIGURES = 24
+
+
 class Callback:
     """A callback that does nothing: what others are made from."""
 
@@ -310,28 +314,37 @@ class CSVLogger(Callback):
 
 
 class ProgressBar(Callback):
-    """A bar on a terminal or in a notebook, if tqdm is installed, and a line an epoch elsewhere."""
+    """
+    A bar on a terminal or in a notebook, if tqdm is installed, and a line an epoch elsewhere.
+
+    On a narrow terminal the number of the samples that validate stands behind the other, after a slash.
+    """
 
     _bar: Any = None
 
     def on_train_begin(self, run: Run) -> None:
         """Show the bar."""
-        terminal = sys.stderr.isatty()
-        if not terminal and "ipykernel" not in sys.modules:
+        if not sys.stderr.isatty() and "ipykernel" not in sys.modules:
             return
         try:
             from tqdm.auto import tqdm
         except ImportError:
             return
-        # The figures matter more than the bar: on a narrow terminal it is the bar that gives way.
-        bar = "{bar:12}" if terminal else "{bar}"
-        shape = "{n_fmt}/{total_fmt} " + bar + " {desc} [{elapsed}]"
-        self._bar = tqdm(total=run.epochs, unit=run.unit, bar_format=shape)
+        # The figures matter more than the bar, which takes what they leave.
+        shape = "{n_fmt}/{total_fmt} {bar} {desc} [{elapsed}]"
+        self._bar = tqdm(total=run.epochs, unit=run.unit, bar_format=shape, dynamic_ncols=True)
 
     def on_epoch_end(self, run: Run) -> None:
         """Move the bar, or print a line."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in run.figures.items() if name in run.measured)
+        numbers = {name: f"{value:.4f}" for name, value in run.figures.items() if name in run.measured}
+        figures = "  ".join(f"{name} {number}" for name, number in numbers.items())
         if self._bar is not None:
+            columns = self._bar.format_dict["ncols"]
+            if columns and len(figures) + BESIDE_FIGURES > columns:
+                pairs = {name: (name, f"val_{name}") for name in numbers if not name.startswith("val_")}
+                figures = "  ".join(
+                    f"{name} {'/'.join(numbers[key] for key in pair if key in numbers)}" for name, pair in pairs.items()
+                )
             self._bar.set_description_str(figures, refresh=False)
             self._bar.update()
         else:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cmlp
-from cmlp import model_file
+from cmlp import _validate, model_file
 from cmlp.activations import ACTIVATIONS
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -28,13 +28,23 @@ RECIPE: dict[str, Any] = {
     "epochs": 15,
     "batch_size": 64,
     "optimizer": "adam",
-    "test_rows": 1000,
+    "test_rows": None,
+    "standardize": None,
 }
 LEARNING_RATES = {"sgd": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.001, "lion": 0.0003}
 
 # What `train --notebook` does; those of the recipe that it leaves out mean nothing to it.
-NOTEBOOK: dict[str, Any] = {"hidden": [30, 20], "activation": "relu", "epochs": 200, "test_rows": 1000}
+NOTEBOOK: dict[str, Any] = {
+    "hidden": [30, 20],
+    "activation": "relu",
+    "epochs": 200,
+    "test_rows": None,
+    "standardize": False,
+}
 NOTEBOOK_RATE = 0.1
+
+# Rows set aside for the test unless told otherwise: so many, but not a larger share of all than this.
+TEST_ROWS, TEST_SHARE = 1000, 0.2
 
 # Each is written out at once: whoever reads the other end of a pipe waits for it, or has left.
 say = partial(print, flush=True)
@@ -52,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0; 2 after an error, which one line on stderr describes; 130 after Ctrl-C; 141 if whatever read
-        the output has gone.
+        The exit status: 0; 2 after an error, which one line on stderr describes; 130 after Ctrl-C, when `train` has
+        saved what was trained until then; 141 if whatever read the output has gone.
     """
     try:
         try:
@@ -63,12 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # at exit it would be too late to handle an error
     except BrokenPipeError:
         status = BROKEN_PIPE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         status = INTERRUPTED
-        _complain("cmlp: interrupted")
+        _complain(": ".join(["cmlp: interrupted", *map(str, interrupt.args)]))
     except (OSError, ValueError, TypeError, ArithmeticError, ImportError, MemoryError) as error:
         status = 2
-        _complain(f"cmlp: error: {' '.join(str(error).split()) or type(error).__name__}")
+        _complain(f"cmlp: error: {' '.join(_text(error).split()) or type(error).__name__}")
     else:
         return 0
     for stream in (sys.stdout, sys.stderr):
@@ -77,6 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError:  # Python would try again at exit, complain, and change the status
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return status
+
+
+def _text(error: Exception) -> str:
+    """What the error says, without the system's number for it."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def _complain(line: str) -> None:
@@ -122,19 +139,26 @@ def _parser() -> argparse.ArgumentParser:
         ("epochs", "passes over the training samples", {"type": partial(_whole, 1)}),
         ("batch_size", "samples of a step", {"type": partial(_whole, 1)}),
         ("optimizer", ", ".join(OPTIMIZERS), {"choices": list(OPTIMIZERS), "metavar": "NAME"}),
-        ("test_rows", "rows set aside for the test", {"type": partial(_whole, 1)}),
-        ("learning_rate", "size of a step", {"type": float, "metavar": "X"}),
-        ("momentum", "share of the last step that sgd keeps", {"type": float, "metavar": "X"}),
+        ("test_rows", "rows set aside for the test: how many, or which share of all", {"type": _count_or_share}),
+        ("learning_rate", "size of a step", {"type": partial(_number, "learning_rate"), "metavar": "X"}),
+        ("momentum", "share of the last step that sgd keeps", {"type": partial(_number, "momentum"), "metavar": "X"}),
     ):
-        default = {"learning_rate": rates, "momentum": 0, "hidden": "30 20"}.get(name, RECIPE.get(name))
+        defaults = {"learning_rate": rates, "momentum": 0, "hidden": "30 20"}
+        defaults["test_rows"] = f"{TEST_ROWS}, or if that is less {TEST_SHARE} of all"
+        default = defaults.get(name, RECIPE.get(name))
         options = {"metavar": "N", "default": argparse.SUPPRESS, **settings}
         add(f"--{name.replace('_', '-')}", help=f"{text} ({default})", **options)
+    text = (
+        "shift and scale each feature to mean 0 and deviation 1 of the training rows (unless all numbers in the file "
+    )
+    text += "are whole and from 0 to 255, as pixels: those are divided by 255)"
+    add("--standardize", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
     add("--seed", type=partial(_whole, 0), default=0, metavar="N", help="the same gives the same result (0)")
     types = list(model_file.TYPES)
     add("--dtype", choices=types, default="float32", metavar="TYPE", help=f"computes in {', '.join(types)} (float32)")
     add("--label", **labels)
     add("--threads", **threads)
-    add("--out", metavar="FILE", help="save the model, in the safetensors format")
+    add("--out", metavar="FILE", help="save the model, in the safetensors format; also as Ctrl-C leaves it")
     add("--notebook", action="store_true", help="train as the notebook: 200 steps of 0.1, each on all training samples")
     add("--quiet", action="store_true", help="print the last line alone")
 
@@ -166,6 +190,29 @@ def _whole(least: int, text: str) -> int:
     return number
 
 
+def _number(field: str, text: str) -> float:
+    """Return a number within the bounds of an optimizer's field."""
+    least, below, above = _validate.BOUNDS[field]
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+    try:
+        return _validate.number(number, "it", least, below, above)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("it ")) from None
+
+
+def _count_or_share(text: str) -> float:
+    """Return a whole number of at least 1, or a share between 0 and 1."""
+    with suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+        if int(text) >= 1:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, or a share as 0.2, got {text!r}")
+
+
 def _column(text: str) -> str | int:
     """Return the position that the text is, or else the name."""
     try:
@@ -180,37 +227,55 @@ def _train(given: argparse.Namespace) -> None:
     _set_threads(given)
     with nullcontext() if given.out is None else _output(given.out, given.file) as out:
         X, y = _labelled(given.file, given.label)
-        test_rows, classes = recipe["test_rows"], int(y.max()) + 1
-        if test_rows >= len(y):
-            raise ValueError(f"--test-rows must be less than the {len(y)} rows of {given.file}, got {test_rows}")
+        classes = int(y.max()) + 1
         if not 2 <= classes <= len(y):
             raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got at most {classes - 1} in {len(y)} rows")
+        test_rows = _test_rows(recipe["test_rows"], len(y), given.file)
         rng = np.random.default_rng(given.seed)
         X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
-        network = _network(given, recipe, X, classes, rng)
+        network, inputs = _network(given, recipe, X_train, classes, rng)
         if out is not None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
         if not given.quiet:
             say(f"{given.file}: {len(y)} samples of {len(X)} features, {classes} classes")
+            say(f"{test_rows} of {len(y)} rows are set aside for the test; {inputs}")
             say(network)
-        if given.notebook:
-            seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
-        else:
-            history = network.fit(
-                X_train,
-                y_train,
-                epochs=recipe["epochs"],
-                batch_size=recipe["batch_size"],
-                optimizer=optimizer,
-                validation_data=(X_test, y_test),
-                verbose=0 if given.quiet else 1,
-            )
-            seconds = sum(history["seconds"])
+        untrained, interrupted = network._params.copy(), False
+        try:
+            if given.notebook:
+                seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
+            else:
+                history = network.fit(
+                    X_train,
+                    y_train,
+                    epochs=recipe["epochs"],
+                    batch_size=recipe["batch_size"],
+                    optimizer=optimizer,
+                    validation_data=(X_test, y_test),
+                    verbose=0 if given.quiet else 1,
+                )
+                seconds = sum(history["seconds"])
+        except KeyboardInterrupt:  # which comes between two steps
+            if out is None or np.array_equal(network._params, untrained):
+                raise
+            interrupted = True
         if out is not None:
             out.write(model_file.dumps(network, training_state=False))
+    if interrupted:
+        raise KeyboardInterrupt(f"{given.out} holds the model as it was then")
     accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
     rate = recipe["epochs"] * len(y_train) / seconds
     say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), f" {seconds:.2f} s  {rate:,.0f} samples/s")
+
+
+def _test_rows(wanted: float | None, rows: int, path: str) -> int:
+    """Return how many of the rows of a file to set aside."""
+    if wanted is None:
+        wanted = min(TEST_ROWS, max(1, round(TEST_SHARE * rows)))
+    count = wanted if isinstance(wanted, int) else round(wanted * rows)
+    if not 1 <= count < rows:
+        raise ValueError(f"--test-rows must set aside 1 to {rows - 1} of the {rows} rows of {path}, got {count}")
+    return count
 
 
 def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
@@ -233,16 +298,20 @@ def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
 
 def _network(
     given: argparse.Namespace, recipe: dict[str, Any], X: Array, classes: int, rng: np.random.Generator
-) -> cmlp.NeuralNetwork:
-    """Return the network to train."""
-    scale = 1 / 255 if X.dtype == np.uint8 else 1.0  # pixels
-    network = cmlp.NeuralNetwork(dtype=given.dtype, rng=rng, input_scale=scale)
+) -> tuple[cmlp.NeuralNetwork, str]:
+    """Return the network to train, and what it does with its inputs."""
+    pixels = X.dtype == np.uint8
+    standardize = not pixels if recipe["standardize"] is None else recipe["standardize"]
+    network = cmlp.NeuralNetwork(dtype=given.dtype, rng=rng, input_scale=1 / 255 if pixels else 1.0)
     init = "uniform" if given.notebook else None
     sizes = [len(X), *recipe["hidden"], classes]
     activations = [recipe["activation"]] * len(recipe["hidden"]) + ["softmax"]
     for inputs, neurons, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
         network.add_layer(inputs, neurons, activation, init)
-    return network
+    if standardize:
+        network.adapt(X)
+        return network, "features are standardised"
+    return network, "pixels are divided by 255" if pixels else "features are taken as they are"
 
 
 def _run_notebook(
@@ -284,8 +353,10 @@ def _evaluate(given: argparse.Namespace) -> None:
     network = _classifier(given.model)
     X, y = _labelled(given.file, given.label)
     _check_features(X, network, given)
-    figures = network.evaluate(X, y)
     classes = max(2, network.layers[-1].neurons)
+    if y.max() >= classes:
+        raise ValueError(f"{given.file}: labels must be 0 to {classes - 1}, as {given.model} has them, got {y.max()}")
+    figures = network.evaluate(X, y)
     counts = np.bincount(y * classes + network.predict(X), minlength=classes**2).reshape(classes, classes)
     say(f"{len(y)} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}")
     say(_pandas().DataFrame(counts).rename_axis(index="true", columns="predicted").to_string())

@@ -172,7 +172,10 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             raise  # the system's own, such as a missing file, names the path already
         raise ValueError(f"{path}: not a whole {path.suffix} file ({error})") from error
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+        told = ValueError(f"{path}: {' '.join(str(error).split())}")
+        for note in getattr(error, "__notes__", ()):  # of what only the caller of load_csv can do, not a command's user
+            told.add_note(note)
+        raise told from error
 
 
 def _first_row(file: IO[bytes]) -> tuple[list[str], int]:
@@ -188,20 +191,29 @@ def _label_position(label: str | int | None, columns: list[str], header: bool) -
     """Return the position, from 0, of the label's column; None without one."""
     if label is None:
         return None
+    try:
+        return _position(label, columns, header)
+    except ValueError as error:
+        error.add_note("label=None reads all columns as features")
+        raise
+
+
+def _position(label: str | int, columns: list[str], header: bool) -> int:
+    """Return the position, from 0, of the column that its name or its position means."""
     if len(columns) == 1:
-        raise ValueError("the only column cannot be the label; label=None reads it as a feature")
+        raise ValueError("the only column cannot be that of the labels: there are no features beside it")
     if isinstance(label, str):
         if not header:
-            raise ValueError(f"no header names a column {label!r}: give a position such as 0, or None")
+            raise ValueError(f"no header names a column {label!r}: give its position, such as 0")
         if columns.count(label) != 1:
             found = "two columns" if label in columns else "no column"
-            raise ValueError(f"{found} {label!r} in {reprlib.repr(columns)}; label=None if there is none")
+            raise ValueError(f"{found} {label!r} in {reprlib.repr(columns)}")
         return columns.index(label)
     if isinstance(label, bool) or not hasattr(label, "__index__"):
         raise TypeError(f"label must be a column's name or position, or None, got {label!r}")
     position, width = operator.index(label), len(columns)
     if not -width <= position < width:
-        raise ValueError(f"label must be a position from {-width} to {width - 1}, got {label}")
+        raise ValueError(f"positions of columns are from {-width} to {width - 1}, got {label}")
     return position % width
 
 
@@ -210,7 +222,7 @@ def _parse(block: bytes, width: int, position: int | None) -> tuple[Features, ND
     try:
         from pandas import read_csv
     except ImportError as error:
-        raise ImportError('load_csv needs pandas: pip install "cmlp[cli]"') from error
+        raise ImportError('CSV files need pandas: pip install "cmlp[cli]"') from error
 
     # In pandas 2 a uint8 of 256 wraps to 0: read float64. Unfiltered, what is missing fails and is not NaN.
     frame = read_csv(io.BytesIO(block), header=None, dtype=np.float64, na_filter=False)

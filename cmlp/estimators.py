@@ -10,12 +10,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    check_classification_targets,
-    type_of_target,
-    unique_labels,
-)
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from cmlp._perceptron import Perceptron, is_stochastic
@@ -23,6 +18,15 @@ from cmlp.losses import CrossEntropy, Huber, Quantile
 from cmlp.optimizers import Optimizer
 
 Array = NDArray[Any]
+
+
+def _labels(y: Array) -> tuple[bool, Array]:
+    """Whether a sample may have several labels, and which there are: found once, as that takes its time."""
+    kind = type_of_target(y, input_name="y")
+    if kind not in ("binary", "multiclass", "multilabel-indicator"):
+        raise ValueError(f"Unknown label type: y must hold a label a sample, or a table of 0 and 1, got {kind} values")
+    multilabel = kind == "multilabel-indicator"
+    return multilabel, np.arange(y.shape[1]) if multilabel else np.unique(y)
 
 
 class MLPClassifier(ClassifierMixin, Perceptron):
@@ -62,15 +66,18 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     verbose : bool, default False
         Print a line an epoch.
     warm_start : bool, default False
-        Let `fit` go on from what the `fit` before has come to.
+        Let `fit` go on from what the `fit` before has come to, by the settings as they are now. Only the layers' sizes
+        and the output layer's activation cannot change.
     momentum : float, default 0.9
         Of "sgd", in [0, 1].
     nesterovs_momentum : bool, default True
         Whether it is Nesterov's.
     early_stopping : bool, default False
-        Stop by the score of samples held out, instead of by the loss, and keep the best parameters.
+        Stop by the score of samples held out, instead of by the loss, and keep the best parameters. As in scikit-learn,
+        "lbfgs" does without.
     validation_fraction : float, default 0.1
-        Share of the samples to hold out, if none are given to `fit`.
+        Share of the samples to hold out, if none are given to `fit`. With `warm_start` each `fit` draws others, as in
+        scikit-learn, some of which the fits before have trained on: give `X_val` to hold out the same.
     beta_1, beta_2 : float, default 0.9 and 0.999
         Of "adam": decay of the means of the gradient and of its square, in [0, 1).
     epsilon : float, default 1e-08
@@ -95,7 +102,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     callbacks : array_like of callback, default ()
         As `NeuralNetwork.fit` takes them; not for "lbfgs".
     max_time : float, optional
-        Seconds after which no epoch begins.
+        Seconds after which no epoch begins; not for "lbfgs".
     n_jobs : int, optional
         Threads to train and predict with; -1 for all processors, -2 for all but one. By default as many as
         `cmlp.get_num_threads` says. The numbers that come out are the same.
@@ -107,7 +114,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_in, n_out) and biases of shape (n_out,) of each layer: views of the network's.
     network_ : NeuralNetwork
-        What is trained; it has its samples in columns, and can be saved.
+        What is trained; it has its samples in columns, and can be saved. A fit from the beginning makes another, and so
+        does one after a change of activations, dropout or loss, which keeps the weights.
     loss_ : float
         Of the last epoch: a mean over its batches, each taken before its step, with the penalty.
     loss_curve_ : list of float
@@ -137,7 +145,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     - with weights, the loss of an epoch is the mean over all its samples by weight; scikit-learn takes the mean over
       its batches by their numbers of samples. The steps are the same;
     - probabilities below the rounding error are not cut off in the loss;
-    - `warm_start` keeps what the optimizer remembers, and each `fit` has `n_iter_no_change` epochs anew.
+    - `warm_start` keeps what the optimizer remembers, and each `fit` has `n_iter_no_change` epochs anew;
+    - `partial_fit` goes on with a learning rate, or another setting of the optimizer, that is new.
 
     For labels of several classes at once, y is a table of 0 and 1, and the loss is the sum over its columns.
 
@@ -209,18 +218,24 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def _learn_targets(self, y: Array, incremental: bool, first: bool) -> Array:
         """The targets, and first the classes, if they are not known yet."""
-        check_classification_targets(y)
+        multilabel, labels = _labels(y)
         if first:
-            self._multilabel = type_of_target(y) == "multilabel-indicator"
-            self._sparse = hasattr(y, "toarray")
+            self._multilabel, self._sparse = multilabel, hasattr(y, "toarray")
         if first and not incremental:
-            self.classes_ = unique_labels(y)
-        elif self.warm_start and set(unique_labels(y)) != set(self.classes_):
-            raise ValueError(f"warm_start needs y with the same classes: {self.classes_} then, {unique_labels(y)} now")
-        return self._targets(y)
+            self.classes_ = labels
+        elif self.warm_start and set(labels) != set(self.classes_):
+            raise ValueError(f"warm_start needs y with the same classes: {self.classes_} then, {labels} now")
+        return self._codes(y, multilabel, labels)
 
     def _targets(self, y: Array) -> Array:
-        unknown = np.setdiff1d(unique_labels(y), self.classes_)
+        return self._codes(y, *_labels(y))
+
+    def _codes(self, y: Array, multilabel: bool, labels: Array) -> Array:
+        """The targets, from y and the labels in it."""
+        if multilabel != self._multilabel:
+            kinds = "one label a sample", "a table of 0 and 1"
+            raise ValueError(f"y must hold {kinds[self._multilabel]}, as before, got {kinds[multilabel]}")
+        unknown = np.setdiff1d(labels, self.classes_, assume_unique=True)
         if len(unknown):
             raise ValueError(f"y has classes that are not in classes_, {self.classes_}: {unknown}")
         if self._multilabel:
@@ -238,6 +253,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         if incremental and self.class_weight == "balanced":
             raise ValueError("partial_fit does not see how often classes are in all: class_weight cannot be 'balanced'")
         by_class = compute_sample_weight(self.class_weight, y)
+        if not (np.isfinite(by_class) & (by_class >= 0)).all():
+            raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight}")
         return by_class if weights is None else weights * by_class
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -264,6 +281,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             How much each sample counts, at least 0.
         X_val, y_val : array_like, optional
             Samples to validate with after every epoch, as X and y; with `early_stopping` none of X are held out then.
+            Not for "lbfgs".
         sample_weight_val : array_like, optional
             How much each of those counts.
 
@@ -415,15 +433,18 @@ class MLPRegressor(RegressorMixin, Perceptron):
     verbose : bool, default False
         Print a line an epoch.
     warm_start : bool, default False
-        Let `fit` go on from what the `fit` before has come to.
+        Let `fit` go on from what the `fit` before has come to, by the settings as they are now. Only the layers' sizes
+        and the output layer's activation cannot change.
     momentum : float, default 0.9
         Of "sgd", in [0, 1].
     nesterovs_momentum : bool, default True
         Whether it is Nesterov's.
     early_stopping : bool, default False
-        Stop by the score of samples held out, instead of by the loss, and keep the best parameters.
+        Stop by the score of samples held out, instead of by the loss, and keep the best parameters. As in scikit-learn,
+        "lbfgs" does without.
     validation_fraction : float, default 0.1
-        Share of the samples to hold out, if none are given to `fit`.
+        Share of the samples to hold out, if none are given to `fit`. With `warm_start` each `fit` draws others, as in
+        scikit-learn, some of which the fits before have trained on: give `X_val` to hold out the same.
     beta_1, beta_2 : float, default 0.9 and 0.999
         Of "adam": decay of the means of the gradient and of its square, in [0, 1).
     epsilon : float, default 1e-08
@@ -448,7 +469,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     callbacks : array_like of callback, default ()
         As `NeuralNetwork.fit` takes them; not for "lbfgs".
     max_time : float, optional
-        Seconds after which no epoch begins.
+        Seconds after which no epoch begins; not for "lbfgs".
     n_jobs : int, optional
         Threads to train and predict with; -1 for all processors, -2 for all but one. By default as many as
         `cmlp.get_num_threads` says. The numbers that come out are the same.
@@ -458,7 +479,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_in, n_out) and biases of shape (n_out,) of each layer: views of the network's.
     network_ : NeuralNetwork
-        What is trained; it has its samples in columns, and can be saved.
+        What is trained; it has its samples in columns, and can be saved. A fit from the beginning makes another, and so
+        does one after a change of activations, dropout or loss, which keeps the weights.
     loss_ : float
         Of the last epoch: a mean over its batches, each taken before its step, with the penalty.
     loss_curve_ : list of float
@@ -488,7 +510,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
       n times as much, so that `alpha` counts n times as much here, and "sgd" takes n times smaller steps;
     - with weights, the loss of an epoch is the mean over all its samples by weight; scikit-learn takes the mean over
       its batches by their numbers of samples. The steps are the same;
-    - `warm_start` keeps what the optimizer remembers, and each `fit` has `n_iter_no_change` epochs anew.
+    - `warm_start` keeps what the optimizer remembers, and each `fit` has `n_iter_no_change` epochs anew;
+    - `partial_fit` goes on with a learning rate, or another setting of the optimizer, that is new.
 
     With n outputs, "poisson" is their sum, as in scikit-learn, and the other losses are their means.
 
@@ -602,6 +625,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
             How much each sample counts, at least 0.
         X_val, y_val : array_like, optional
             Samples to validate with after every epoch, as X and y; with `early_stopping` none of X are held out then.
+            Not for "lbfgs".
         sample_weight_val : array_like, optional
             How much each of those counts.
 

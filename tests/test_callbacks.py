@@ -1,11 +1,16 @@
 """Callbacks: when they are called, what they see, what they may change, and the ready-made ones."""
 
 import csv
+import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import cmlp
 from cmlp import SGD, NeuralNetwork, schedules
 from cmlp.callbacks import (
     Callback,
@@ -245,6 +250,40 @@ def test_progress_is_a_bar_on_a_terminal(data, capsys, monkeypatch, chunked):
     last = shown.err.replace("\n", "\r").split("\r")[-2]
     assert last.startswith("2/? " if chunked else "2/2 ")
     assert f"loss {history['loss'][1]:.4f}  accuracy" in last
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.skipif(os.name == "nt", reason="terminals are of another kind")
+def test_the_figures_are_whole_on_a_terminal_of_any_width(columns, tmp_path):
+    pytest.importorskip("tqdm")
+    import pty
+    import termios
+
+    code = """
+import numpy as np, cmlp
+nn = cmlp.NeuralNetwork(rng=0)
+nn.add_layer(2, 2, "softmax")
+data = np.eye(2), [0, 1]
+history = nn.fit(*data, 15, verbose=1, validation_data=data)
+print(*(f"{values[-1]:.4f}" for values in history.values()))
+"""
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (24, columns))
+    environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent)}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=inner, text=True, cwd=tmp_path, env=environment, timeout=60, check=True
+    )
+    last = os.read(outer, 10**6).decode().split("\r")[-2]
+    os.close(outer)
+    os.close(inner)
+    loss, accuracy, val_loss, val_accuracy = result.stdout.split()[:4]
+    if columns < 120:
+        figures = f"loss {loss}/{val_loss}  accuracy {accuracy}/{val_accuracy}"
+    else:
+        figures = f"loss {loss}  accuracy {accuracy}  val_loss {val_loss}  val_accuracy {val_accuracy}"
+    assert re.fullmatch(rf"15/15 \S+ {re.escape(figures)} \[\d\d:\d\d\]", last)
+    assert len(last) <= columns
 
 
 def test_without_tqdm_a_terminal_has_lines(data, capsys, monkeypatch):

@@ -133,9 +133,10 @@ def test_train_prints_the_network_the_progress_and_the_result(csv, tmp_path, cap
     lines = captured.out.splitlines()
     assert lines[0] == f"{csv}: 1100 samples of 12 features, 3 classes"
     network = NeuralNetwork.load(tmp_path / "model")
-    assert "\n".join(lines[1:7]) == repr(network)
-    assert [line.split()[:2] for line in lines[7:11]] == [["epoch", f"{number}/4"] for number in range(1, 5)]
-    assert len(lines) == 12
+    assert lines[1] == "100 of 1100 rows are set aside for the test; pixels are divided by 255"
+    assert "\n".join(lines[2:8]) == repr(network)
+    assert [line.split()[:2] for line in lines[8:12]] == [["epoch", f"{number}/4"] for number in range(1, 5)]
+    assert len(lines) == 13
     result = re.fullmatch(r"train accuracy (\S+)  test accuracy (\S+)  (\S+) s  (\S+) samples/s", lines[-1]).groups()
     X, y, _ = load_csv(csv)
     X_train, X_test, y_train, y_test = train_test_split(X, y, 100, np.random.default_rng(0))
@@ -225,21 +226,74 @@ def test_the_labels_may_stand_anywhere(case, frame, tmp_path, trained):
     (call,) = trained
     pixels = frame.drop(columns="label").to_numpy()
     order = np.random.default_rng(0).permutation(ROWS)
-    np.testing.assert_array_equal(call["X"].T, pixels[order[:-1000]])
-    np.testing.assert_array_equal(call["y"], frame["label"].to_numpy()[order[:-1000]])
+    np.testing.assert_array_equal(call["X"].T, pixels[order[:-220]])
+    np.testing.assert_array_equal(call["y"], frame["label"].to_numpy()[order[:-220]])
 
 
-def test_only_pixels_are_scaled(frame, tmp_path):
-    (frame + 0.5).assign(label=frame["label"]).to_csv(tmp_path / "floats.csv", index=False)
-    assert run("train", tmp_path / "floats.csv", "--epochs", 1, "--quiet", "--out", tmp_path / "model") == 0
-    assert NeuralNetwork.load(tmp_path / "model").input_scale == 1.0
+TEST_ROWS = {  # rows of the file, the option, rows to test with
+    "few": (150, [], 30),
+    "very few": (6, [], 1),
+    "many": (6000, [], 1000),
+    "a number": (150, ["--test-rows", "7"], 7),
+    "a share": (150, ["--test-rows", "0.5"], 75),
+    "a small share": (150, ["--test-rows", "1e-2"], 2),
+}
+
+
+@pytest.mark.parametrize("case", TEST_ROWS)
+def test_some_rows_are_set_aside(case, frame, tmp_path, trained, capfd):
+    rows, options, expected = TEST_ROWS[case]
+    pd.concat([frame] * 6).head(rows).to_csv(tmp_path / "file.csv", index=False)
+    assert run("train", tmp_path / "file.csv", "--epochs", 1, *options) == 0
+    (call,) = trained
+    assert call["X"].shape == (FEATURES, rows - expected)
+    assert call["validation_data"][0].shape == (FEATURES, expected)
+    assert capfd.readouterr().out.splitlines()[1].startswith(f"{expected} of {rows} rows are set aside for the test; ")
+
+
+SCALES = {  # whether the features are pixels, the option, what is said of them
+    "pixels": (True, [], "pixels are divided by 255"),
+    "pixels, as they are told to": (True, ["--standardize"], "features are standardised"),
+    "pixels, as they would be": (True, ["--no-standardize"], "pixels are divided by 255"),
+    "others": (False, [], "features are standardised"),
+    "others, as they would be": (False, ["--standardize"], "features are standardised"),
+    "others, as they are told to": (False, ["--no-standardize"], "features are taken as they are"),
+    "others in the notebook": (False, ["--notebook"], "features are taken as they are"),
+}
+
+
+@pytest.mark.parametrize("case", SCALES)
+def test_features_are_scaled(case, frame, tmp_path, trained, capfd):
+    pixels, options, told = SCALES[case]
+    changed = frame if pixels else frame.assign(pixel0=frame["pixel0"] * 1000.5, pixel1=frame["pixel1"] / 1000)
+    changed.to_csv(tmp_path / "file.csv", index=False)
+    epochs = [] if "--notebook" in options else ["--epochs", 1]
+    assert run("train", tmp_path / "file.csv", "--out", tmp_path / "model", *epochs, *options) == 0
+    assert capfd.readouterr().out.splitlines()[1] == f"220 of 1100 rows are set aside for the test; {told}"
+    network = NeuralNetwork.load(tmp_path / "model")
+    if told != "features are standardised":
+        assert (network.input_scale, network.input_shift) == (1 / 255 if pixels else 1.0, 0.0)
+        return
+    (call,) = trained  # by the rows that are trained on, not by those of the test
+    rows = call["X"].T.astype(np.float64)
+    np.testing.assert_allclose(network.input_shift, rows.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(network.input_scale, 1 / rows.std(axis=0), rtol=1e-6)
+
+
+def test_features_of_any_scale_are_learnt_from_and_predicted_with(frame, tmp_path, capfd):
+    changed = frame.assign(pixel0=frame["pixel0"] * 1e6 + 0.5, pixel1=frame["pixel1"] / 1e6)
+    changed.to_csv(tmp_path / "file.csv", index=False)
+    assert run("train", tmp_path / "file.csv", "--quiet", "--out", tmp_path / "model") == 0
+    assert float(capfd.readouterr().out.split()[5]) > 0.9
+    assert run("evaluate", tmp_path / "model", tmp_path / "file.csv") == 0
+    assert float(capfd.readouterr().out.split()[3]) > 0.9
 
 
 def test_notebook_does_and_prints_what_the_notebook_does(csv, tmp_path, capfd):
     assert run("train", csv, "--notebook", "--seed", 3, "--out", tmp_path / "model") == 0
     lines = capfd.readouterr().out.splitlines()
     rng = np.random.default_rng(3)
-    X_train, X_test, y_train, y_test = train_test_split(*load_csv(csv)[:2], 1000, rng)
+    X_train, X_test, y_train, y_test = train_test_split(*load_csv(csv)[:2], 220, rng)
     network = NeuralNetwork(rng=rng, input_scale=1 / 255)
     for layer in ((FEATURES, 30, "relu"), (30, 20, "relu"), (20, CLASSES, "softmax")):
         network.add_layer(*layer, init="uniform")
@@ -248,7 +302,7 @@ def test_notebook_does_and_prints_what_the_notebook_does(csv, tmp_path, capfd):
         network.train(X_train, y_train, 0.1)
         if epoch % 10 == 0:
             expected += [f"Epoch:  {epoch}", f"Accuracy {np.mean(network.predict(X_test) == y_test)}"]
-    assert lines[7:-1] == expected
+    assert lines[8:-1] == expected
     assert lines[-1].startswith(f"train accuracy {network.evaluate(X_train, y_train)['accuracy']:.4f}  test accuracy ")
     network.save(tmp_path / "expected", training_state=False)
     assert (tmp_path / "model").read_bytes() == (tmp_path / "expected").read_bytes()
@@ -271,11 +325,14 @@ def test_notebook_can_be_quiet(csv, capfd):
         "--learning-rate 0.1",
         "--momentum 0",
         "--test-rows 1000",
+        "--standardize",
+        "--no-standardize",
     ],
 )
 def test_notebook_refuses_options_that_it_decides(option, csv, capfd):
     error = fails(capfd, "train", csv, "--notebook", *option.split())
-    assert f"--notebook says all about the training: it cannot be combined with {option.split()[0]}" in error
+    assert "--notebook says all about the training: it cannot be combined with --" in error
+    assert option.split()[0].replace("--no-", "--") in error
 
 
 # ---- predict ----
@@ -396,8 +453,9 @@ def test_the_help_says_what_is_done_by_default(capfd):
     with pytest.raises(SystemExit):
         run("train", "--help")
     shown = " ".join(capfd.readouterr().out.split())
-    for default in cli.RECIPE.values():
+    for default in filter(None, cli.RECIPE.values()):
         assert f"({' '.join(map(str, default)) if isinstance(default, list) else default})" in shown
+    assert f"({cli.TEST_ROWS}, or if that is less {cli.TEST_SHARE} of all)" in shown
     for name, rate in cli.LEARNING_RATES.items():
         assert f"{rate} for {name}" in shown
 
@@ -418,38 +476,52 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
     "activation": ("train CSV --activation swish", "argument --activation: invalid choice: 'swish'"),
     "activation softmax": ("train CSV --activation softmax", "argument --activation: invalid choice: 'softmax'"),
     "optimizer": ("train CSV --optimizer adadelta", "argument --optimizer: invalid choice: 'adadelta'"),
-    "rate": ("train CSV --learning-rate 0", "learning_rate must be finite, more than 0, got 0"),
-    "rate NaN": ("train CSV --learning-rate nan", "learning_rate must be finite, more than 0, got nan"),
-    "rate text": ("train CSV --learning-rate fast", "argument --learning-rate: invalid float value: 'fast'"),
-    "momentum": ("train CSV --optimizer sgd --momentum 1", "momentum must be finite, at least 0 and less than 1"),
+    "rate": ("train CSV --learning-rate 0", "argument --learning-rate: must be finite, more than 0, got 0"),
+    "rate NaN": ("train CSV --learning-rate nan", "argument --learning-rate: must be finite, more than 0, got nan"),
+    "rate text": ("train CSV --learning-rate fast", "argument --learning-rate: must be a number, got 'fast'"),
+    "momentum": ("train CSV --optimizer sgd --momentum 1", "--momentum: must be finite, at least 0 and less than 1"),
     "momentum of Adam": ("train CSV --momentum 0.9", "--momentum is for --optimizer sgd, got adam"),
     "seed": ("train CSV --seed -1", "argument --seed: must be a whole number of at least 0, got '-1'"),
     "dtype": ("train CSV --dtype float16", "argument --dtype: invalid choice: 'float16'"),
-    "test rows": ("train CSV --test-rows 1100", "--test-rows must be less than the 1100 rows of "),
+    "test rows": (
+        "train CSV --test-rows 1100",
+        "--test-rows must set aside 1 to 1099 of the 1100 rows of CSV, got 1100",
+    ),
+    "test share": (
+        "train CSV --test-rows 0.0001",
+        "--test-rows must set aside 1 to 1099 of the 1100 rows of CSV, got 0",
+    ),
+    "test whole": ("train CSV --test-rows 1.5", "must be a whole number of at least 1, or a share as 0.2, got '1.5'"),
     "no test rows": ("train CSV --test-rows 0", "argument --test-rows: must be a whole number of at least 1"),
-    "missing file": ("train NONE", "No such file or directory: 'NONE'"),
+    "missing file": ("train NONE", "cmlp: error: NONE: No such file or directory\n"),
     "not a table": ("train MODEL", "MODEL: "),
     "no label": ("train CSV --label digit", "no column 'digit'"),
-    "label beyond": ("train CSV --label 13", "label must be a position from -13 to 12, got 13"),
+    "label beyond": ("train CSV --label 13", "CSV: positions of columns are from -13 to 12, got 13"),
     "labels of one kind": ("train ZEROS", "ZEROS: labels must be 0, 1, 2, ..., got at most 0 in 1100 rows"),
     "labels vast": ("train VAST", "VAST: labels must be 0, 1, 2, ..., got at most 1000000000 in 1100 rows"),
     "labels negative": ("train NEGATIVE", "NEGATIVE: labels must be whole numbers of at least 0"),
     "labels fractions": ("train FRACTIONS", "FRACTIONS: labels must be whole numbers of at least 0"),
     "diverging": ("train CSV --optimizer sgd --learning-rate 1e38 --quiet", "learning rate"),
-    "out in no directory": ("train CSV --out none/model", "No such file or directory: 'none/model'"),
-    "out a directory": ("train CSV --out .", "Is a directory: '"),
+    "out in no directory": ("train CSV --out none/model", "cmlp: error: none/model: No such file or directory\n"),
+    "out a directory": ("train CSV --out .", ": Is a directory\n"),
     "out is read": ("train CSV --out CSV", "--out CSV would overwrite CSV, which is read"),
-    "predict: missing model": ("predict NONE CSV", "No such file or directory: 'NONE'"),
+    "predict: missing model": ("predict NONE CSV", "cmlp: error: NONE: No such file or directory\n"),
     "predict: no model": ("predict CSV CSV", "CSV: not a model file of cmlp: "),
     "predict: regression": ("predict REGRESSION CSV", "REGRESSION: expected a classifier, got a network"),
-    "predict: missing file": ("predict MODEL NONE", "No such file or directory: 'NONE'"),
+    "predict: missing file": ("predict MODEL NONE", "cmlp: error: NONE: No such file or directory\n"),
     "predict: too few": ("predict MODEL FEW", "FEW: expected 12 features, as MODEL was trained on, got 11"),
     "predict: no such label": ("predict MODEL CSV --label digit", "no column 'digit'"),
-    "predict: out in no directory": ("predict MODEL CSV --out none/p.csv", "No such file or directory: 'none/p.csv'"),
+    "predict: out in no directory": (
+        "predict MODEL CSV --out none/p.csv",
+        "cmlp: error: none/p.csv: No such file or directory\n",
+    ),
     "predict: out is read": ("predict MODEL CSV --out MODEL", "--out MODEL would overwrite MODEL, which is read"),
     "evaluate: too few": ("evaluate MODEL FEW", "FEW: expected 12 features, as MODEL was trained on, got 11"),
     "evaluate: no labels": ("evaluate MODEL UNLABELLED", "no column 'label'"),
-    "evaluate: other classes": ("evaluate MODEL VAST", "y must hold labels from 0 to 2, got 1000000000"),
+    "evaluate: other classes": (
+        "evaluate MODEL VAST",
+        "VAST: labels must be 0 to 2, as MODEL has them, got 1000000000",
+    ),
     "evaluate: regression": ("evaluate REGRESSION CSV", "REGRESSION: expected a classifier"),
 }
 
@@ -458,7 +530,9 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
 def test_errors_are_one_line(case, folder, capfd):
     arguments, expected = ERRORS[case]
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    assert expected in fails(capfd, *arguments.split())
+    error = fails(capfd, *arguments.split())
+    assert expected in error
+    assert not re.search(r"Errno|=None|\b(X|y|rng|given|test_size|learning_rate)\b", error)  # nobody typed that
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -493,7 +567,7 @@ def hide(monkeypatch, library):
 def test_missing_libraries_are_named(library, command, folder, trained, monkeypatch, capfd):
     hide(monkeypatch, library)
     error = fails(capfd, *command.split())
-    assert library in error
+    assert f" files need {library}: " in error
     assert 'pip install "cmlp[cli]"' in error
     assert not trained
     assert not (folder / "new").exists()
@@ -628,18 +702,64 @@ def test_a_full_disk_is_an_error(folder):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are of another kind")
 @pytest.mark.parametrize("before", [None, "old"])
-def test_an_interrupt_leaves_no_traceback_and_no_file(before, folder):
+@pytest.mark.parametrize("kind", [[], ["--notebook"]], ids=["fit", "notebook"])
+def test_an_interrupt_saves_what_is_trained(kind, before, folder, monkeypatch, capfd):
     if before:
         (folder / "out").write_text(before)
-    process = start(folder, "train", "CSV", "--epochs", 10**6, "--out", "out")
+    taken = {}
+
+    def interrupt(train):
+        def interrupted(network, *arguments, **settings):
+            if len(taken) < 3 and kind:
+                taken[len(taken)] = train(network, *arguments, **settings)
+                return
+            if not kind:
+                stop = cmlp.callbacks.LambdaCallback(on_epoch_end=lambda _: signal.raise_signal(signal.SIGINT))
+                taken[0] = train(network, *arguments, **settings, callbacks=[stop])
+            signal.raise_signal(signal.SIGINT)
+
+        return interrupted
+
+    name = "train" if kind else "fit"
+    monkeypatch.setattr(NeuralNetwork, name, interrupt(getattr(NeuralNetwork, name)))
+    assert run("train", "CSV", "--out", "out", "--quiet", *kind) == 130
+    assert capfd.readouterr() == ("", "cmlp: interrupted: out holds the model as it was then\n")
+    saved = NeuralNetwork.load("out")
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    X, y, _ = load_csv("CSV")
+    rng = np.random.default_rng(0)
+    X_train, _, y_train, _ = train_test_split(X, y, 220, rng)
+    network = NeuralNetwork(rng=rng, input_scale=1 / 255)
+    for layer in saved.layers:
+        network.add_layer(layer.input_size, layer.neurons, layer.activation, layer.init)
+    if kind:
+        for _ in range(3):
+            network.train(X_train, y_train, 0.1)
+    else:
+        network.fit(X_train, y_train, 1, 64, Adam(0.002))
+    for layer, other in zip(saved.layers, network.layers, strict=True):
+        np.testing.assert_array_equal(layer.weights, other.weights)
+    assert leftovers(folder) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are of another kind")
+@pytest.mark.parametrize("out", [[], ["--out", "out"]], ids=["kept", "saved"])
+def test_an_interrupted_process_leaves_no_traceback(out, folder):
+    process = start(folder, "train", "CSV", "--epochs", 10**6, *out)
     while not process.stdout.readline().startswith("epoch 3/"):
         assert process.poll() is None
-    assert leftovers(folder)  # the file is open already
+    assert len(leftovers(folder)) == len(out) // 2  # the file is open already
     process.send_signal(signal.SIGINT)
     status, _, err = finish(process)
-    assert (status, err) == (130, "cmlp: interrupted\n")
-    assert ((folder / "out").read_text() if (folder / "out").exists() else None) == before
+    told = ": out holds the model as it was then" if out else ""
+    assert (status, err) == (130, f"cmlp: interrupted{told}\n")
     assert leftovers(folder) == []
+    if out:
+        X, y, _ = load_csv(folder / "CSV")
+        assert NeuralNetwork.load(folder / "out").evaluate(X, y)["accuracy"] > 0.5
+    else:
+        assert not (folder / "out").exists()
 
 
 # ---- the real images ----
@@ -650,7 +770,8 @@ def test_the_images(tmp_path, capfd):
     assert run("train", IMAGES, "--epochs", 2, "--threads", 1, "--out", tmp_path / "model") == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == f"{IMAGES}: 42000 samples of 784 features, 10 classes"
-    assert "784 -> 30" in lines[3]
+    assert lines[1] == "1000 of 42000 rows are set aside for the test; pixels are divided by 255"
+    assert "784 -> 30" in lines[4]
     assert float(lines[-1].split()[5]) > 0.9
     with gzip.open(IMAGES) as file:
         few = pd.read_csv(io.BytesIO(b"".join(file.readline() for _ in range(101))))

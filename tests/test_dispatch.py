@@ -51,19 +51,29 @@ def test_an_unknown_build_is_refused_with_the_valid_ones(name, tmp_path):
     )
 
 
-@pytest.mark.parametrize("command", [["-m", "cmlp"], [shutil.which("cmlp", path=sysconfig.get_path("scripts"))]])
-def test_the_command_refuses_an_unknown_build_in_one_line(command, tmp_path):
+@pytest.mark.parametrize(
+    "command",
+    [["-m", "cmlp"], ["-X", "dev", "-m", "cmlp"], [shutil.which("cmlp", path=sysconfig.get_path("scripts"))]],
+    ids=["module", "module with options", "script"],
+)
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("CMLP_ISA", f"CMLP_ISA must be one of {', '.join(_dispatch.supported())} on this machine, got 'avx2'"),
+        ("CMLP_NUM_THREADS", "CMLP_NUM_THREADS must be a whole number of at least 1, got 'avx2'"),
+    ],
+)
+def test_the_command_refuses_its_environment_in_one_line(command, variable, message, tmp_path):
     result = subprocess.run(
         [sys.executable, *command, "config"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "CMLP_ISA": "avx2"},
+        env={**os.environ, variable: "avx2"},
         timeout=60,
     )
-    names = ", ".join(_dispatch.supported())
-    assert result.returncode == 2
-    assert result.stderr == f"cmlp: error: CMLP_ISA must be one of {names} on this machine, got 'avx2'\n"
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"cmlp: error: {message}\n"
 
 
 def test_a_build_that_the_processor_lacks_is_refused_and_not_tried(monkeypatch):

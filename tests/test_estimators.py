@@ -20,6 +20,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -334,8 +335,135 @@ def test_warm_start_goes_on():
         warm.fit(X, y + 1)
     warm.set_params(early_stopping=True, validation_fraction=0.5).fit(X, y)
     assert warm.best_loss_ is None
-    with pytest.raises(ValueError, match="sizes"):
+    with pytest.raises(ValueError, match=r"layers of \[8, 3, 1\], and those trained before are \[8, 100, 1\]"):
         warm.set_params(hidden_layer_sizes=(3,)).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_that_change_between_fits_hold_at_once(kind):
+    X, y, ours, other = samples(kind)
+    settings = {"solver": "sgd", "momentum": 0.0, "warm_start": True, "max_iter": 5, "random_state": 1}
+    settings["n_iter_no_change"] = np.inf  # scikit-learn counts on from one fit to the next
+    a, b = ours(**settings).fit(X, y), other(**settings).fit(X, y)
+    for changed in (
+        {"activation": "tanh"},
+        {"alpha": 2.0, "batch_size": 50},
+        {"learning_rate_init": 0.05, "shuffle": False},
+        {"activation": "logistic", "learning_rate": "invscaling"},
+        {"solver": "lbfgs", "activation": "identity"},
+    ):
+        check_same(a.set_params(**changed).fit(X, y), b.set_params(**changed).fit(X, y))
+        assert [layer.activation for layer in a.network_.layers[:-1]] == [a._styles(1, "")[0][0]]
+        np.testing.assert_allclose(a.predict(X), b.predict(X), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_that_change_between_partial_fits_hold_at_once(kind):
+    X, y, ours, other = samples(kind)
+    classes = () if kind == "regression" else (np.arange(y.max() + 1 if y.ndim == 1 else y.shape[1]),)
+    a, b = (estimator(random_state=1).partial_fit(X, y, None, *classes) for estimator in (ours, other))
+    for changed in ({"activation": "tanh", "alpha": 2.0}, {"activation": "identity", "batch_size": 50}):
+        check_same(*(model.set_params(**changed).partial_fit(X, y) for model in (a, b)))
+
+
+STILL = {"learning_rate_init": 1e-30, "alpha": 0.0, "max_iter": 1, "warm_start": True, "random_state": 0}
+
+
+def test_losses_that_change_leave_the_weights():
+    X, y, *_ = samples("regression")
+    model = MLPRegressor(max_iter=5, random_state=0).fit(X, y).set_params(**STILL)
+    predicted, weights = model.predict(X), model.coefs_[0].copy()
+    size = np.abs(predicted - y)
+    for changed, loss in (
+        ({"loss": "absolute_error"}, size),
+        ({"loss": "huber", "delta": 0.1}, np.where(size < 0.1, size**2 / 2, 0.1 * (size - 0.05))),
+        ({"delta": 0.5}, np.where(size < 0.5, size**2 / 2, 0.5 * (size - 0.25))),
+        ({"loss": "quantile", "quantile": 0.9}, np.where(y > predicted, 0.9, 0.1) * size),
+        ({"quantile": 0.5}, size / 2),
+        ({"loss": "squared_error"}, size**2 / 2),
+    ):
+        assert model.set_params(**changed).fit(X, y).loss_ == pytest.approx(loss.mean())
+        np.testing.assert_allclose(model.coefs_[0], weights)
+    with pytest.raises(ValueError, match="loss='poisson' needs outputs of exp, and those trained before are of identi"):
+        model.set_params(loss="poisson").fit(X, y)
+    np.testing.assert_allclose(model.predict(X), predicted)
+
+
+def test_label_smoothing_and_dropout_that_change_leave_the_weights():
+    model = MLPClassifier(max_iter=5, random_state=0).fit(IRIS, NAMES).set_params(**STILL)
+    proba, weights = model.predict_proba(IRIS), model.coefs_[0].copy()
+    smooth = 0.7 * np.eye(3)[SPECIES] + 0.3 / 3
+    assert model.set_params(label_smoothing=0.3).fit(IRIS, NAMES).loss_ == pytest.approx(
+        -(smooth * np.log(proba)).sum(axis=1).mean()
+    )
+    before = model.loss_
+    copied = pickle.loads(pickle.dumps(model))
+    for one in (model, copied):
+        assert one.set_params(dropout=[0.5]).fit(IRIS, NAMES).loss_ != pytest.approx(before, rel=1e-3)
+    assert model.loss_ == copied.loss_  # what is left out is drawn from random_state
+    assert model.set_params(dropout=0.0).fit(IRIS, NAMES).loss_ == pytest.approx(before)
+    np.testing.assert_allclose(model.coefs_[0], weights)
+    for wrong in ({"activations": ["swish"]}, {"dropout": [0.5, 0.5]}, {"dropout": [2.0]}):
+        with pytest.raises(ValueError, match=r"activation|dropout"):
+            clone(model).set_params(**wrong).fit(IRIS, NAMES)
+        with pytest.raises(ValueError, match=r"activation|dropout"):
+            model.set_params(**wrong, label_smoothing=0.9).fit(IRIS, NAMES)
+        model.set_params(activations=None, dropout=0.0, label_smoothing=0.3)
+        assert model.fit(IRIS, NAMES).loss_ == pytest.approx(before)
+
+
+@pytest.mark.parametrize("monitor", [None, "accuracy", "neg_log_loss"])
+def test_scores_are_those_of_the_settings_of_now(monitor):
+    X, y, *_ = samples("three classes")
+    model = MLPClassifier(max_iter=5, warm_start=True, monitor=monitor, random_state=0).fit(X, y)
+    model.set_params(activation="sigmoid", max_iter=1).fit(X, y, X_val=X, y_val=y)
+    score = get_scorer(monitor or "accuracy")(model, X, y)
+    assert model.validation_scores_ == [pytest.approx(score)]
+
+
+def test_settings_that_change_leave_the_rest_of_the_network():
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier(max_iter=3, dropout=0.1, warm_start=True, random_state=0).fit(X, y)
+    model.network_.adapt(X.T * 2)
+    copied = pickle.loads(pickle.dumps(model))
+    copied.network_._layers[0].__dict__["activation"] = "tanh"  # the core is told by what follows
+    copied.network_._describe()
+    for one in (model, copied):
+        one.set_params(activation="tanh").fit(X, y)
+    np.testing.assert_array_equal(model.network_.input_scale, copied.network_.input_scale)
+    np.testing.assert_array_equal(model.coefs_[0], copied.coefs_[0])
+    assert model.loss_curve_ == copied.loss_curve_
+    assert model.network_._memory.taken == copied.network_._memory.taken == 6
+
+
+def test_settings_that_change_do_not_if_the_fit_is_refused():
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier(max_iter=5, warm_start=True, random_state=0).fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(activation="tanh")
+    for settings, data, message in (
+        ({}, {"sample_weight": -np.ones(len(X))}, "sample_weight"),
+        ({}, {"X_val": X, "y_val": y + 5}, "classes"),
+        ({}, {"X_val": X, "y_val": y, "sample_weight_val": -np.ones(len(X))}, "sample_weight"),
+        ({"early_stopping": True, "validation_fraction": 0.001}, {}, "validation_fraction"),
+        ({"early_stopping": True, "monitor": "nonsense"}, {}, "nonsense"),
+        ({"callbacks": [3]}, {}, "callback"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            model.set_params(**settings).fit(X, y, **data)
+        np.testing.assert_array_equal(model.predict_proba(X), before)
+        model.set_params(early_stopping=False, validation_fraction=0.1, monitor=None)
+    assert not np.allclose(model.set_params(callbacks=()).fit(X, y).predict_proba(X), before)
+
+
+def test_partial_fit_takes_a_new_learning_rate():
+    X, y, *_ = samples("regression")
+    model = MLPRegressor(solver="sgd", momentum=0.0, batch_size=len(X), random_state=0).partial_fit(X, y)
+    steps = []
+    for factor in (1, 10):
+        copied = pickle.loads(pickle.dumps(model)).set_params(learning_rate_init=0.001 * factor).partial_fit(X, y)
+        steps.append(copied.coefs_[0] - model.coefs_[0])
+    np.testing.assert_allclose(steps[1], 10 * steps[0], rtol=1e-6, atol=1e-12)
 
 
 def test_parameters_can_be_written():
@@ -461,8 +589,9 @@ def test_given_validation():
         watched = MLPClassifier(monitor=monitor, **settings)
         watched.fit(X_train, y_train, X_val=X_val, y_val=y_val, sample_weight_val=weights)
         assert watched.validation_scores_[-1] == pytest.approx(watched.score(X_val, y_val, weights))
-    with pytest.raises(ValueError, match="together"):
-        plain.fit(X, y, X_val=X_val)
+    for given in ({"X_val": X_val}, {"y_val": y_val}, {"sample_weight_val": weights}):
+        with pytest.raises(ValueError, match="together"):
+            plain.fit(X, y, **given)
     with pytest.raises(ValueError, match="classes"):
         plain.fit(X_train, y_train, X_val=X_val, y_val=y_val + 5)
 
@@ -499,6 +628,43 @@ def test_callbacks_and_time(recwarn):
     assert not [warning for warning in recwarn if issubclass(warning.category, ConvergenceWarning)]
     with pytest.raises(TypeError, match="callback"):
         MLPClassifier(callbacks=[3]).fit(X, y)
+
+
+def test_lbfgs_refuses_what_it_would_not_do():
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier(solver="lbfgs", warm_start=True, random_state=0, max_iter=5).fit(X, y)
+    before = model.coefs_[0].copy()
+    for settings, data, names in (
+        ({"callbacks": [Counting(3)]}, {}, "callbacks"),
+        ({"max_time": 1.0}, {}, "max_time"),
+        ({}, {"X_val": X, "y_val": y}, "X_val, y_val"),
+    ):
+        message = f"solver='lbfgs' has no {names}: leave out"
+        for one in (model, MLPClassifier(solver="lbfgs")):
+            with pytest.raises(ValueError, match=message):
+                one.set_params(**settings).fit(X, y, **data)
+        assert not hasattr(one, "network_")
+        model.set_params(callbacks=(), max_time=None)
+    np.testing.assert_array_equal(model.coefs_[0], before)
+    model.set_params(optimizer="adam", callbacks=[Counting(3)]).fit(X, y, X_val=X, y_val=y)  # not by L-BFGS then
+    assert model.n_iter_ == 3
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_at_the_line_that_calls():
+    X, y, *_ = samples("regression")
+    for estimator, settings, category in (
+        (MLPClassifier, {"max_iter": 1}, ConvergenceWarning),
+        (MLPClassifier, {"max_iter": 1, "solver": "lbfgs"}, ConvergenceWarning),
+        (MLPRegressor, {"max_iter": 1}, ConvergenceWarning),
+        (MLPRegressor, {"batch_size": 500, "tol": 1e9, "n_iter_no_change": 1}, UserWarning),
+    ):
+        with pytest.warns(category) as caught:
+            estimator(**settings).fit(X, y > 0)
+        assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(UserWarning, match="batch_size") as caught:
+        MLPRegressor(batch_size=500).partial_fit(X, y)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_threads_change_nothing():
@@ -542,16 +708,30 @@ def test_verbose(capsys):
 def test_what_is_refused():
     X, y, *_ = samples("two classes")
     for settings, message in (
-        ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (5, 0)}, "a size of hidden_layer_sizes must be at least 1, got 0"),
+        ({"hidden_layer_sizes": 5.5}, "hidden_layer_sizes.* Got 5.5 instead"),
+        ({"activations": "relu"}, "activations.* Got 'relu' instead"),
+        ({"activations": ["relu"] * 2}, "activations must hold one name for each of 1 hidden layers, got .'relu', 'r"),
         ({"activation": "swish"}, "activation"),
         ({"optimizer": "rprop"}, "optimizer"),
         ({"dropout": 1.0}, "dropout"),
+        ({"optimizer": cmlp.Adam}, "optimizer.*Adam'> instead"),
+        ({"optimizer": cmlp.LBFGS()}, "optimizer.* an instance of 'cmlp.optimizers.SGD', .* Got LBFGS.* instead"),
         ({"class_weight": "even"}, "class_weight"),
+        ({"class_weight": {0: -1.0, 1: 1.0}}, "class_weight must hold finite numbers of at least 0, got {0: -1.0"),
+        ({"class_weight": {0: np.inf, 1: 1.0}}, "class_weight must hold finite numbers of at least 0, got {0: inf"),
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"validation_fraction": 0.001, "early_stopping": True}, "validation_fraction"),
     ):
         with pytest.raises(ValueError, match=message):
             MLPClassifier(**settings).fit(X, y)
+    for sizes, shown in (((5, 2.5), "2.5"), (("5",), "'5'"), ([True], "True"), (np.array([5.0]), "5.0")):
+        with pytest.raises(TypeError, match=f"a size of hidden_layer_sizes must be a whole number, got {shown}"):
+            MLPClassifier(sizes).fit(X, y)
+    with pytest.raises(ValueError, match=r"Unknown label type: .* got multiclass-multioutput values"):
+        MLPClassifier().fit(X, np.arange(400).reshape(200, 2))
+    with pytest.raises(ValueError, match="must hold one label a sample, as before, got a table of 0 and 1"):
+        MLPClassifier().partial_fit(X, y, classes=[0, 1]).partial_fit(X, np.eye(2, dtype=int)[y])
     with pytest.raises(ValueError, match="early_stopping"):
         MLPClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match="classes"):
@@ -618,3 +798,6 @@ def test_steps_go_on_from_lbfgs(settings):
     fit.set_params(solver="adam", **settings).fit(IRIS, SPECIES)
     assert 1 <= fit.n_iter_ <= 5 + 5
     assert len(fit.loss_curve_) >= 1
+    if not settings:
+        fit = MLPClassifier(solver="lbfgs", random_state=0, max_iter=5).fit(IRIS, SPECIES)
+        assert fit.set_params(solver="adam").partial_fit(IRIS, SPECIES).n_iter_ == 1
