@@ -31,6 +31,7 @@ cdef extern from *:
     const double NORMAL_DENSITY_AT_0     # 1 / sqrt(2 pi)
 
 cdef enum:
+    SOME_ROWS = 32                       # that are worked on side by side
     FLAT_NORMAL = 40                     # beyond it the normal distribution is 0 or 1 in either type
     FLAT_SIGMOID = 800                   # and the sigmoid
 
@@ -49,22 +50,42 @@ cdef inline floating tanh_of_softplus(floating z) noexcept nogil:
     return n / (n + 2)
 
 
-cdef inline floating softmax(floating* y, Py_ssize_t n, Py_ssize_t columns) noexcept nogil:
-    """y := exp(y) / sum(exp(y)) of n numbers, and anything in the columns behind them; returns log(sum(exp(y)))
+cdef void softmax(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* log_sums) noexcept nogil:
+    """y := exp(y) / sum(exp(y)) for m <= SOME_ROWS rows of n numbers, and anything in the padding; log_sums := log(sum(exp(y)))
 
-    The largest y is subtracted first, so nothing overflows.
+    The largest y is subtracted first, so nothing overflows. Few numbers do not fill a register: it is then one of several rows.
     """
-    cdef floating largest = y[0], total = 0
-    cdef Py_ssize_t j
-    for j in range(1, n):
-        largest = max(largest, y[j])
-    for j in range(columns):                                 # whole registers
-        y[j] = exp(y[j] - largest)
-    for j in range(n):
-        total += y[j]
-    for j in range(columns):
-        y[j] /= total
-    return largest + log(total)
+    cdef floating across[FEW][SOME_ROWS]
+    cdef floating largest[SOME_ROWS]
+    cdef floating total[SOME_ROWS]
+    cdef Py_ssize_t i, j
+    for i in range(m):
+        largest[i], total[i] = y[i * ld], 0
+    if n <= FEW:
+        for j in range(n):
+            for i in range(m):
+                across[j][i] = y[i * ld + j]
+                largest[i] = max(largest[i], across[j][i])
+        for j in range(n):
+            for i in range(m):
+                across[j][i] = exp(across[j][i] - largest[i])
+                total[i] += across[j][i]
+        for j in range(n):
+            for i in range(m):
+                y[i * ld + j] = across[j][i] / total[i]
+    else:
+        for i in range(m):
+            for j in range(1, n):
+                largest[i] = max(largest[i], y[j])
+            for j in range(ld):                              # whole registers
+                y[j] = exp(y[j] - largest[i])
+            for j in range(n):
+                total[i] += y[j]
+            for j in range(ld):
+                y[j] /= total[i]
+            y += ld
+    for i in range(m):
+        log_sums[i] = largest[i] + log(total[i])
 
 
 cdef inline bint needs_z(int kind) noexcept nogil:
@@ -221,10 +242,11 @@ cdef void backward_of(floating* d, const floating* y, Py_ssize_t size, int kind)
 cdef void activate(floating* y, floating* s, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld,
                    int kind) noexcept nogil:
     """y := f(y), and s := f'(y) if it is wanted; a softmax has none"""
+    cdef floating log_sums[SOME_ROWS]
     cdef Py_ssize_t i
     if kind == SOFTMAX:
-        for i in range(m):
-            softmax(y + i * ld, n, ld)
+        for i from 0 <= i < m by SOME_ROWS:
+            softmax(y + i * ld, min(m - i, SOME_ROWS), n, ld, log_sums)
         return
     if columns == ld:                                   # one loop without a tail
         m, columns = 1, m * ld

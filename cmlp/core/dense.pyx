@@ -5,9 +5,6 @@
 # d: the gradient of the loss by z = x @ w + b (m, n)   dw: that by w (k + 1, n), packed   turned: the weights' transpose
 # (n, k), packed   skips: see `product`   copy: space to work in   columns: counted with the padding, from a panel's beginning
 
-cdef enum:
-    FEW = 4                              # outputs in a cache line that holds more are fewer: most of a register would be padding
-
 cdef struct Part:                        # of a matrix
     Py_ssize_t row
     Py_ssize_t rows
@@ -95,7 +92,7 @@ cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_
 
 cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t k,
                           Py_ssize_t n, bint fresh, floating* across) noexcept nogil:
-    """dw := (0 if fresh else dw) + x.T @ d for k inputs and few outputs, by way of across := d.T @ x, whose rows fill registers"""
+    """dw := (0 if fresh else dw) + x.T @ d for k inputs and FEW outputs, by way of across := d.T @ x, whose rows fill registers"""
     cdef Py_ssize_t wide = padded(n, d), ld = padded(k, d), width = panel(d), i, j
     cdef floating zero[PANEL_FLOATS]
     memset(zero, 0, sizeof(zero))
@@ -117,7 +114,7 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
     end of a cache line. block: the samples of one chain of multiply-adds.
     """
     cdef Py_ssize_t width = panel(d)
-    if x_padded and m <= block and n <= line(d) // FEW and n * padded(of.rows, d) <= copy_size(copy):
+    if x_padded and m <= block and n <= FEW and n * padded(of.rows, d) <= copy_size(copy):
         narrow_gradient(dw, d, x + of.row, ldx, m, of.rows, n, fresh, copy)
     else:
         product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,

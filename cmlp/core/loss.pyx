@@ -4,6 +4,9 @@
 # d := the gradient of the row's loss by z, not yet divided by the number of samples; 0 in the padding.
 # The loss is taken from z, where exp and log of the activation cancel: it stays finite wherever the true loss does.
 
+cdef enum:
+    LOSS_PIECE = 256                     # outputs whose losses are taken side by side
+
 cdef enum loss:
     CROSS_ENTROPY
     BINARY_CROSS_ENTROPY
@@ -28,31 +31,68 @@ cdef struct Loss:
     const double* levels                 # the quantile of each output
 
 
-cdef inline double cross_entropy_after_softmax(floating* d, floating* y, const floating* t, Py_ssize_t n,
-                                               Py_ssize_t columns) noexcept nogil:
-    """-sum(t * log(softmax(z))) = sum(t) * log(sum(exp(z))) - t . z, with gradient sum(t) * softmax(z) - t"""
-    cdef floating dot = 0, total = 0, log_sum
-    cdef Py_ssize_t j
-    for j in range(n):
-        dot += t[j] * y[j]
-        total += t[j]
-    log_sum = softmax(y, n, columns)
-    for j in range(columns):
-        d[j] = total * y[j] - t[j]
-    return total * log_sum - dot
+cdef void cross_entropy_after_softmax(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
+                                      Py_ssize_t ld) noexcept nogil:
+    """-sum(t * log(softmax(z))) = sum(t) * log(sum(exp(z))) - t . z, with gradient sum(t) * softmax(z) - t, of some rows"""
+    cdef floating log_sums[SOME_ROWS]
+    cdef floating totals[SOME_ROWS]
+    cdef floating dots[SOME_ROWS]
+    cdef Py_ssize_t i, j
+    for i in range(m):
+        totals[i] = dots[i] = 0
+        for j in range(n):
+            dots[i] += t[i * ld + j] * y[i * ld + j]
+            totals[i] += t[i * ld + j]
+    softmax(y, m, n, ld, log_sums)
+    for i in range(m):
+        for j in range(n):
+            d[i * ld + j] = totals[i] * y[i * ld + j] - t[i * ld + j]
+        losses[i] = totals[i] * log_sums[i] - dots[i]
 
 
-cdef inline double binary_cross_entropy_after_sigmoid(floating* d, floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
-    """mean(max(z, 0) - t * z + log(1 + exp(-|z|))), with gradient (sigmoid(z) - t) / n"""
-    cdef floating z
-    cdef double value = 0
-    cdef Py_ssize_t j
-    for j in range(n):
-        z = y[j]
-        value += (z if z > 0 else 0) - t[j] * z + log1p(exp(-z if z > 0 else z))
-        y[j] = sigmoid(z)
-        d[j] = (y[j] - t[j]) / n
-    return value / n
+cdef inline floating binary_cross_entropy_after_sigmoid(floating* d, floating* y, floating z, floating t) noexcept nogil:
+    """max(z, 0) - t * z + log(1 + exp(-|z|)), with gradient sigmoid(z) - t"""
+    y[0] = sigmoid(z)
+    d[0] = y[0] - t
+    return (z if z > 0 else 0) - t * z + log1p(exp(-z if z > 0 else z))
+
+
+cdef inline floating poisson_after_exp(floating* d, floating* y, floating z, floating t) noexcept nogil:
+    """t (log(t) - z) - t + exp(z), half the deviance of Poisson's distribution, with gradient exp(z) - t"""
+    cdef floating u = t * (log(t) - z)
+    y[0] = exp(z)
+    d[0] = y[0] - t
+    return (u if t != 0 else 0) - t + y[0]
+
+
+cdef void mean_by_z(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld,
+                    int kind) noexcept nogil:
+    """One of these two, the mean over each row's outputs: of as many numbers side by side as there are, in whatever rows"""
+    cdef floating z[LOSS_PIECE]
+    cdef floating of[LOSS_PIECE]
+    cdef floating g[LOSS_PIECE]
+    cdef floating terms[LOSS_PIECE]
+    cdef Py_ssize_t some = max(LOSS_PIECE // n, 1), i, j, r, q, rows, wide
+    memset(losses, 0, m * sizeof(double))
+    for i from 0 <= i < m by some:
+        rows = min(m - i, some)
+        for j from 0 <= j < n by LOSS_PIECE:
+            wide = min(n - j, LOSS_PIECE)
+            for r in range(rows):
+                for q in range(wide):
+                    z[r * wide + q], of[r * wide + q] = y[(i + r) * ld + j + q], t[(i + r) * ld + j + q]
+            if kind == BINARY_CROSS_ENTROPY:
+                for q in range(rows * wide):
+                    terms[q] = binary_cross_entropy_after_sigmoid(&g[q], &z[q], z[q], of[q])
+            else:
+                for q in range(rows * wide):
+                    terms[q] = poisson_after_exp(&g[q], &z[q], z[q], of[q])
+            for r in range(rows):
+                for q in range(wide):
+                    y[(i + r) * ld + j + q], d[(i + r) * ld + j + q] = z[r * wide + q], g[r * wide + q] / n
+                    losses[i + r] += terms[r * wide + q]
+    for i in range(m):
+        losses[i] /= n
 
 
 cdef inline double error_of(floating* d, floating y, floating t, const Loss* loss, Py_ssize_t j) noexcept nogil:
@@ -73,19 +113,6 @@ cdef inline double error_of(floating* d, floating y, floating t, const Loss* los
     return (1 - level) * e if e > 0 else -level * e
 
 
-cdef inline double poisson_after_exp(floating* d, floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
-    """mean(t (log(t) - z) - t + exp(z)), half the deviance of Poisson's distribution, with gradient (exp(z) - t) / n"""
-    cdef floating z
-    cdef double value = 0
-    cdef Py_ssize_t j
-    for j in range(n):
-        z = y[j]
-        y[j] = exp(z)
-        value += (t[j] * (log(t[j]) - z) if t[j] != 0 else <floating> 0) - t[j] + y[j]
-        d[j] = (y[j] - t[j]) / n
-    return value / n
-
-
 cdef inline double mean_error(floating* d, const floating* y, const floating* t, Py_ssize_t n, const Loss* loss) noexcept nogil:
     """The mean over a row's outputs, with its gradient by y"""
     cdef double value = 0
@@ -100,22 +127,17 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* 
                             Py_ssize_t ld, const Loss* loss, int output) noexcept nogil:
     """losses := those of m rows; s: room for f' of the output activation, or NULL if that can be read off y"""
     cdef Py_ssize_t i
-    cdef bint by_z = loss.kind <= BINARY_CROSS_ENTROPY or loss.kind == POISSON
-    if not by_z:
+    memset(d, 0, m * ld * sizeof(floating))
+    if loss.kind == CROSS_ENTROPY:
+        for i from 0 <= i < m by SOME_ROWS:
+            cross_entropy_after_softmax(losses + i, d + i * ld, y + i * ld, t + i * ld, min(m - i, SOME_ROWS), n, ld)
+    elif loss.kind == BINARY_CROSS_ENTROPY or loss.kind == POISSON:
+        mean_by_z(losses, d, y, t, m, n, ld, loss.kind)
+    else:
         activate(y, s, m, n, ld, ld, output)
-    for i in range(m):
-        if loss.kind == CROSS_ENTROPY:
-            losses[i] = cross_entropy_after_softmax(d, y + i * ld, t, n, ld)
-        elif loss.kind == BINARY_CROSS_ENTROPY:
-            losses[i] = binary_cross_entropy_after_sigmoid(d, y + i * ld, t, n)
-        elif by_z:
-            losses[i] = poisson_after_exp(d, y + i * ld, t, n)
-        else:
-            losses[i] = mean_error(d, y + i * ld, t, n, loss)
-        memset(d + n, 0, (ld - n) * sizeof(floating))
-        d, t = d + ld, t + ld
-    if not by_z:
-        activate_backward(d - m * ld, y, s, m, n, ld, ld, output)
+        for i in range(m):
+            losses[i] = mean_error(d + i * ld, y + i * ld, t + i * ld, n, loss)
+        activate_backward(d, y, s, m, n, ld, ld, output)
 
 
 cdef double sum_of(const double* losses, Py_ssize_t m) noexcept nogil:

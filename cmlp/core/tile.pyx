@@ -24,6 +24,7 @@ cdef enum:
     PANEL_BYTES = 128                    # a whole number of tiles for every instruction set
     PANEL_FLOATS = 32
     K_BLOCK = 256                        # of k in one go, at most: a panel's rows are 32 KiB, about an L1 cache
+    FEW = 4                              # columns that leave most of a register to the padding
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 294                      # of a that are used on one panel after another
     MOST_TILES = 49                      # in these, of 6 rows or more
