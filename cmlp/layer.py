@@ -15,11 +15,16 @@ from cmlp.activations import activation_backward
 Array = NDArray[Any]
 
 
+# What the network of a layer has built upon.
+FIXED = ("input_size", "neurons", "activation", "input_activation", "dropout", "is_first", "init")
+
+
 class DenseLayer:
     """
     A layer whose every neuron sees all inputs: ``a = f(weights @ x + biases)``.
 
-    `NeuralNetwork.add_layer` makes layers; one made by itself serves for steps by hand, as in the notebook.
+    `NeuralNetwork.add_layer` makes layers; one made by itself serves for steps by hand, as in the notebook. Its weights
+    and biases can be assigned; what else it was made with stays.
 
     Parameters
     ----------
@@ -52,6 +57,8 @@ class DenseLayer:
         Name of the initialiser.
     dropout : float
         The share.
+    is_first : bool
+        Whether it is the first.
 
     Raises
     ------
@@ -83,6 +90,14 @@ class DenseLayer:
         generator = _validate.rng(rng)
         self._move(_arrays.zeros(self._room(), self._dtype))
         self._draw(generator)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in FIXED and name in self.__dict__:
+            raise AttributeError(
+                f"{name} of a layer cannot be changed, as its network computes with {self.__dict__[name]!r}: "
+                "make a network with another layer, and assign the weights and biases that are to be kept"
+            )
+        super().__setattr__(name, value)
 
     def _draw(self, rng: np.random.Generator) -> None:
         """Begin with new parameters."""

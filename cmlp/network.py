@@ -69,7 +69,7 @@ class NeuralNetwork:
     rng : numpy.random.Generator
         The generator.
     input_scale, input_shift : float or ndarray of shape (features,), float64
-        What inputs are multiplied by, and what is subtracted from them before.
+        What inputs are multiplied by, and what is subtracted from them before; to be assigned as a whole.
 
     Raises
     ------
@@ -104,7 +104,7 @@ class NeuralNetwork:
         self._memory = training.Memory()
         self._dtype = _validate.dtype(dtype)
         self._loss = _validate.loss(loss)
-        self.rng = _validate.rng(rng)
+        self._rng = _validate.rng(rng)
         self._scaling = _validate.scale(input_scale, self.dtype), _validate.shift(input_shift)
         self._reset()
 
@@ -178,6 +178,22 @@ class NeuralNetwork:
         self._describe()
 
     @property
+    def rng(self) -> np.random.Generator:
+        """
+        Where weights and orders are drawn from, which can be assigned in the ways that the constructor takes.
+
+        Returns
+        -------
+        numpy.random.Generator
+            The generator.
+        """
+        return self._rng
+
+    @rng.setter
+    def rng(self, value: int | np.random.Generator | None) -> None:  # numpydoc ignore=GL08
+        self._rng = _validate.rng(value)
+
+    @property
     def loss_options(self) -> dict[str, Any]:
         """
         What the loss was given.
@@ -197,9 +213,9 @@ class NeuralNetwork:
         Returns
         -------
         float or ndarray of shape (features,), float64
-            One for all features, or one for each.
+            One for all features, or one for each: an array that cannot be written into. Assign a whole one instead.
         """
-        return self._scaling[0]
+        return _arrays.read_only(self._scaling[0])
 
     @input_scale.setter
     def input_scale(self, value: float | ArrayLike) -> None:  # numpydoc ignore=GL08
@@ -213,9 +229,9 @@ class NeuralNetwork:
         Returns
         -------
         float or ndarray of shape (features,), float64
-            One for all features, or one for each.
+            One for all features, or one for each: an array that cannot be written into. Assign a whole one instead.
         """
-        return self._scaling[1]
+        return _arrays.read_only(self._scaling[1])
 
     @input_shift.setter
     def input_shift(self, value: float | ArrayLike) -> None:  # numpydoc ignore=GL08

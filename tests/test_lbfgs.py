@@ -132,8 +132,8 @@ def test_what_it_cannot_follow_is_refused(name, rng):
     before = nn._params.copy()
     with pytest.raises(ValueError, match=f"not with {name}"):
         minimise(nn, regression(rng, nn)[0], LBFGS(), Shaping(**{name: 0.1}))
-    nn = build(sizes=(5, 4, 3), activations=("tanh", "identity"), dropout=0.5)
-    nn.layers[-1].dropout = 0.0
+    nn = build(sizes=(5, 4), activations=("tanh",), dropout=0.5)
+    nn.add_layer(4, 3, "identity")
     with pytest.raises(ValueError, match="not with dropout"):
         minimise(nn, regression(rng, nn)[0], LBFGS())
     np.testing.assert_array_equal(build()._params, before, strict=True)

@@ -521,6 +521,30 @@ def test_scaling_can_be_assigned_and_is_judged(rng):
         nn.loss = "mse"
 
 
+@pytest.mark.parametrize("duplicate", [lambda nn: nn, *COPIES.values()], ids=["itself", *COPIES])
+@pytest.mark.parametrize("name", ["input_scale", "input_shift"])
+def test_scaling_is_assigned_as_a_whole(rng, name, duplicate):
+    given = np.arange(1.0, 7.0)
+    nn = duplicate(make(**{name: given}))
+    X = rng.normal(size=(6, 9))
+    plain = nn.forward(X)
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(nn, name)[0] = 5
+    given[0] = 5  # the network has its own
+    assert getattr(nn, name)[0] == 1
+    assert (nn.forward(X) == plain).all()
+    setattr(nn, name, given)
+    assert (nn.forward(X) == make(**{name: given}).forward(X)).all()
+
+
+def test_a_generator_is_assigned_as_it_is_given():
+    nn = make()
+    nn.rng = 7
+    assert nn.rng.bit_generator.state == np.random.default_rng(7).bit_generator.state
+    with pytest.raises(TypeError, match="rng, if it is a seed, must be a whole number, got 'seed'"):
+        nn.rng = "seed"
+
+
 @pytest.mark.parametrize("constant", [0.1, -1e9 / 3, 0.0])
 def test_adapt_only_shifts_a_feature_that_is_constant(constant):
     nn = NeuralNetwork(rng=0)
