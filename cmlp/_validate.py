@@ -276,7 +276,7 @@ def class_weight(value: Any, labels: Array | None, classes: int, weights: Array 
     if value is None:
         return None
     if labels is None:
-        raise ValueError("class_weight needs classes: y must hold integer labels or one-hot columns")
+        raise ValueError("class_weight needs classes: integer labels in y, or under cross_entropy one-hot columns")
     if isinstance(value, str):
         _one_of(value, "class_weight, if it is no mapping,", ("balanced",))
         counts = np.bincount(labels, minlength=classes)

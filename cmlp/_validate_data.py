@@ -127,12 +127,12 @@ def targets(
 
 
 def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Array | None]:
-    """Labels, if every column is one-hot; under binary cross-entropy targets in [0, 1], if not."""
+    """Labels of one-hot columns; under binary cross-entropy targets in [0, 1], whatever the columns add up to."""
     finite(array.T, name)
-    if len(array) > 1 and bool(((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all()):
-        return array.argmax(axis=0), None
     if loss_name == "cross_entropy":
-        raise ValueError(f"{name} of shape {array.shape} must be one-hot: a single 1 in each column, 0 elsewhere")
+        if not (((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all()):
+            raise ValueError(f"{name} of shape {array.shape} must be one-hot: a single 1 in each column, 0 elsewhere")
+        return array.argmax(axis=0), None
     if array.min() < 0 or array.max() > 1:
         raise ValueError(f"{name} must lie between 0 and 1 under {loss_name}, got {array.min()} to {array.max()}")
     return None, array.T

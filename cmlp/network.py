@@ -455,6 +455,8 @@ class NeuralNetwork:
         -------
         ndarray of shape (m,), intp; or ndarray of shape (n_outputs, m), the network's dtype
             Index of the largest output; with a single output, whether it is above 0.5. For regression, the outputs.
+            Under binary cross-entropy with several outputs it is one class a sample as well: the table of all that hold
+            is ``nn.forward(X) > 0.5``.
 
         Raises
         ------
@@ -594,7 +596,8 @@ class NeuralNetwork:
             One sample a column. It is read fastest where a sample's numbers lie side by side, as in the transpose of a
             C-ordered table with one sample a row.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
-            Labels of any integer type, one-hot columns, or targets.
+            Labels of any integer type, one-hot columns, or targets: under binary cross-entropy with several outputs, a
+            table of 0 and 1 says of each output on its own whether it holds, and there is no accuracy.
         epochs : int, default 10
             Passes over all samples.
         batch_size : int, default 128

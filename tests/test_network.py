@@ -234,6 +234,30 @@ def test_binary_classes_with_one_neuron(data):
     assert nn.evaluate(X, y)["loss"] == pytest.approx(nn.evaluate(X, y.astype(float))["loss"])
 
 
+def test_a_table_under_binary_cross_entropy_is_of_targets_whatever_its_columns_add_up_to(data):
+    X, y = data
+    one_each, Y = one_hot(y, 3), np.vstack([X[0] > 0, X[1] > 0.5, X[2] < 1])
+    nn, labelled = (make(loss="binary_cross_entropy", output="sigmoid") for _ in range(2))
+    history = nn.partial_fit([(X, one_each), (X, Y), (X, one_each.astype(int))], shuffle=False)
+    assert list(history) == ["loss", "learning_rate", "seconds"]
+    assert len(history["loss"]) == 3
+    labelled.partial_fit([(X, y), (X, Y), (X, y)], shuffle=False)  # a label says the same of each output
+    assert nn._params.tobytes() == labelled._params.tobytes()
+    assert list(nn.evaluate(X, Y)) == list(nn.evaluate(X, one_each)) == ["loss"]
+    assert nn.evaluate(X, one_each)["loss"] == nn.evaluate(X, y)["loss"]
+    with pytest.raises(ValueError, match="integer labels in y, or under cross_entropy one-hot"):
+        nn.fit(X, one_each, class_weight={0: 2.0})
+
+
+def test_several_labels_a_sample_are_in_the_outputs(data):
+    X, _ = data
+    Y = np.vstack([X[0] > 0, X[1] > 0.5, X[2] < 1])
+    nn = make(sizes=(6, 16, 3), loss="binary_cross_entropy", output="sigmoid")
+    nn.fit(X, Y, epochs=150, batch_size=10, learning_rate=0.02)
+    assert ((nn.forward(X) > 0.5) == Y).mean() > 0.95
+    assert (nn.predict(X) == nn.forward(X).argmax(axis=0)).all()
+
+
 def test_history_has_a_number_for_every_epoch(data):
     X, y = data
     history = make().fit(X, y, epochs=3, validation_data=(X[:, :7], y[:7]))
