@@ -138,9 +138,12 @@ def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Arr
     return None, array.T
 
 
-def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Array:
-    """That no number of a table with one sample a row is NaN or infinite, nor becomes so in a network's type."""
+def finite(rows: Any, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Any:
+    """That no number of a table with one sample a row is NaN or infinite, nor becomes so where a network reads it."""
     factor, shift = scaling
+    if isinstance(rows, SparseRows):
+        _finite_values(rows, name, dtype, factor)
+        return rows
     whole = np.max(np.abs(shift)) + 2.0 ** (8 * rows.dtype.itemsize)
     largest = np.inf if rows.dtype.kind == "f" else whole * np.max(factor)
     if largest < np.finfo(dtype or "float32").max:
@@ -148,14 +151,45 @@ def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, scaling: 
     step = max(1, CHUNK // rows.shape[1])
     for first in range(0, len(rows), step):
         chunk = rows[first : first + step]
-        with np.errstate(over="ignore", invalid="ignore"):
-            good = np.isfinite(chunk if dtype is None else ((chunk - shift) * factor).astype(dtype))
+        good = np.isfinite(chunk if dtype is None else _as_read(chunk, dtype, factor, shift))
         if not good.all():
             sample, feature = (int(i) for i in np.argwhere(~good)[0])
-            value = chunk[sample, feature]
-            kind = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value}, too large for {dtype},"
-            raise ValueError(f"{name} holds {kind} at [{feature}, {first + sample}]: every number must be finite")
+            raise _not_finite(chunk[sample, feature], name, (feature, first + sample), dtype)
     return rows
+
+
+def _finite_values(rows: SparseRows, name: str, dtype: np.dtype[Any] | None, factor: Any) -> None:
+    """The same of sparse samples."""
+    values = rows.values
+    if dtype is not None:
+        values = _as_read(values, dtype, 1.0, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = values * np.asarray(factor[rows.columns] if np.ndim(factor) else factor, dtype)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        sample = int(np.searchsorted(rows.starts, bad[0], side="right")) - 1
+        raise _not_finite(rows.values[bad[0]], name, (int(rows.columns[bad[0]]), sample), dtype)
+
+
+def _as_read(values: Array, dtype: np.dtype[Any], factor: Any, shift: Any) -> Array:
+    """Numbers as the core takes them in: in double until they are shifted and have had factors of their own."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.ndim(factor) > 0 or np.ndim(shift) > 0 or shift != 0:
+            return np.asarray(((values.astype(np.float64) - shift) * factor).astype(dtype))
+        return np.asarray(values.astype(dtype, copy=False) * dtype.type(factor))
+
+
+def _not_finite(value: Any, name: str, place: tuple[int, int], dtype: np.dtype[Any] | None) -> ValueError:
+    """What is said of a number that is NaN, infinite, or becomes so."""
+    at = f"at [{place[0]}, {place[1]}]"
+    if not np.isfinite(value):
+        kind = "NaN" if np.isnan(value) else "infinity"
+        return ValueError(f"{name} holds {kind} {at}: every number must be finite")
+    assert dtype is not None  # or it would have stayed finite
+    with np.errstate(over="ignore"):
+        scaled = "" if np.isinf(dtype.type(value)) else " when it has been scaled"
+    wider = ", or make the network with dtype='float64'" if dtype == np.float32 else ""
+    return ValueError(f"{name} holds {value}, too large for {dtype}{scaled}, {at}: give smaller numbers{wider}")
 
 
 def validation_data(value: object) -> tuple[Any, Any, Any]:

@@ -383,13 +383,8 @@ class NeuralNetwork:
         return loss, correct
 
     def _check_finite(self, rows: Array | SparseRows, name: str) -> None:
-        """Say where X holds NaN or infinity, if it does."""
-        if not isinstance(rows, SparseRows):
-            _validate_data.finite(rows, name, self.dtype, self._scaling)
-            return
-        factor, _ = self._scaling
-        values = rows.values * (factor[rows.columns] if np.ndim(factor) else factor)
-        _validate_data.finite(values[:, np.newaxis], name, self.dtype)  # of these, the error says which
+        """Say where X holds NaN or infinity, or what becomes that in the network's type, if it does."""
+        _validate_data.finite(rows, name, self.dtype, self._scaling)
 
     def _few(self, X: ArrayLike, what: str, out: Array | None) -> Array | None:
         """The outputs or classes of a few samples, or None if there are more or they have to be judged."""

@@ -336,6 +336,34 @@ def test_bad_input_is_refused_and_changes_nothing(case, method):
     assert nn.rng.bit_generator.state == generator
 
 
+TOO_LARGE = {  # for float32, as the core takes it in
+    "before it is scaled": (1e40, {"input_scale": 1e-10}, "1e.40, too large for float32, at"),
+    "once scaled": (1e30, {"input_scale": 1e10}, "1e.30, too large for float32 when it has been scaled, at"),
+    "by a scale of its own": (1e30, {"input_scale": [1, 1, 1e10, 1, 1, 1]}, "1e.30, too large for float32 when"),
+    "shifted": (1e30, {"input_scale": 1e10, "input_shift": 1.0}, "1e.30, too large for float32 when"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_what_becomes_infinite_in_the_networks_type_is_refused(case, method):
+    value, scaling, message = TOO_LARGE[case]
+    nn = make(**scaling)
+    before, generator = state(nn), nn.rng.bit_generator.state
+    with pytest.raises(ValueError, match=rf"X holds {message}.*\[2, 3\]: give smaller numbers, or .* dtype='float64'"):
+        METHODS[method](nn, np.where(spoil(0) == 0, value, 0), Y_GOOD)
+    assert same(nn, before)
+    assert nn.rng.bit_generator.state == generator
+    assert np.isfinite(make(dtype="float64", **scaling).forward(spoil(value))).all()
+
+
+def test_what_is_scaled_in_double_may_be_large_before():
+    """Features with scales of their own are scaled before they are rounded."""
+    X = spoil(1e40)
+    wide, narrow = (make(dtype=dtype, input_scale=[1, 1, 1e-40, 1, 1, 1]) for dtype in ("float64", "float32"))
+    np.testing.assert_allclose(narrow.forward(X), wide.forward(X), rtol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(4,), (4, 2), (3, 4), (1, 4)])
 def test_regression_refuses_targets_of_another_shape(shape):
     nn = make(sizes=(6, 2), loss="mean_squared_error", output="identity")
