@@ -304,8 +304,8 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
             run.stop(f"max_time of {recipe.max_time:g} s ran out")
         if run.history.stopped is not None:
             break
-    if last is not None:
-        training.check_last_step(network, last, memory.taken)
+    if last is not None and memory.moments is not None:
+        training.check_last_step(network, last, memory.moments, memory.taken)
     return run.history
 
 

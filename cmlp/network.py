@@ -315,8 +315,12 @@ class NeuralNetwork:
             If `input_size` is not the number of neurons of the layer before, or an argument is not one of the above.
         """
         before = self._layers[-1].activation if self._layers else "identity"
-        layer = DenseLayer(
-            input_size,
+        size = _validate.count(input_size, "input_size")
+        _validate.next_size(size, self._neurons())
+        if not self._layers:
+            _validate.one_for_each_feature(self._scaling, size)
+        layer = DenseLayer(  # which draws its weights, if nothing is wrong with it
+            size,
             nr_neurons,
             activation,
             is_first=not self._layers,
@@ -326,9 +330,6 @@ class NeuralNetwork:
             input_activation=before,
             dropout=dropout,
         )
-        _validate.next_size(layer.input_size, self._neurons())
-        if not self._layers:
-            _validate.one_for_each_feature(self._scaling, layer.input_size)
         self._layers.append(layer)
         self._reset()
 
@@ -524,7 +525,8 @@ class NeuralNetwork:
         ValueError, TypeError
             If X or y do not fit the network, or hold NaN, infinity or no numbers; nothing has changed then.
         FloatingPointError
-            If the loss is not finite, or it or a parameter would not be after the step, which is not taken then.
+            If the loss is not finite, or it or a parameter would not be after the step; it is not taken, and nothing
+            changes.
         RuntimeError
             If another thread is training this network.
         """
@@ -532,14 +534,24 @@ class NeuralNetwork:
             self._descent = SGD(learning_rate)
         samples = self._data(X, y, sample_weight)
         with self._memory.alone():
-            none = np.empty((1, 1), self.dtype)
-            loss, _, _ = training.steps(self, samples, len(samples.rows), self._descent, none, 0, seed=self._seed())
-            training.check_last_step(self, samples, 1)
+            none, generator = np.empty((1, 1), self.dtype), self.rng.bit_generator
+            before = generator.state if self._draws() else None
+            try:
+                loss, _, _ = training.steps(self, samples, len(samples.rows), self._descent, none, 0, seed=self._seed())
+                training.check_last_step(self, samples, none, 1)
+            except (ValueError, FloatingPointError):  # no step was taken
+                if before is not None:
+                    generator.state = before
+                raise
         return loss
 
+    def _draws(self) -> bool:
+        """Whether steps draw what dropout leaves out."""
+        return any(layer.dropout for layer in self._layers)
+
     def _seed(self) -> int:
-        """A seed for what dropout leaves out, drawn only if there is dropout."""
-        return int(self.rng.integers(2**63)) if any(layer.dropout for layer in self._layers) else 0
+        """A seed for that, drawn only if it is needed."""
+        return int(self.rng.integers(2**63)) if self._draws() else 0
 
     def reset(self) -> None:
         """

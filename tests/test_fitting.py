@@ -447,6 +447,33 @@ def test_a_bad_chunk_leaves_what_those_before_it_taught(data):
         assert one.partial_fit(X, y)["loss"] == other.partial_fit(X, y)["loss"]  # moments and generator too
 
 
+REFUSED_STEPS = {
+    "NaN": (lambda X, y: (np.where(np.arange(53) == 50, np.nan, X), y, 0.1), ValueError, "X holds NaN"),
+    "shape": (lambda X, y: (X, y[:2], 0.1), ValueError, "y must have the outputs' shape"),
+    "rate": (lambda X, y: (X, y, -1.0), ValueError, "learning_rate must be"),
+    "loss": (lambda X, y: (X * 1e200, y, 0.1), FloatingPointError, "no step was taken"),
+    "step": (lambda X, y: (X * 1e5, y, 1e308), FloatingPointError, "would lead to"),
+    "next loss": (lambda X, y: (X, y, 1e300), FloatingPointError, "was taken back"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_STEPS)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", SGD(0.1, momentum=0.9)], ids=repr)
+def test_a_step_that_is_refused_changes_nothing(data, case, dropout, optimizer):
+    X, y = data[0], one_hot(data[1], 3)
+    give, error, message = REFUSED_STEPS[case]
+    nn, twin = (make(0, SIZES, "mean_squared_error", "identity", dropout, hidden="relu") for _ in range(2))
+    for each in (nn, twin):
+        each.fit(X, y, 2, 10, optimizer)
+    with pytest.raises(error, match=message):
+        nn.train(*give(X, y))
+    assert bits(nn) == bits(twin)
+    assert nn.rng.bit_generator.state == twin.rng.bit_generator.state
+    assert nn.fit(X, y, 2, 10, optimizer)["loss"] == twin.fit(X, y, 2, 10, optimizer)["loss"]  # moments and steps too
+    assert bits(nn) == bits(twin)
+
+
 def test_nan_found_on_the_way_changes_nothing(data):
     X, y = data
     nn, twin = make(), make()

@@ -429,11 +429,12 @@ CALLS = {
 def test_bad_arguments_are_refused_and_change_nothing(case):
     call, error, message = CALLS[case]
     nn = make()
-    before = state(nn)
+    before, generator = state(nn), nn.rng.bit_generator.state
     with pytest.raises(error, match=message):
         call(nn)
     assert len(nn.layers) == 2
     assert same(nn, before)
+    assert nn.rng.bit_generator.state == generator
 
 
 @pytest.mark.parametrize(
