@@ -115,9 +115,14 @@ COUNTS = ("max_iter", "history_size")  # at least 1, or None where that is the d
 def optimizer(value: Any, learning_rate: float | None, table: dict[str, Any]) -> Any:
     """An optimizer, from its name or itself, with another learning rate if one is given."""
     if isinstance(value, str):
-        value = table[_one_of(value, "optimizer", table)]()
+        if value not in table:
+            raise ValueError(f"optimizer must be one of {_listed(table)}, or in fit 'lbfgs', got {value!r}")
+        value = table[value]()
     if not isinstance(value, tuple(table.values())):
-        raise TypeError(f"optimizer must be one of {_listed(table)} or an instance of its class in cmlp, got {value!r}")
+        raise TypeError(
+            f"optimizer must be one of {_listed(table)} or an instance of its class in cmlp, or in fit 'lbfgs' or an "
+            f"LBFGS, got {value!r}"
+        )
     rule: Any = value
     return rule if learning_rate is None else replace(rule, learning_rate=learning_rate)
 

@@ -611,7 +611,8 @@ class NeuralNetwork:
             Samples of a step; the last one of an epoch may have fewer.
         optimizer : str or optimizer, default "adam"
             A name of `cmlp.optimizers.OPTIMIZERS`, such as "sgd", or an instance of its class. "lbfgs" or an `LBFGS`
-            goes by all samples at once, an iteration an epoch, and has neither rates nor validation nor callbacks.
+            goes by all samples at once, an iteration an epoch: it has neither rates nor validation nor callbacks, and
+            `batch_size` and `shuffle` mean nothing to it.
         learning_rate : float, optional
             Instead of the optimizer's.
         validation_data : tuple of X and y, or of X, y and sample_weight, optional
@@ -649,7 +650,8 @@ class NeuralNetwork:
         Returns
         -------
         History
-            One number an epoch of "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate" and "seconds".
+            One number an epoch of "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate" and "seconds"; of
+            "loss" and "seconds" from L-BFGS, whose losses are those after each iteration.
 
         Raises
         ------
@@ -664,7 +666,7 @@ class NeuralNetwork:
         -----
         Errors of a callback end the training, and leave the network as its last epoch made it.
         """
-        from cmlp import _lbfgs, fitting, history  # a third of cmlp's import, which those who only predict do without
+        from cmlp import fitting  # a third of cmlp's import, which those who only predict do without
 
         epochs = _validate.count(epochs, "epochs")
         penalties = {"l1": l1, "l2": l2}
@@ -679,11 +681,12 @@ class NeuralNetwork:
                 "max_time": max_time,
             }
             _validate.left_out(useless, "L-BFGS")
+            _validate.count(batch_size, "batch_size")
             shaping = training.Shaping(**_validate.shaping(penalties, bounds))
             samples = self._data(X, y, sample_weight)
             weighted = samples.times(self._class_weight(class_weight, samples))
             lbfgs = LBFGS() if isinstance(optimizer, str) else optimizer
-            return history.History(loss=_lbfgs.minimise(self, weighted, lbfgs, shaping, epochs))
+            return fitting.fit_at_once(self, weighted, lbfgs, shaping, epochs, verbose)
         recipe = fitting.recipe(
             batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
