@@ -595,7 +595,7 @@ class NeuralNetwork:
         Train on mini-batches.
 
         A second call continues: an optimizer of the same kind goes on with what it remembers and with its count of
-        steps. See `reset`.
+        steps, at the rate that the call is given. See `reset`.
 
         Parameters
         ----------
