@@ -187,10 +187,15 @@ def callbacks(value: object) -> tuple[Any, ...]:
     """What looks on at a training."""
     names = ("on_train_begin", "on_epoch_end", "on_train_end")
     if not isinstance(value, Iterable):
-        raise TypeError(f"callbacks must be a list of callbacks, got {type(value).__name__}")
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"callbacks must be a list of callbacks, got {got}")
     given = tuple(value)
     for callback in given:
-        if isinstance(callback, type) or not all(callable(getattr(callback, name, None)) for name in names):
+        if isinstance(callback, type):
+            raise TypeError(
+                f"a callback must be an object, got the class {callback.__name__}: {callback.__name__}() is one"
+            )
+        if not all(callable(getattr(callback, name, None)) for name in names):
             raise TypeError(f"a callback must have the methods {', '.join(names)}, got {callback!r}")
     return given
 

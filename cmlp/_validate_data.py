@@ -36,17 +36,17 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Any:
     """The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat."""
     sparse = hasattr(X, "tocsr")
     array: Any = X if sparse else numbers(X, name)
+    given = array.shape
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
     if array.ndim == 1 and not sparse:
         array = array[:, np.newaxis]
     if array.ndim != 2:
-        raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {array.shape}")
+        raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {given}")
     if array.shape[0] != n_inputs:
         hint = f": {name}.T, perhaps" if array.shape[1] == n_inputs else ""
         raise ValueError(
-            f"{name} must have {n_inputs} rows, one for each feature (samples are columns), "
-            f"got shape {array.shape}{hint}"
+            f"{name} must have {n_inputs} rows, one for each feature (samples are columns), got shape {given}{hint}"
         )
     if array.shape[1] == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
@@ -85,8 +85,10 @@ def weights(value: Any, m: int, name: str) -> Array | None:
     if array.shape != (m,):
         raise ValueError(f"{name} must have shape ({m},), one number for each sample, got {array.shape}")
     array = np.ascontiguousarray(array, np.float64)
-    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() > 0):
-        raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0")
+    bad = np.flatnonzero(~((array >= 0) & (array < np.inf)))
+    if len(bad) or not array.any():
+        got = f"{array[bad[0]]} at [{bad[0]}]" if len(bad) else "nothing but 0"
+        raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0: got {got}")
     return array
 
 
@@ -113,13 +115,17 @@ def targets(
     if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
         return _columns(array, loss_name, name)
     if array.shape not in flat:
+        hint = f": {name}.T, perhaps" if array.shape == table[::-1] else ""
         raise ValueError(
-            f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}"
+            f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}{hint}"
         )
     if array.dtype.kind == "f":
         if n_outputs == 1:
             return _columns(array.reshape(table), loss_name, name)
-        raise TypeError(f"{name} must hold integer labels, got {array.dtype}")
+        odd = array[array != np.trunc(array)]
+        such_as = (odd if odd.size else array).flat[0]
+        hint = "numbers to predict need another loss than an entropy" if odd.size else f"{name}.astype(int), perhaps"
+        raise TypeError(f"{name} must hold integer labels, got {array.dtype} such as {such_as:g}: {hint}")
     low, high, classes = int(array.min()), int(array.max()), max(n_outputs, 2)
     if low < 0 or high >= classes:
         raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {low if low < 0 else high}")

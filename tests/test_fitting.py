@@ -518,7 +518,10 @@ def test_time_runs_out_at_the_end_of_an_epoch(data):
 
 ZEROS = np.zeros(53)
 REFUSED = {
-    "weights": ({"sample_weight": ZEROS}, ValueError, "sample_weight must hold finite numbers of at least 0, not all"),
+    "weights": ({"sample_weight": ZEROS}, ValueError, "sample_weight must hold .*, not all 0: got nothing but 0"),
+    "weight": ({"sample_weight": ZEROS - np.eye(53)[7]}, ValueError, r"of at least 0, .* got -1.0 at \[7\]"),
+    "weight NaN": ({"sample_weight": ZEROS + np.nan}, ValueError, r"sample_weight must hold .* got nan at \[0\]"),
+    "weight infinite": ({"sample_weight": ZEROS + np.inf}, ValueError, r"sample_weight must hold .* got inf at \[0\]"),
     "weights' shape": ({"sample_weight": [1.0]}, ValueError, r"sample_weight must have shape \(53,\)"),
     "class": ({"class_weight": {3: 1.0}}, ValueError, "class_weight must be for labels from 0 to 2, got 3"),
     "class name": ({"class_weight": {"a": 1.0}}, TypeError, "a label of class_weight must be a whole number, got 'a'"),
@@ -541,7 +544,16 @@ REFUSED = {
     "no factor": ({"schedule": lambda _: "1"}, TypeError, "what a schedule returns must hold"),
     "callbacks": ({"callbacks": callbacks.Callback()}, TypeError, "callbacks must be a list of callbacks, got Callb"),
     "callback": ({"callbacks": [print]}, TypeError, "on_train_begin, on_epoch_end, on_train_end, got <built-in"),
-    "callback class": ({"callbacks": [callbacks.Callback]}, TypeError, "a callback must have the methods"),
+    "callback class": (
+        {"callbacks": [callbacks.EarlyStopping]},
+        TypeError,
+        r"must be an object, got the class EarlyStopping: EarlyStopping\(\) is one",
+    ),
+    "no callbacks": (
+        {"callbacks": callbacks.EarlyStopping},
+        TypeError,
+        "list of callbacks, got the class EarlyStopping",
+    ),
 }
 
 
