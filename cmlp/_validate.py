@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlp._dispatch import core
 from cmlp._init import INITIALISERS
 from cmlp._validate_data import numbers
 from cmlp.activations import ACTIVATIONS
-from cmlp.losses import LOSSES
+from cmlp.losses import LOSSES, PAIRS
 
 Array = NDArray[Any]
 
@@ -352,11 +351,11 @@ def pair(loss: tuple[str, dict[str, Any]], activations: Sequence[str], n_outputs
     levels = loss[1].get("levels", (0.5,))
     if n_outputs % len(levels):
         raise ValueError(f"{n_outputs} outputs cannot be {len(levels)} quantiles of each target: {levels}")
-    allowed = core.PAIRS[loss_name]
+    allowed = PAIRS[loss_name]
     if output not in allowed:
         valid = "; ".join(
             f"{name} after {'any' if len(outputs) == len(ACTIVATIONS) else ' or '.join(outputs)}"
-            for name, outputs in core.PAIRS.items()
+            for name, outputs in PAIRS.items()
         )
         raise ValueError(f"{loss_name} has no gradient after {output}. Valid pairs: {valid}")
     if output == "softmax" and n_outputs == 1:
