@@ -45,6 +45,8 @@ def activation(value: object) -> str:
 def loss(value: Any) -> tuple[str, dict[str, Any]]:
     """The name of a loss and its options."""
     if hasattr(value, "options"):
+        if isinstance(value, type):
+            raise TypeError(f"loss must be an object, got the class {value.__name__}: {value.__name__}() is one")
         return value.name, value.options
     name = _name_of(value, "loss", LOSSES)
     return name, {"levels": (0.5,)} if name == "quantile" else {}

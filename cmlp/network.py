@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -194,16 +195,16 @@ class NeuralNetwork:
         self._rng = _validate.rng(value)
 
     @property
-    def loss_options(self) -> dict[str, Any]:
+    def loss_options(self) -> Mapping[str, Any]:
         """
         What the loss was given.
 
         Returns
         -------
-        dict
-            Such as "delta"; empty for most losses.
+        mapping of str to object
+            Such as "delta"; empty for most losses. It cannot be written into: assign another `loss` instead.
         """
-        return dict(self._loss[1])
+        return MappingProxyType(self._loss[1])
 
     @property
     def input_scale(self) -> Any:

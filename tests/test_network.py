@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 import cmlp
-from cmlp import SGD, Adam, DenseLayer, NeuralNetwork, cross_entropy, mean_squared_error, one_hot, reLU, relu, softmax
+from cmlp import (
+    SGD,
+    Adam,
+    DenseLayer,
+    Huber,
+    NeuralNetwork,
+    cross_entropy,
+    mean_squared_error,
+    one_hot,
+    reLU,
+    relu,
+    softmax,
+)
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", ">f4", ">i4", ">f8", ">u2"]
 
@@ -406,6 +418,7 @@ CALLS = {
     "activation": (lambda nn: nn.add_layer(3, 2, "swish"), ValueError, "'identity', 'relu'.*got 'swish'"),
     "init": (lambda nn: nn.add_layer(3, 2, "relu", init="zeros"), ValueError, "'he_normal'.*got 'zeros'"),
     "loss": (lambda _: NeuralNetwork(loss=max), ValueError, "'cross_entropy'.*got <built-in"),
+    "loss class": (lambda _: NeuralNetwork(loss=Huber), TypeError, r"got the class Huber: Huber\(\) is one"),
     "dtype": (lambda _: NeuralNetwork(dtype="float16"), ValueError, "'float32', 'float64', got 'float16'"),
     "no dtype": (lambda _: NeuralNetwork(dtype="single precision"), ValueError, "dtype must be"),
     "rng": (lambda _: NeuralNetwork(rng="seed"), TypeError, "rng, if it is a seed"),
@@ -592,6 +605,16 @@ def test_scaling_is_assigned_as_a_whole(rng, name, duplicate):
     assert (nn.forward(X) == plain).all()
     setattr(nn, name, given)
     assert (nn.forward(X) == make(**{name: given}).forward(X)).all()
+
+
+def test_options_of_the_loss_are_assigned_with_it():
+    nn = make(loss=Huber(2.0), output="identity")
+    assert nn.loss_options == {"delta": 2.0}
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        nn.loss_options["delta"] = 3.0
+    nn.loss = Huber(3.0)
+    assert nn.loss_options == {"delta": 3.0}
+    assert make().loss_options == {}
 
 
 def test_a_generator_is_assigned_as_it_is_given():
