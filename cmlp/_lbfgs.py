@@ -79,6 +79,7 @@ def minimise(
         "gtol": lbfgs.tolerance,
         "ftol": 0.0,  # falls by less than the loss's last digit end it
     }
+    _scipy()  # whose import is no part of the first iteration
     history, start = History(), time.perf_counter()
 
     def add(loss: float) -> None:

@@ -12,15 +12,19 @@ from cmlp._sparse import SparseRows
 Array = NDArray[Any]
 
 
-def numbers(value: ArrayLike, name: str) -> Array:
+def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
     """An array of numbers, not copied if it is one."""
     if isinstance(getattr(value, "mask", None), np.ndarray | np.bool_):
         raise TypeError(
             f"{name} is masked: replace what is masked, as with its method filled, or leave these samples out"
         )
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # of rows that are not of one length
+        raise ValueError(f"{name} must be an array of numbers: {error}") from error
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
+        more = of_text if array.dtype.kind in "OSU" else ""
+        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}{more}")
     return array
 
 
@@ -44,7 +48,7 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Any:
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {given}")
     if array.shape[0] != n_inputs:
-        hint = f": {name}.T, perhaps" if array.shape[1] == n_inputs else ""
+        hint = f": {name.partition(' ')[0]}.T, perhaps" if array.shape[1] == n_inputs else ""
         raise ValueError(
             f"{name} must have {n_inputs} rows, one for each feature (samples are columns), got shape {given}{hint}"
         )
@@ -97,15 +101,16 @@ def targets(
 ) -> tuple[Array | None, Array | None]:
     """Labels (m,), or else targets (m, n_outputs), of m samples, from what the loss allows y to be."""
     loss_name, options = loss
-    array = numbers(y, name)
+    variable = name.partition(" ")[0]  # of "y of validation_data"
+    array = numbers(y, name, f": labels of text become integers by np.unique({variable}, return_inverse=True)[1]")
     levels = len(options.get("levels", (0.5,)))
     flat, table = ((m,), (m, 1), (1, m)), (n_outputs // levels, m)
     if "entropy" not in loss_name:
         if array.shape != table and not (table[0] == 1 and array.shape in flat):
             hint = (
-                f"{name}.T, perhaps"
+                f"{variable}.T, perhaps"
                 if array.shape == table[::-1]
-                else f"from labels: cmlp.one_hot({name}, {n_outputs})"
+                else f"from labels: cmlp.one_hot({variable}, {n_outputs})"
             )
             raise ValueError(f"{name} must have the outputs' shape {table}, got {array.shape}: {hint}")
         of_each = finite(array.reshape(table).T, name, dtype)
@@ -115,7 +120,7 @@ def targets(
     if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
         return _columns(array, loss_name, name)
     if array.shape not in flat:
-        hint = f": {name}.T, perhaps" if array.shape == table[::-1] else ""
+        hint = f": {variable}.T, perhaps" if array.shape == table[::-1] else ""
         raise ValueError(
             f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}{hint}"
         )
@@ -124,7 +129,7 @@ def targets(
             return _columns(array.reshape(table), loss_name, name)
         odd = array[array != np.trunc(array)]
         such_as = (odd if odd.size else array).flat[0]
-        hint = "numbers to predict need another loss than an entropy" if odd.size else f"{name}.astype(int), perhaps"
+        hint = "numbers to predict need another loss" if odd.size else f"{variable}.astype(int), perhaps"
         raise TypeError(f"{name} must hold integer labels, got {array.dtype} such as {such_as:g}: {hint}")
     low, high, classes = int(array.min()), int(array.max()), max(n_outputs, 2)
     if low < 0 or high >= classes:
