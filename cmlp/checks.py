@@ -101,7 +101,7 @@ def _in_double(network: NeuralNetwork) -> NeuralNetwork:
     double = copy.deepcopy(network)
     double._dtype = np.dtype(np.float64)
     for layer in double.layers:
-        vars(layer).update(_dtype=double._dtype, dropout=0.0)  # which others cannot, as the network has to follow
+        layer._dtype, layer.dropout = double._dtype, 0.0
     double._reset()  # moves the layers' numbers to an array of the new type
     return double
 

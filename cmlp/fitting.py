@@ -371,6 +371,7 @@ def _epoch(
 ) -> dict[str, float]:
     """Take the steps of an epoch, and return its numbers."""
     network, memory, start = run.network, run.network._memory, time.perf_counter()
+    network._judge()  # callbacks may have assigned another dropout
     moments = memory.recall(run.optimizer, recipe.shaping, network._params)
     count = -(-samples.size() // recipe.batch)
     plan = Plan(begin, None, None, memory.seen)

@@ -16,15 +16,15 @@ Array = NDArray[Any]
 
 
 # What the network of a layer has built upon.
-FIXED = ("input_size", "neurons", "activation", "input_activation", "dropout", "is_first", "init")
+FIXED = ("input_size", "neurons", "activation", "input_activation", "is_first", "init")
 
 
 class DenseLayer:
     """
     A layer whose every neuron sees all inputs: ``a = f(weights @ x + biases)``.
 
-    `NeuralNetwork.add_layer` makes layers; one made by itself serves for steps by hand, as in the notebook. Its weights
-    and biases can be assigned; what else it was made with stays.
+    `NeuralNetwork.add_layer` makes layers; one made by itself serves for steps by hand, as in the notebook. Its
+    weights, biases and dropout can be assigned; what else it was made with stays.
 
     Parameters
     ----------
@@ -55,8 +55,6 @@ class DenseLayer:
         Names.
     init : str
         Name of the initialiser.
-    dropout : float
-        The share.
     is_first : bool
         Whether it is the first.
 
@@ -83,7 +81,7 @@ class DenseLayer:
         self.neurons = _validate.count(nr_neurons, "nr_neurons")
         self.activation = _validate.activation(activation)
         self.input_activation = _validate.activation(input_activation)
-        self.dropout = _validate.number(dropout, "dropout", below=1.0)
+        self.dropout = dropout
         self.is_first = bool(is_first)
         self._dtype = _validate.dtype(dtype)
         self.init = _init.default(self.activation) if init is None else _validate.initialiser(init)
@@ -111,6 +109,22 @@ class DenseLayer:
         """Keep the parameters in `room`, where they already are or will be assigned."""
         # Rows of inputs, and a last row of biases, all padded: what the core calls w.
         self._rows = room.reshape(self.input_size + 1, -1)[:, : self.neurons]
+
+    @property
+    def dropout(self) -> float:
+        """
+        Share of the outputs that a network's steps leave out, which can be assigned.
+
+        Returns
+        -------
+        float
+            In [0, 1); the steps that come follow it.
+        """
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, value: float) -> None:  # numpydoc ignore=GL08
+        self._dropout = _validate.number(value, "dropout", below=1.0)
 
     @property
     def weights(self) -> Array:

@@ -126,6 +126,7 @@ class NeuralNetwork:
         self._shortcuts: dict[str, Any] = {}
         self._classifies = self._loss[0] in CLASSIFYING
         self._trainable = False  # as far as has been judged
+        self._dropouts = [layer.dropout for layer in self._layers]
         self._descent: SGD | None = None
         self._model: Any = None
         if not self._layers:
@@ -139,7 +140,7 @@ class NeuralNetwork:
         self._model = core.Model(
             np.array([n_inputs, *self._neurons()], np.intp),
             np.array([core.ACTIVATIONS[layer.activation] for layer in self._layers], np.intc),
-            np.array([layer.dropout for layer in self._layers], np.float64),
+            np.array(self._dropouts, np.float64),
             core.LOSSES[name],
             options.get("label_smoothing", 0.0),
             options.get("delta", 1.0),
@@ -278,8 +279,8 @@ class NeuralNetwork:
         Returns
         -------
         tuple of DenseLayer
-            Their weights and biases can be read, written into and assigned. Adding a layer moves them: take them anew
-            from here then.
+            Their weights and biases can be read, written into and assigned, their dropout assigned. Adding a layer
+            moves weights and biases: take them anew from here then.
         """
         return tuple(self._layers)
 
@@ -349,15 +350,21 @@ class NeuralNetwork:
     def _data(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, of: str = "") -> Samples:
         """X with samples as rows, labels or else targets, and the samples' weights."""
         rows = self._rows(X, f"X{of}")
-        output = self._layers[-1]
-        if not self._trainable:
-            activations = [layer.activation for layer in self._layers]
-            _validate.pair(self._loss, activations, output.neurons)
-            _validate.dropout_places([layer.dropout for layer in self._layers], activations)
-            self._trainable = True
-        labels, targets = _validate_data.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
+        self._judge()
+        outputs = self._layers[-1].neurons
+        labels, targets = _validate_data.targets(y, len(rows), outputs, self._loss, self.dtype, f"y{of}")
         weights = _validate_data.weights(sample_weight, len(rows), f"sample_weight{of}")
         return Samples(rows, labels, targets, weights, name=f"X{of}")
+
+    def _judge(self) -> None:
+        """That the loss has a gradient; and that the core knows of the dropout as it is."""
+        if [layer.dropout for layer in self._layers] != self._dropouts:
+            self._describe()
+        if not self._trainable:
+            activations = [layer.activation for layer in self._layers]
+            _validate.pair(self._loss, activations, self._layers[-1].neurons)
+            _validate.dropout_places(self._dropouts, activations)
+            self._trainable = True
 
     def _class_weight(self, value: Any, samples: Samples) -> Array | None:
         """What the samples of each class count."""
@@ -531,9 +538,9 @@ class NeuralNetwork:
         RuntimeError
             If another thread is training this network.
         """
+        samples = self._data(X, y, sample_weight)
         if self._descent is None or self._descent.learning_rate is not learning_rate:  # judged once for many steps
             self._descent = SGD(learning_rate)
-        samples = self._data(X, y, sample_weight)
         with self._memory.alone():
             none, generator = np.empty((1, 1), self.dtype), self.rng.bit_generator
             before = generator.state if self._draws() else None
@@ -548,7 +555,7 @@ class NeuralNetwork:
 
     def _draws(self) -> bool:
         """Whether steps draw what dropout leaves out."""
-        return any(layer.dropout for layer in self._layers)
+        return any(self._dropouts)
 
     def _seed(self) -> int:
         """A seed for that, drawn only if it is needed."""

@@ -294,6 +294,45 @@ def test_dropout_draws_anew_for_each_epoch_and_seed():
     assert (one != other).any()
 
 
+@pytest.mark.parametrize("take", ["train", "fit", "partial_fit"])
+def test_dropout_can_be_assigned(data, take):
+    X, y = data
+    step = {
+        "train": lambda nn: nn.train(X, y, 0.1),
+        "fit": lambda nn: nn.fit(X, y, 2, 10)["loss"],
+        "partial_fit": lambda nn: nn.partial_fit([(X, y)] * 2)["loss"],
+    }[take]
+    nn, twin, plain = make(), make(dropout=0.4), make()
+    nn.layers[0].dropout = 0.4
+    assert step(nn) == step(twin) != step(plain)
+    assert bits(nn) == bits(twin)
+    nn.layers[0].dropout = 0.0
+    with pytest.raises(ValueError, match=r"dropout must be .* less than 1, got 1"):
+        nn.layers[0].dropout = 1.0
+    undropped = make()
+    undropped._params[:] = nn._params
+    assert nn.train(X, y, 0.1) == undropped.train(X, y, 0.1)
+    nn.layers[-1].dropout = 0.5
+    before = bits(nn)
+    with pytest.raises(ValueError, match="the last layer cannot have dropout"):
+        step(nn)
+    assert bits(nn) == before
+
+
+def test_a_callback_may_assign_dropout(data):
+    X, y = data
+
+    def drop(run):
+        run.network.layers[0].dropout = 0.4
+
+    nn, twin = make(), make()
+    nn.fit(X, y, 3, 10, callbacks=[callbacks.LambdaCallback(on_epoch_end=drop)])
+    twin.fit(X, y, 1, 10)
+    twin.layers[0].dropout = 0.4
+    twin.fit(X, y, 2, 10)
+    assert bits(nn) == bits(twin)
+
+
 def test_dropout_is_for_training_alone(data):
     X, y = data
     with_it, without = make(dropout=0.5), make()

@@ -73,9 +73,7 @@ def test_bad_arguments_are_refused_and_change_nothing(message):
     assert (layer.weights == before).all()
 
 
-@pytest.mark.parametrize(
-    "name", ["input_size", "neurons", "activation", "input_activation", "dropout", "is_first", "init"]
-)
+@pytest.mark.parametrize("name", ["input_size", "neurons", "activation", "input_activation", "is_first", "init"])
 def test_what_the_network_is_built_upon_cannot_be_assigned(rng, name):
     nn = NeuralNetwork(rng=0)
     nn.add_layer(3, 2, "relu", dropout=0.5)
