@@ -344,7 +344,7 @@ class NeuralNetwork:
         """X with samples as rows."""
         _validate.has_layers(self._layers)
         rows = _validate_data.inputs(X, self._layers[0].input_size, name)
-        _validate_data.unshifted(rows, self.input_shift, name)
+        _validate_data.unshifted(rows, self._scaling[1], name)
         return rows
 
     def _data(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, of: str = "") -> Samples:
