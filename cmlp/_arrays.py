@@ -27,6 +27,15 @@ def zeros(count: int, dtype: "np.dtype[Any]") -> Array:
     return array
 
 
+def read_only(value: Any) -> Any:
+    """A view of an array that cannot be written into; a number as it is."""
+    if np.ndim(value) == 0:
+        return value
+    view = value.view()
+    view.flags.writeable = False
+    return view
+
+
 def padded(columns: int, dtype: "np.dtype[Any]") -> int:
     """Elements that a row of so many columns takes."""
     return int(core.padded_columns(columns, np.empty(1, dtype)))

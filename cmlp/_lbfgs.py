@@ -2,12 +2,15 @@
 
 from __future__ import annotations  # the network's module is above this one
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmlp import _validate, training
+from cmlp.history import History
 from cmlp.optimizers import LBFGS
 from cmlp.training import PLAIN, Samples, Shaping
 
@@ -21,8 +24,13 @@ PASSES = 20
 
 
 def minimise(
-    network: NeuralNetwork, samples: Samples, lbfgs: LBFGS, shaping: Shaping = PLAIN, epochs: int = 10
-) -> list[float]:
+    network: NeuralNetwork,
+    samples: Samples,
+    lbfgs: LBFGS,
+    shaping: Shaping = PLAIN,
+    epochs: int = 10,
+    watch: Callable[[dict[str, float]], None] = lambda _: None,
+) -> History:
     """
     Move the parameters to where the loss has a minimum.
 
@@ -41,11 +49,14 @@ def minimise(
         An l2 penalty, if one is wanted.
     epochs : int
         Iterations at most, if `lbfgs` does not say.
+    watch : callable
+        Called with the numbers of each iteration, while the network is there.
 
     Returns
     -------
-    list of float
-        The loss, with the penalty, after each iteration; if the first finds no way down, that of before.
+    History
+        "loss", with the penalty, after each iteration, and "seconds" for it; if the first finds no way down, the loss
+        of before. What SciPy says of the end, if it came before the last iteration.
 
     Raises
     ------
@@ -68,12 +79,31 @@ def minimise(
         "gtol": lbfgs.tolerance,
         "ftol": 0.0,  # falls by less than the loss's last digit end it
     }
-    result, losses = search(network, samples, shaping, options)
-    return losses or [float(result.fun)]
+    _scipy()  # whose import is no part of the first iteration
+    history, start = History(), time.perf_counter()
+
+    def add(loss: float) -> None:
+        nonlocal start
+        begin, start = start, time.perf_counter()
+        figures = {"loss": loss, "seconds": start - begin}
+        history.add(figures)
+        watch(figures)
+
+    result, losses = search(network, samples, shaping, options, watch=add)
+    if not losses:
+        add(float(result.fun))
+    if len(losses) < iterations:
+        history.stopped = f"L-BFGS ended: {result.message}"
+    return history
 
 
 def search(
-    network: NeuralNetwork, samples: Samples, shaping: Shaping, options: dict[str, Any], scale: float = 1.0
+    network: NeuralNetwork,
+    samples: Samples,
+    shaping: Shaping,
+    options: dict[str, Any],
+    scale: float = 1.0,
+    watch: Callable[[float], None] = lambda _: None,
 ) -> tuple[Any, list[float]]:
     """
     Do what `minimise` does, as SciPy's options have it.
@@ -90,6 +120,8 @@ def search(
         Of SciPy's method "L-BFGS-B".
     scale : float
         What SciPy is shown the loss times, on which some of its options depend.
+    watch : callable
+        Called with the loss after each iteration, while the network is there.
 
     Returns
     -------
@@ -114,8 +146,9 @@ def search(
         return loss * scale, gradient * np.float64(scale)
 
     def keep(intermediate_result: Any) -> None:
-        reached[:] = intermediate_result.x
+        params[:] = reached[:] = intermediate_result.x
         losses.append(float(intermediate_result.fun))
+        watch(losses[-1])
 
     with network._memory.alone():
         reached = params.copy()

@@ -28,7 +28,7 @@ class SparseRows:
             csr = csr.copy()
             csr.sum_duplicates()
         self.shape, self.dtype = csr.shape, csr.data.dtype
-        self.values = np.ascontiguousarray(csr.data)
+        self.values = self._cast = np.ascontiguousarray(csr.data)
         self.columns = np.ascontiguousarray(csr.indices, dtype=np.intc)
         self.starts = np.ascontiguousarray(csr.indptr, dtype=np.intp)
 
@@ -55,6 +55,7 @@ class SparseRows:
         n_inputs : int
             Columns in all.
         """
-        if self.values.dtype != dtype:  # once, for the steps of all epochs
-            self.values = self.values.astype(dtype)
-        return self.values, self.columns, self.starts, int(self.shape[1])
+        if self._cast.dtype != dtype:  # once, for the steps of all epochs
+            with np.errstate(over="ignore"):  # the passes find infinity
+                self._cast = self.values.astype(dtype)
+        return self._cast, self.columns, self.starts, int(self.shape[1])

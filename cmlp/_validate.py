@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlp._dispatch import core
 from cmlp._init import INITIALISERS
 from cmlp._validate_data import numbers
 from cmlp.activations import ACTIVATIONS
-from cmlp.losses import LOSSES
+from cmlp.losses import LOSSES, PAIRS
 
 Array = NDArray[Any]
 
@@ -46,6 +45,8 @@ def activation(value: object) -> str:
 def loss(value: Any) -> tuple[str, dict[str, Any]]:
     """The name of a loss and its options."""
     if hasattr(value, "options"):
+        if isinstance(value, type):
+            raise TypeError(f"loss must be an object, got the class {value.__name__}: {value.__name__}() is one")
         return value.name, value.options
     name = _name_of(value, "loss", LOSSES)
     return name, {"levels": (0.5,)} if name == "quantile" else {}
@@ -115,9 +116,14 @@ COUNTS = ("max_iter", "history_size")  # at least 1, or None where that is the d
 def optimizer(value: Any, learning_rate: float | None, table: dict[str, Any]) -> Any:
     """An optimizer, from its name or itself, with another learning rate if one is given."""
     if isinstance(value, str):
-        value = table[_one_of(value, "optimizer", table)]()
+        if value not in table:
+            raise ValueError(f"optimizer must be one of {_listed(table)}, or in fit 'lbfgs', got {value!r}")
+        value = table[value]()
     if not isinstance(value, tuple(table.values())):
-        raise TypeError(f"optimizer must be one of {_listed(table)} or an instance of its class in cmlp, got {value!r}")
+        raise TypeError(
+            f"optimizer must be one of {_listed(table)} or an instance of its class in cmlp, or in fit 'lbfgs' or an "
+            f"LBFGS, got {value!r}"
+        )
     rule: Any = value
     return rule if learning_rate is None else replace(rule, learning_rate=learning_rate)
 
@@ -182,10 +188,15 @@ def callbacks(value: object) -> tuple[Any, ...]:
     """What looks on at a training."""
     names = ("on_train_begin", "on_epoch_end", "on_train_end")
     if not isinstance(value, Iterable):
-        raise TypeError(f"callbacks must be a list of callbacks, got {type(value).__name__}")
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"callbacks must be a list of callbacks, got {got}")
     given = tuple(value)
     for callback in given:
-        if isinstance(callback, type) or not all(callable(getattr(callback, name, None)) for name in names):
+        if isinstance(callback, type):
+            raise TypeError(
+                f"a callback must be an object, got the class {callback.__name__}: {callback.__name__}() is one"
+            )
+        if not all(callable(getattr(callback, name, None)) for name in names):
             raise TypeError(f"a callback must have the methods {', '.join(names)}, got {callback!r}")
     return given
 
@@ -276,7 +287,7 @@ def class_weight(value: Any, labels: Array | None, classes: int, weights: Array 
     if value is None:
         return None
     if labels is None:
-        raise ValueError("class_weight needs classes: y must hold integer labels or one-hot columns")
+        raise ValueError("class_weight needs classes: integer labels in y, or under cross_entropy one-hot columns")
     if isinstance(value, str):
         _one_of(value, "class_weight, if it is no mapping,", ("balanced",))
         counts = np.bincount(labels, minlength=classes)
@@ -342,11 +353,11 @@ def pair(loss: tuple[str, dict[str, Any]], activations: Sequence[str], n_outputs
     levels = loss[1].get("levels", (0.5,))
     if n_outputs % len(levels):
         raise ValueError(f"{n_outputs} outputs cannot be {len(levels)} quantiles of each target: {levels}")
-    allowed = core.PAIRS[loss_name]
+    allowed = PAIRS[loss_name]
     if output not in allowed:
         valid = "; ".join(
             f"{name} after {'any' if len(outputs) == len(ACTIVATIONS) else ' or '.join(outputs)}"
-            for name, outputs in core.PAIRS.items()
+            for name, outputs in PAIRS.items()
         )
         raise ValueError(f"{loss_name} has no gradient after {output}. Valid pairs: {valid}")
     if output == "softmax" and n_outputs == 1:

@@ -12,15 +12,19 @@ from cmlp._sparse import SparseRows
 Array = NDArray[Any]
 
 
-def numbers(value: ArrayLike, name: str) -> Array:
+def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
     """An array of numbers, not copied if it is one."""
     if isinstance(getattr(value, "mask", None), np.ndarray | np.bool_):
         raise TypeError(
             f"{name} is masked: replace what is masked, as with its method filled, or leave these samples out"
         )
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # of rows that are not of one length
+        raise ValueError(f"{name} must be an array of numbers: {error}") from error
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
+        more = of_text if array.dtype.kind in "OSU" else ""
+        raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}{more}")
     return array
 
 
@@ -36,17 +40,17 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Any:
     """The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat."""
     sparse = hasattr(X, "tocsr")
     array: Any = X if sparse else numbers(X, name)
+    given = array.shape
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}")
     if array.ndim == 1 and not sparse:
         array = array[:, np.newaxis]
     if array.ndim != 2:
-        raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {array.shape}")
+        raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {given}")
     if array.shape[0] != n_inputs:
-        hint = f": {name}.T, perhaps" if array.shape[1] == n_inputs else ""
+        hint = f": {name.partition(' ')[0]}.T, perhaps" if array.shape[1] == n_inputs else ""
         raise ValueError(
-            f"{name} must have {n_inputs} rows, one for each feature (samples are columns), "
-            f"got shape {array.shape}{hint}"
+            f"{name} must have {n_inputs} rows, one for each feature (samples are columns), got shape {given}{hint}"
         )
     if array.shape[1] == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
@@ -85,8 +89,10 @@ def weights(value: Any, m: int, name: str) -> Array | None:
     if array.shape != (m,):
         raise ValueError(f"{name} must have shape ({m},), one number for each sample, got {array.shape}")
     array = np.ascontiguousarray(array, np.float64)
-    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() > 0):
-        raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0")
+    bad = np.flatnonzero(~((array >= 0) & (array < np.inf)))
+    if len(bad) or not array.any():
+        got = f"{array[bad[0]]} at [{bad[0]}]" if len(bad) else "nothing but 0"
+        raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0: got {got}")
     return array
 
 
@@ -95,15 +101,16 @@ def targets(
 ) -> tuple[Array | None, Array | None]:
     """Labels (m,), or else targets (m, n_outputs), of m samples, from what the loss allows y to be."""
     loss_name, options = loss
-    array = numbers(y, name)
+    variable = name.partition(" ")[0]  # of "y of validation_data"
+    array = numbers(y, name, f": labels of text become integers by np.unique({variable}, return_inverse=True)[1]")
     levels = len(options.get("levels", (0.5,)))
     flat, table = ((m,), (m, 1), (1, m)), (n_outputs // levels, m)
     if "entropy" not in loss_name:
         if array.shape != table and not (table[0] == 1 and array.shape in flat):
             hint = (
-                f"{name}.T, perhaps"
+                f"{variable}.T, perhaps"
                 if array.shape == table[::-1]
-                else f"from labels: cmlp.one_hot({name}, {n_outputs})"
+                else f"from labels: cmlp.one_hot({variable}, {n_outputs})"
             )
             raise ValueError(f"{name} must have the outputs' shape {table}, got {array.shape}: {hint}")
         of_each = finite(array.reshape(table).T, name, dtype)
@@ -113,13 +120,17 @@ def targets(
     if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
         return _columns(array, loss_name, name)
     if array.shape not in flat:
+        hint = f": {variable}.T, perhaps" if array.shape == table[::-1] else ""
         raise ValueError(
-            f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}"
+            f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}{hint}"
         )
     if array.dtype.kind == "f":
         if n_outputs == 1:
             return _columns(array.reshape(table), loss_name, name)
-        raise TypeError(f"{name} must hold integer labels, got {array.dtype}")
+        odd = array[array != np.trunc(array)]
+        such_as = (odd if odd.size else array).flat[0]
+        hint = "numbers to predict need another loss" if odd.size else f"{variable}.astype(int), perhaps"
+        raise TypeError(f"{name} must hold integer labels, got {array.dtype} such as {such_as:g}: {hint}")
     low, high, classes = int(array.min()), int(array.max()), max(n_outputs, 2)
     if low < 0 or high >= classes:
         raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {low if low < 0 else high}")
@@ -127,20 +138,23 @@ def targets(
 
 
 def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Array | None]:
-    """Labels, if every column is one-hot; under binary cross-entropy targets in [0, 1], if not."""
+    """Labels of one-hot columns; under binary cross-entropy targets in [0, 1], whatever the columns add up to."""
     finite(array.T, name)
-    if len(array) > 1 and bool(((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all()):
-        return array.argmax(axis=0), None
     if loss_name == "cross_entropy":
-        raise ValueError(f"{name} of shape {array.shape} must be one-hot: a single 1 in each column, 0 elsewhere")
+        if not (((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all()):
+            raise ValueError(f"{name} of shape {array.shape} must be one-hot: a single 1 in each column, 0 elsewhere")
+        return array.argmax(axis=0), None
     if array.min() < 0 or array.max() > 1:
         raise ValueError(f"{name} must lie between 0 and 1 under {loss_name}, got {array.min()} to {array.max()}")
     return None, array.T
 
 
-def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Array:
-    """That no number of a table with one sample a row is NaN or infinite, nor becomes so in a network's type."""
+def finite(rows: Any, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Any:
+    """That no number of a table with one sample a row is NaN or infinite, nor becomes so where a network reads it."""
     factor, shift = scaling
+    if isinstance(rows, SparseRows):
+        _finite_values(rows, name, dtype, factor)
+        return rows
     whole = np.max(np.abs(shift)) + 2.0 ** (8 * rows.dtype.itemsize)
     largest = np.inf if rows.dtype.kind == "f" else whole * np.max(factor)
     if largest < np.finfo(dtype or "float32").max:
@@ -148,14 +162,45 @@ def finite(rows: Array, name: str, dtype: np.dtype[Any] | None = None, scaling: 
     step = max(1, CHUNK // rows.shape[1])
     for first in range(0, len(rows), step):
         chunk = rows[first : first + step]
-        with np.errstate(over="ignore", invalid="ignore"):
-            good = np.isfinite(chunk if dtype is None else ((chunk - shift) * factor).astype(dtype))
+        good = np.isfinite(chunk if dtype is None else _as_read(chunk, dtype, factor, shift))
         if not good.all():
             sample, feature = (int(i) for i in np.argwhere(~good)[0])
-            value = chunk[sample, feature]
-            kind = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"{value}, too large for {dtype},"
-            raise ValueError(f"{name} holds {kind} at [{feature}, {first + sample}]: every number must be finite")
+            raise _not_finite(chunk[sample, feature], name, (feature, first + sample), dtype)
     return rows
+
+
+def _finite_values(rows: SparseRows, name: str, dtype: np.dtype[Any] | None, factor: Any) -> None:
+    """The same of sparse samples."""
+    values = rows.values
+    if dtype is not None:
+        values = _as_read(values, dtype, 1.0, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = values * np.asarray(factor[rows.columns] if np.ndim(factor) else factor, dtype)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        sample = int(np.searchsorted(rows.starts, bad[0], side="right")) - 1
+        raise _not_finite(rows.values[bad[0]], name, (int(rows.columns[bad[0]]), sample), dtype)
+
+
+def _as_read(values: Array, dtype: np.dtype[Any], factor: Any, shift: Any) -> Array:
+    """Numbers as the core takes them in: in double until they are shifted and have had factors of their own."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.ndim(factor) > 0 or np.ndim(shift) > 0 or shift != 0:
+            return np.asarray(((values.astype(np.float64) - shift) * factor).astype(dtype))
+        return np.asarray(values.astype(dtype, copy=False) * dtype.type(factor))
+
+
+def _not_finite(value: Any, name: str, place: tuple[int, int], dtype: np.dtype[Any] | None) -> ValueError:
+    """What is said of a number that is NaN, infinite, or becomes so."""
+    at = f"at [{place[0]}, {place[1]}]"
+    if not np.isfinite(value):
+        kind = "NaN" if np.isnan(value) else "infinity"
+        return ValueError(f"{name} holds {kind} {at}: every number must be finite")
+    assert dtype is not None  # or it would have stayed finite
+    with np.errstate(over="ignore"):
+        scaled = "" if np.isinf(dtype.type(value)) else " when it has been scaled"
+    wider = ", or make the network with dtype='float64'" if dtype == np.float32 else ""
+    return ValueError(f"{name} holds {value}, too large for {dtype}{scaled}, {at}: give smaller numbers{wider}")
 
 
 def validation_data(value: object) -> tuple[Any, Any, Any]:

@@ -186,6 +186,8 @@ class ReduceLROnPlateau(_Watcher):
     """
     Makes the learning rate smaller when a training has not become better for some epochs.
 
+    The next training begins with a rate of its own: `learning_rate` is the one to go on with.
+
     Parameters
     ----------
     monitor : str or callable, default "val_loss"
@@ -200,6 +202,11 @@ class ReduceLROnPlateau(_Watcher):
         The smallest rate.
     mode : {"auto", "min", "max"}, default "auto"
         As for `EarlyStopping`.
+
+    Attributes
+    ----------
+    learning_rate : float or None
+        The base rate that the training has come to.
 
     Raises
     ------
@@ -220,11 +227,12 @@ class ReduceLROnPlateau(_Watcher):
         self.factor = _validate.number(factor, "factor", below=1.0, above=True)
         self.patience = _validate.count(patience, "patience")
         self.min_lr = _validate.number(min_lr, "min_lr")
+        self.learning_rate: float | None = None
 
     def on_train_begin(self, run: Run) -> None:
         """Begin to wait anew."""
         super().on_train_begin(run)
-        self._waited = 0
+        self._waited, self.learning_rate = 0, run.learning_rate
 
     def on_epoch_end(self, run: Run) -> None:
         """Make the rate smaller when the best epoch has been too long ago."""
@@ -234,6 +242,7 @@ class ReduceLROnPlateau(_Watcher):
             smaller = max(run.learning_rate * self.factor, self.min_lr)
             if 0 < smaller < run.learning_rate:
                 run.learning_rate = smaller
+        self.learning_rate = run.learning_rate
 
 
 class ModelCheckpoint(_Watcher):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmlp import _validate, _validate_data, training
+from cmlp import _lbfgs, _validate, _validate_data, training
 from cmlp.callbacks import Callback, ProgressBar
 from cmlp.history import History
-from cmlp.optimizers import OPTIMIZERS, Optimizer
+from cmlp.optimizers import LBFGS, OPTIMIZERS, Optimizer
 from cmlp.schedules import Plan, Schedule
 from cmlp.training import Samples, Shaping, Snapshot
 
@@ -261,6 +261,45 @@ def fit_chunks(
             return _train(run, recipe, _Origin(network), rounds, validation)
 
 
+def fit_at_once(
+    network: NeuralNetwork, samples: Samples, lbfgs: LBFGS, shaping: Shaping, epochs: int, verbose: int
+) -> History:
+    """
+    Take all samples together, for iterations of L-BFGS.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        To train.
+    samples : Samples
+        To train on.
+    lbfgs : LBFGS
+        When to stop, and how much to remember.
+    shaping : Shaping
+        An l2 penalty, if one is wanted.
+    epochs : int
+        Iterations at most, if `lbfgs` does not say.
+    verbose : int
+        Whether to show how far it is.
+
+    Returns
+    -------
+    History
+        A number an iteration.
+    """
+    settings: Any = lbfgs  # which have no rate
+    run, bars = Run(network, settings, lbfgs.max_iter or epochs, ("loss",)), [ProgressBar()] if verbose else []
+
+    def _show(figures: dict[str, float]) -> None:
+        run.figures = figures
+        for bar in bars:
+            bar.on_epoch_end(run)
+        run.epoch += 1
+
+    with _watched(run, bars):
+        return _lbfgs.minimise(network, samples, lbfgs, shaping, epochs, _show)
+
+
 class _Origin:
     """What a network was, its generator too, before something that may turn out not to be possible."""
 
@@ -304,8 +343,8 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
             run.stop(f"max_time of {recipe.max_time:g} s ran out")
         if run.history.stopped is not None:
             break
-    if last is not None:
-        training.check_last_step(network, last, memory.taken)
+    if last is not None and memory.moments is not None:
+        training.check_last_step(network, last, memory.moments, memory.taken)
     return run.history
 
 
@@ -332,6 +371,7 @@ def _epoch(
 ) -> dict[str, float]:
     """Take the steps of an epoch, and return its numbers."""
     network, memory, start = run.network, run.network._memory, time.perf_counter()
+    network._judge()  # callbacks may have assigned another dropout
     moments = memory.recall(run.optimizer, recipe.shaping, network._params)
     count = -(-samples.size() // recipe.batch)
     plan = Plan(begin, None, None, memory.seen)

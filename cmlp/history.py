@@ -12,7 +12,7 @@ class History(dict[str, list[float]]):
     The keys: "loss" and "accuracy", means over the samples, each batch's taken before its step, the loss with the
     penalties; "val_loss" and "val_accuracy", of the samples that validate, after the epoch and without penalties;
     "learning_rate", that of the epoch's last step; "seconds" for the steps. Accuracies only with labels, "val_..." only
-    with something to validate with.
+    with something to validate with. It shows itself by the last ones; ``dict(history)`` shows them all.
 
     Attributes
     ----------
@@ -25,9 +25,17 @@ class History(dict[str, list[float]]):
     >>> history = History(loss=[0.7, 0.4], seconds=[0.1, 0.1])
     >>> min(history["loss"])
     0.4
+    >>> history
+    <History: epochs 2, loss 0.4, seconds 0.1>
     """
 
     stopped: str | None = None
+
+    def __repr__(self) -> str:
+        epochs = max(map(len, self.values()), default=0)
+        last = [f"{name} {values[-1]:.4g}" for name, values in self.items() if values]
+        ended = [] if self.stopped is None else [f"stopped: {self.stopped}"]
+        return f"<History: {', '.join([f'epochs {epochs}', *last, *ended])}>"
 
     def add(self, figures: dict[str, float]) -> None:
         """

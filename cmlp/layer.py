@@ -15,11 +15,16 @@ from cmlp.activations import activation_backward
 Array = NDArray[Any]
 
 
+# What the network of a layer has built upon.
+FIXED = ("input_size", "neurons", "activation", "input_activation", "is_first", "init")
+
+
 class DenseLayer:
     """
     A layer whose every neuron sees all inputs: ``a = f(weights @ x + biases)``.
 
-    `NeuralNetwork.add_layer` makes layers; one made by itself serves for steps by hand, as in the notebook.
+    `NeuralNetwork.add_layer` makes layers; one made by itself serves for steps by hand, as in the notebook. Its
+    weights, biases and dropout can be assigned; what else it was made with stays.
 
     Parameters
     ----------
@@ -50,8 +55,8 @@ class DenseLayer:
         Names.
     init : str
         Name of the initialiser.
-    dropout : float
-        The share.
+    is_first : bool
+        Whether it is the first.
 
     Raises
     ------
@@ -76,13 +81,21 @@ class DenseLayer:
         self.neurons = _validate.count(nr_neurons, "nr_neurons")
         self.activation = _validate.activation(activation)
         self.input_activation = _validate.activation(input_activation)
-        self.dropout = _validate.number(dropout, "dropout", below=1.0)
+        self.dropout = dropout
         self.is_first = bool(is_first)
         self._dtype = _validate.dtype(dtype)
         self.init = _init.default(self.activation) if init is None else _validate.initialiser(init)
         generator = _validate.rng(rng)
         self._move(_arrays.zeros(self._room(), self._dtype))
         self._draw(generator)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in FIXED and name in self.__dict__:
+            raise AttributeError(
+                f"{name} of a layer cannot be changed, as its network computes with {self.__dict__[name]!r}: "
+                "make a network with another layer, and assign the weights and biases that are to be kept"
+            )
+        super().__setattr__(name, value)
 
     def _draw(self, rng: np.random.Generator) -> None:
         """Begin with new parameters."""
@@ -96,6 +109,22 @@ class DenseLayer:
         """Keep the parameters in `room`, where they already are or will be assigned."""
         # Rows of inputs, and a last row of biases, all padded: what the core calls w.
         self._rows = room.reshape(self.input_size + 1, -1)[:, : self.neurons]
+
+    @property
+    def dropout(self) -> float:
+        """
+        Share of the outputs that a network's steps leave out, which can be assigned.
+
+        Returns
+        -------
+        float
+            In [0, 1); the steps that come follow it.
+        """
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, value: float) -> None:  # numpydoc ignore=GL08
+        self._dropout = _validate.number(value, "dropout", below=1.0)
 
     @property
     def weights(self) -> Array:

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -69,7 +70,7 @@ class NeuralNetwork:
     rng : numpy.random.Generator
         The generator.
     input_scale, input_shift : float or ndarray of shape (features,), float64
-        What inputs are multiplied by, and what is subtracted from them before.
+        What inputs are multiplied by, and what is subtracted from them before; to be assigned as a whole.
 
     Raises
     ------
@@ -104,7 +105,7 @@ class NeuralNetwork:
         self._memory = training.Memory()
         self._dtype = _validate.dtype(dtype)
         self._loss = _validate.loss(loss)
-        self.rng = _validate.rng(rng)
+        self._rng = _validate.rng(rng)
         self._scaling = _validate.scale(input_scale, self.dtype), _validate.shift(input_shift)
         self._reset()
 
@@ -125,6 +126,7 @@ class NeuralNetwork:
         self._shortcuts: dict[str, Any] = {}
         self._classifies = self._loss[0] in CLASSIFYING
         self._trainable = False  # as far as has been judged
+        self._dropouts = [layer.dropout for layer in self._layers]
         self._descent: SGD | None = None
         self._model: Any = None
         if not self._layers:
@@ -138,7 +140,7 @@ class NeuralNetwork:
         self._model = core.Model(
             np.array([n_inputs, *self._neurons()], np.intp),
             np.array([core.ACTIVATIONS[layer.activation] for layer in self._layers], np.intc),
-            np.array([layer.dropout for layer in self._layers], np.float64),
+            np.array(self._dropouts, np.float64),
             core.LOSSES[name],
             options.get("label_smoothing", 0.0),
             options.get("delta", 1.0),
@@ -178,16 +180,32 @@ class NeuralNetwork:
         self._describe()
 
     @property
-    def loss_options(self) -> dict[str, Any]:
+    def rng(self) -> np.random.Generator:
+        """
+        Where weights and orders are drawn from, which can be assigned in the ways that the constructor takes.
+
+        Returns
+        -------
+        numpy.random.Generator
+            The generator.
+        """
+        return self._rng
+
+    @rng.setter
+    def rng(self, value: int | np.random.Generator | None) -> None:  # numpydoc ignore=GL08
+        self._rng = _validate.rng(value)
+
+    @property
+    def loss_options(self) -> Mapping[str, Any]:
         """
         What the loss was given.
 
         Returns
         -------
-        dict
-            Such as "delta"; empty for most losses.
+        mapping of str to object
+            Such as "delta"; empty for most losses. It cannot be written into: assign another `loss` instead.
         """
-        return dict(self._loss[1])
+        return MappingProxyType(self._loss[1])
 
     @property
     def input_scale(self) -> Any:
@@ -197,9 +215,9 @@ class NeuralNetwork:
         Returns
         -------
         float or ndarray of shape (features,), float64
-            One for all features, or one for each.
+            One for all features, or one for each: an array that cannot be written into. Assign a whole one instead.
         """
-        return self._scaling[0]
+        return _arrays.read_only(self._scaling[0])
 
     @input_scale.setter
     def input_scale(self, value: float | ArrayLike) -> None:  # numpydoc ignore=GL08
@@ -213,9 +231,9 @@ class NeuralNetwork:
         Returns
         -------
         float or ndarray of shape (features,), float64
-            One for all features, or one for each.
+            One for all features, or one for each: an array that cannot be written into. Assign a whole one instead.
         """
-        return self._scaling[1]
+        return _arrays.read_only(self._scaling[1])
 
     @input_shift.setter
     def input_shift(self, value: float | ArrayLike) -> None:  # numpydoc ignore=GL08
@@ -261,8 +279,8 @@ class NeuralNetwork:
         Returns
         -------
         tuple of DenseLayer
-            Their weights and biases can be read, written into and assigned. Adding a layer moves them: take them anew
-            from here then.
+            Their weights and biases can be read, written into and assigned, their dropout assigned. Adding a layer
+            moves weights and biases: take them anew from here then.
         """
         return tuple(self._layers)
 
@@ -299,8 +317,12 @@ class NeuralNetwork:
             If `input_size` is not the number of neurons of the layer before, or an argument is not one of the above.
         """
         before = self._layers[-1].activation if self._layers else "identity"
-        layer = DenseLayer(
-            input_size,
+        size = _validate.count(input_size, "input_size")
+        _validate.next_size(size, self._neurons())
+        if not self._layers:
+            _validate.one_for_each_feature(self._scaling, size)
+        layer = DenseLayer(  # which draws its weights, if nothing is wrong with it
+            size,
             nr_neurons,
             activation,
             is_first=not self._layers,
@@ -310,9 +332,6 @@ class NeuralNetwork:
             input_activation=before,
             dropout=dropout,
         )
-        _validate.next_size(layer.input_size, self._neurons())
-        if not self._layers:
-            _validate.one_for_each_feature(self._scaling, layer.input_size)
         self._layers.append(layer)
         self._reset()
 
@@ -325,21 +344,27 @@ class NeuralNetwork:
         """X with samples as rows."""
         _validate.has_layers(self._layers)
         rows = _validate_data.inputs(X, self._layers[0].input_size, name)
-        _validate_data.unshifted(rows, self.input_shift, name)
+        _validate_data.unshifted(rows, self._scaling[1], name)
         return rows
 
     def _data(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, of: str = "") -> Samples:
         """X with samples as rows, labels or else targets, and the samples' weights."""
         rows = self._rows(X, f"X{of}")
-        output = self._layers[-1]
-        if not self._trainable:
-            activations = [layer.activation for layer in self._layers]
-            _validate.pair(self._loss, activations, output.neurons)
-            _validate.dropout_places([layer.dropout for layer in self._layers], activations)
-            self._trainable = True
-        labels, targets = _validate_data.targets(y, len(rows), output.neurons, self._loss, self.dtype, f"y{of}")
+        self._judge()
+        outputs = self._layers[-1].neurons
+        labels, targets = _validate_data.targets(y, len(rows), outputs, self._loss, self.dtype, f"y{of}")
         weights = _validate_data.weights(sample_weight, len(rows), f"sample_weight{of}")
         return Samples(rows, labels, targets, weights, name=f"X{of}")
+
+    def _judge(self) -> None:
+        """That the loss has a gradient; and that the core knows of the dropout as it is."""
+        if [layer.dropout for layer in self._layers] != self._dropouts:
+            self._describe()
+        if not self._trainable:
+            activations = [layer.activation for layer in self._layers]
+            _validate.pair(self._loss, activations, self._layers[-1].neurons)
+            _validate.dropout_places(self._dropouts, activations)
+            self._trainable = True
 
     def _class_weight(self, value: Any, samples: Samples) -> Array | None:
         """What the samples of each class count."""
@@ -367,13 +392,8 @@ class NeuralNetwork:
         return loss, correct
 
     def _check_finite(self, rows: Array | SparseRows, name: str) -> None:
-        """Say where X holds NaN or infinity, if it does."""
-        if not isinstance(rows, SparseRows):
-            _validate_data.finite(rows, name, self.dtype, self._scaling)
-            return
-        factor, _ = self._scaling
-        values = rows.values * (factor[rows.columns] if np.ndim(factor) else factor)
-        _validate_data.finite(values[:, np.newaxis], name, self.dtype)  # of these, the error says which
+        """Say where X holds NaN or infinity, or what becomes that in the network's type, if it does."""
+        _validate_data.finite(rows, name, self.dtype, self._scaling)
 
     def _few(self, X: ArrayLike, what: str, out: Array | None) -> Array | None:
         """The outputs or classes of a few samples, or None if there are more or they have to be judged."""
@@ -439,6 +459,8 @@ class NeuralNetwork:
         -------
         ndarray of shape (m,), intp; or ndarray of shape (n_outputs, m), the network's dtype
             Index of the largest output; with a single output, whether it is above 0.5. For regression, the outputs.
+            Under binary cross-entropy with several outputs it is one class a sample as well: the table of all that hold
+            is ``nn.forward(X) > 0.5``.
 
         Raises
         ------
@@ -511,22 +533,33 @@ class NeuralNetwork:
         ValueError, TypeError
             If X or y do not fit the network, or hold NaN, infinity or no numbers; nothing has changed then.
         FloatingPointError
-            If the loss is not finite, or it or a parameter would not be after the step, which is not taken then.
+            If the loss is not finite, or it or a parameter would not be after the step; it is not taken, and nothing
+            changes.
         RuntimeError
             If another thread is training this network.
         """
+        samples = self._data(X, y, sample_weight)
         if self._descent is None or self._descent.learning_rate is not learning_rate:  # judged once for many steps
             self._descent = SGD(learning_rate)
-        samples = self._data(X, y, sample_weight)
         with self._memory.alone():
-            none = np.empty((1, 1), self.dtype)
-            loss, _, _ = training.steps(self, samples, len(samples.rows), self._descent, none, 0, seed=self._seed())
-            training.check_last_step(self, samples, 1)
+            none, generator = np.empty((1, 1), self.dtype), self.rng.bit_generator
+            before = generator.state if self._draws() else None
+            try:
+                loss, _, _ = training.steps(self, samples, len(samples.rows), self._descent, none, 0, seed=self._seed())
+                training.check_last_step(self, samples, none, 1)
+            except (ValueError, FloatingPointError):  # no step was taken
+                if before is not None:
+                    generator.state = before
+                raise
         return loss
 
+    def _draws(self) -> bool:
+        """Whether steps draw what dropout leaves out."""
+        return any(self._dropouts)
+
     def _seed(self) -> int:
-        """A seed for what dropout leaves out, drawn only if there is dropout."""
-        return int(self.rng.integers(2**63)) if any(layer.dropout for layer in self._layers) else 0
+        """A seed for that, drawn only if it is needed."""
+        return int(self.rng.integers(2**63)) if self._draws() else 0
 
     def reset(self) -> None:
         """
@@ -570,7 +603,7 @@ class NeuralNetwork:
         Train on mini-batches.
 
         A second call continues: an optimizer of the same kind goes on with what it remembers and with its count of
-        steps. See `reset`.
+        steps, at the rate that the call is given. See `reset`.
 
         Parameters
         ----------
@@ -578,14 +611,16 @@ class NeuralNetwork:
             One sample a column. It is read fastest where a sample's numbers lie side by side, as in the transpose of a
             C-ordered table with one sample a row.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
-            Labels of any integer type, one-hot columns, or targets.
+            Labels of any integer type, one-hot columns, or targets: under binary cross-entropy with several outputs, a
+            table of 0 and 1 says of each output on its own whether it holds, and there is no accuracy.
         epochs : int, default 10
             Passes over all samples.
         batch_size : int, default 128
             Samples of a step; the last one of an epoch may have fewer.
         optimizer : str or optimizer, default "adam"
             A name of `cmlp.optimizers.OPTIMIZERS`, such as "sgd", or an instance of its class. "lbfgs" or an `LBFGS`
-            goes by all samples at once, an iteration an epoch, and has neither rates nor validation nor callbacks.
+            goes by all samples at once, an iteration an epoch: it has neither rates nor validation nor callbacks, and
+            `batch_size` and `shuffle` mean nothing to it.
         learning_rate : float, optional
             Instead of the optimizer's.
         validation_data : tuple of X and y, or of X, y and sample_weight, optional
@@ -623,7 +658,8 @@ class NeuralNetwork:
         Returns
         -------
         History
-            One number an epoch of "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate" and "seconds".
+            One number an epoch of "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate" and "seconds"; of
+            "loss" and "seconds" from L-BFGS, whose losses are those after each iteration.
 
         Raises
         ------
@@ -638,7 +674,7 @@ class NeuralNetwork:
         -----
         Errors of a callback end the training, and leave the network as its last epoch made it.
         """
-        from cmlp import _lbfgs, fitting, history  # a third of cmlp's import, which those who only predict do without
+        from cmlp import fitting  # a third of cmlp's import, which those who only predict do without
 
         epochs = _validate.count(epochs, "epochs")
         penalties = {"l1": l1, "l2": l2}
@@ -653,11 +689,12 @@ class NeuralNetwork:
                 "max_time": max_time,
             }
             _validate.left_out(useless, "L-BFGS")
+            _validate.count(batch_size, "batch_size")
             shaping = training.Shaping(**_validate.shaping(penalties, bounds))
             samples = self._data(X, y, sample_weight)
             weighted = samples.times(self._class_weight(class_weight, samples))
             lbfgs = LBFGS() if isinstance(optimizer, str) else optimizer
-            return history.History(loss=_lbfgs.minimise(self, weighted, lbfgs, shaping, epochs))
+            return fitting.fit_at_once(self, weighted, lbfgs, shaping, epochs, verbose)
         recipe = fitting.recipe(
             batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )

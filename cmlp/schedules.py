@@ -211,18 +211,18 @@ class OneCycle(Schedule):
     Parameters
     ----------
     total : int, optional
-        Steps of the cycle; by default those of the fit. Afterwards the rate stays at the last one.
+        Steps of the cycle, at least 2; by default those of the fit. Afterwards the rate stays at the last one.
     rise : float, default 0.3
-        Share of the steps that lead up, in (0, 1).
+        Share of the steps that lead up, in (0, 1); where that is one step or less, the first one is at the base rate.
     start : float, default 0.04
-        The first step's factor, in (0, 1].
+        The first step's factor, in (0, 1], where more lead up.
     final : float, default 4e-06
         The last step's, in [0, 1].
 
     Raises
     ------
     ValueError, TypeError
-        If a setting is out of its range.
+        If a setting is out of its range; when training begins, if it is of a single step.
 
     References
     ----------
@@ -244,8 +244,11 @@ class OneCycle(Schedule):
     def factors(self, t: Array, plan: Plan) -> Array:
         """Return the factors."""
         t, total = self._span(t, plan, self.total)
-        top = max(self.rise * total - 1, 0.0)
-        return np.interp(t, [0.0, top, max(total - 1, top)], [self.start, 1.0, self.final])
+        _validate.count(total, "the number of steps of OneCycle", least=2)
+        top = self.rise * total - 1
+        if top <= 0:
+            return np.interp(t, [0, total - 1], [1.0, self.final])
+        return np.interp(t, [0, top, total - 1], [self.start, 1.0, self.final])
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,11 @@ class Memory:
         self.moments: Array | None = None
         self.taken = self.seen = 0
 
+    def lose(self, moments: Array) -> None:
+        """Begin anew, if it is these moments that no longer belong to the parameters."""
+        if self.moments is moments:
+            self.forget()
+
     def recall(self, optimizer: Optimizer, shaping: Shaping, params: Array) -> Array:
         """What this optimizer remembers: nothing, if it is of another kind than the one before."""
         past = core.moment_count((*optimizer.rule(), *shaping))
@@ -216,6 +221,7 @@ def steps(
         network, network._params, samples, batch, optimizer.rule(), shaping, moments, taken, continued, rates, seed
     )
     if status != "done":
+        network._memory.lose(moments)
         raise bad_step(network, status, taken + count + 1)
     return loss, accuracy, count
 
@@ -268,7 +274,7 @@ def _train(
             seed,
         )
     except BaseException:  # interrupted: how many steps the moments have seen is not known
-        memory.forget()
+        memory.lose(moments)
         raise
     if status != core.STATUSES["done"]:
         network._check_finite(samples.rows, "X")
@@ -315,7 +321,7 @@ def loss_and_gradient(network: NeuralNetwork, samples: Samples, shaping: Shaping
     return loss, gradient
 
 
-def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> None:
+def check_last_step(network: NeuralNetwork, samples: Samples, moments: Array, taken: int) -> None:
     """
     Take back the last of the steps, whose loss no next step has shown yet, if that is not finite.
 
@@ -325,6 +331,8 @@ def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> Non
         That took the steps.
     samples : Samples
         That it took them on.
+    moments : ndarray
+        That it took them with.
     taken : int
         The step's number.
 
@@ -342,12 +350,13 @@ def check_last_step(network: NeuralNetwork, samples: Samples, taken: int) -> Non
         work = network._memory.work
         assert work is not None  # steps have been taken in it
         core.take_back(network._model, params, work)
+        network._memory.lose(moments)
         raise bad_step(network, "bad_loss", taken)
 
 
 def bad_step(network: NeuralNetwork, status: str, number: int) -> FloatingPointError:
     """
-    Say what became of a step, and let the optimizer forget it.
+    Say what became of a step.
 
     Parameters
     ----------
@@ -363,7 +372,6 @@ def bad_step(network: NeuralNetwork, status: str, number: int) -> FloatingPointE
     FloatingPointError
         To be raised.
     """
-    network._memory.forget()
     what = {
         "bad_start": "the loss is not a finite {0} with the parameters as they are: no step was taken",
         "bad_loss": "step {1} led to a loss that is not a finite {0}: it was taken back",

@@ -201,6 +201,22 @@ def test_a_plateau_makes_the_rate_smaller(data):
     assert history["learning_rate"] == [0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.2, 0.2]
 
 
+def test_another_training_goes_on_at_the_rate_that_a_plateau_led_to(data, tmp_path):
+    pytest.importorskip("safetensors")
+    nn, twin = make(), make()
+    whole = ReduceLROnPlateau(series(3, 3, 3, 3, 2, 1), 0.5, patience=2, mode="min")
+    expected = twin.fit(*data, 6, 20, SGD(0.5, momentum=0.9), callbacks=[whole])["learning_rate"]
+    first = ReduceLROnPlateau(series(3, 3, 3), 0.5, patience=2, mode="min")
+    assert first.learning_rate is None
+    history = nn.fit(*data, 3, 20, SGD(0.5, momentum=0.9), callbacks=[first])
+    assert history["learning_rate"] == expected[:3] == [0.5] * 3
+    assert first.learning_rate == whole.learning_rate == 0.25
+    nn.save(tmp_path / "nn.safetensors")
+    for each in (nn, NeuralNetwork.load(tmp_path / "nn.safetensors")):
+        assert each.fit(*data, 3, 20, SGD(first.learning_rate, momentum=0.9))["learning_rate"] == expected[3:]
+        assert each._params.tobytes() == twin._params.tobytes()
+
+
 def test_checkpoints_have_names(data, tmp_path):
     pytest.importorskip("safetensors")
     recorder, nn = Recorder(), make()

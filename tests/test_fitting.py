@@ -294,6 +294,45 @@ def test_dropout_draws_anew_for_each_epoch_and_seed():
     assert (one != other).any()
 
 
+@pytest.mark.parametrize("take", ["train", "fit", "partial_fit"])
+def test_dropout_can_be_assigned(data, take):
+    X, y = data
+    step = {
+        "train": lambda nn: nn.train(X, y, 0.1),
+        "fit": lambda nn: nn.fit(X, y, 2, 10)["loss"],
+        "partial_fit": lambda nn: nn.partial_fit([(X, y)] * 2)["loss"],
+    }[take]
+    nn, twin, plain = make(), make(dropout=0.4), make()
+    nn.layers[0].dropout = 0.4
+    assert step(nn) == step(twin) != step(plain)
+    assert bits(nn) == bits(twin)
+    nn.layers[0].dropout = 0.0
+    with pytest.raises(ValueError, match=r"dropout must be .* less than 1, got 1"):
+        nn.layers[0].dropout = 1.0
+    undropped = make()
+    undropped._params[:] = nn._params
+    assert nn.train(X, y, 0.1) == undropped.train(X, y, 0.1)
+    nn.layers[-1].dropout = 0.5
+    before = bits(nn)
+    with pytest.raises(ValueError, match="the last layer cannot have dropout"):
+        step(nn)
+    assert bits(nn) == before
+
+
+def test_a_callback_may_assign_dropout(data):
+    X, y = data
+
+    def drop(run):
+        run.network.layers[0].dropout = 0.4
+
+    nn, twin = make(), make()
+    nn.fit(X, y, 3, 10, callbacks=[callbacks.LambdaCallback(on_epoch_end=drop)])
+    twin.fit(X, y, 1, 10)
+    twin.layers[0].dropout = 0.4
+    twin.fit(X, y, 2, 10)
+    assert bits(nn) == bits(twin)
+
+
 def test_dropout_is_for_training_alone(data):
     X, y = data
     with_it, without = make(dropout=0.5), make()
@@ -447,6 +486,33 @@ def test_a_bad_chunk_leaves_what_those_before_it_taught(data):
         assert one.partial_fit(X, y)["loss"] == other.partial_fit(X, y)["loss"]  # moments and generator too
 
 
+REFUSED_STEPS = {
+    "NaN": (lambda X, y: (np.where(np.arange(53) == 50, np.nan, X), y, 0.1), ValueError, "X holds NaN"),
+    "shape": (lambda X, y: (X, y[:2], 0.1), ValueError, "y must have the outputs' shape"),
+    "rate": (lambda X, y: (X, y, -1.0), ValueError, "learning_rate must be"),
+    "loss": (lambda X, y: (X * 1e200, y, 0.1), FloatingPointError, "no step was taken"),
+    "step": (lambda X, y: (X * 1e5, y, 1e308), FloatingPointError, "would lead to"),
+    "next loss": (lambda X, y: (X, y, 1e300), FloatingPointError, "was taken back"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_STEPS)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", SGD(0.1, momentum=0.9)], ids=repr)
+def test_a_step_that_is_refused_changes_nothing(data, case, dropout, optimizer):
+    X, y = data[0], one_hot(data[1], 3)
+    give, error, message = REFUSED_STEPS[case]
+    nn, twin = (make(0, SIZES, "mean_squared_error", "identity", dropout, hidden="relu") for _ in range(2))
+    for each in (nn, twin):
+        each.fit(X, y, 2, 10, optimizer)
+    with pytest.raises(error, match=message):
+        nn.train(*give(X, y))
+    assert bits(nn) == bits(twin)
+    assert nn.rng.bit_generator.state == twin.rng.bit_generator.state
+    assert nn.fit(X, y, 2, 10, optimizer)["loss"] == twin.fit(X, y, 2, 10, optimizer)["loss"]  # moments and steps too
+    assert bits(nn) == bits(twin)
+
+
 def test_nan_found_on_the_way_changes_nothing(data):
     X, y = data
     nn, twin = make(), make()
@@ -491,7 +557,10 @@ def test_time_runs_out_at_the_end_of_an_epoch(data):
 
 ZEROS = np.zeros(53)
 REFUSED = {
-    "weights": ({"sample_weight": ZEROS}, ValueError, "sample_weight must hold finite numbers of at least 0, not all"),
+    "weights": ({"sample_weight": ZEROS}, ValueError, "sample_weight must hold .*, not all 0: got nothing but 0"),
+    "weight": ({"sample_weight": ZEROS - np.eye(53)[7]}, ValueError, r"of at least 0, .* got -1.0 at \[7\]"),
+    "weight NaN": ({"sample_weight": ZEROS + np.nan}, ValueError, r"sample_weight must hold .* got nan at \[0\]"),
+    "weight infinite": ({"sample_weight": ZEROS + np.inf}, ValueError, r"sample_weight must hold .* got inf at \[0\]"),
     "weights' shape": ({"sample_weight": [1.0]}, ValueError, r"sample_weight must have shape \(53,\)"),
     "class": ({"class_weight": {3: 1.0}}, ValueError, "class_weight must be for labels from 0 to 2, got 3"),
     "class name": ({"class_weight": {"a": 1.0}}, TypeError, "a label of class_weight must be a whole number, got 'a'"),
@@ -514,7 +583,16 @@ REFUSED = {
     "no factor": ({"schedule": lambda _: "1"}, TypeError, "what a schedule returns must hold"),
     "callbacks": ({"callbacks": callbacks.Callback()}, TypeError, "callbacks must be a list of callbacks, got Callb"),
     "callback": ({"callbacks": [print]}, TypeError, "on_train_begin, on_epoch_end, on_train_end, got <built-in"),
-    "callback class": ({"callbacks": [callbacks.Callback]}, TypeError, "a callback must have the methods"),
+    "callback class": (
+        {"callbacks": [callbacks.EarlyStopping]},
+        TypeError,
+        r"must be an object, got the class EarlyStopping: EarlyStopping\(\) is one",
+    ),
+    "no callbacks": (
+        {"callbacks": callbacks.EarlyStopping},
+        TypeError,
+        "list of callbacks, got the class EarlyStopping",
+    ),
 }
 
 

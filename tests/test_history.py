@@ -4,6 +4,7 @@ import copy
 import pickle
 import sys
 
+import numpy as np
 import pytest
 
 from cmlp import History, NeuralNetwork
@@ -23,6 +24,20 @@ def test_it_is_a_dict(history):
     assert all(isinstance(value, float) for values in history.values() for value in values)
     assert history["learning_rate"] == [0.001] * 3
     assert history.stopped is None
+
+
+def test_it_shows_its_last_numbers(history):
+    history["seconds"][-1] = 0.25
+    history["val_loss"][-1] = np.nan
+    numbers = [history[name][-1] for name in ("loss", "accuracy")]
+    shown = "<History: epochs 3, loss {:.4g}, accuracy {:.4g}, val_loss nan, ".format(*numbers)
+    assert repr(history).startswith(shown)
+    assert repr(history).endswith("learning_rate 0.001, seconds 0.25>")
+    history.stopped = "enough"
+    assert repr(history).endswith("seconds 0.25, stopped: enough>")
+    assert repr(dict(history)) == str({name: list(values) for name, values in history.items()})
+    assert repr(History()) == "<History: epochs 0>"
+    assert repr(History(loss=[1.0])) == "<History: epochs 1, loss 1>"
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda h: pickle.loads(pickle.dumps(h))])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmlp import DenseLayer, one_hot, reference
+from cmlp import DenseLayer, NeuralNetwork, one_hot, reference
 
 SIZES = (7, 5, 4)
 
@@ -71,6 +71,19 @@ def test_bad_arguments_are_refused_and_change_nothing(message):
     with pytest.raises(ValueError, match=message):
         CALLS[message](layer)
     assert (layer.weights == before).all()
+
+
+@pytest.mark.parametrize("name", ["input_size", "neurons", "activation", "input_activation", "is_first", "init"])
+def test_what_the_network_is_built_upon_cannot_be_assigned(rng, name):
+    nn = NeuralNetwork(rng=0)
+    nn.add_layer(3, 2, "relu", dropout=0.5)
+    nn.add_layer(2, 2, "softmax")
+    X, layer = rng.normal(size=(3, 5)), nn.layers[0]
+    before, outputs = getattr(layer, name), nn.forward(X)
+    with pytest.raises(AttributeError, match=f"^{name} of a layer cannot be changed.*make a network with another"):
+        setattr(layer, name, "tanh")
+    assert getattr(layer, name) == before
+    assert (nn.forward(X) == outputs).all()
 
 
 def test_repr_is_how_it_is_made():

@@ -35,7 +35,7 @@ def test_linear_regression_ends_at_the_closed_form(dtype, rng, penalty, weighted
     share = rng.uniform(0, 1, X.shape[1]) if weighted else np.ones(X.shape[1])
     samples = samples._replace(weights=share if weighted else None)
     share = share / share.sum()
-    losses = minimise(nn, samples, LBFGS(100, tolerance=1e-10), Shaping(l2=penalty))
+    losses = minimise(nn, samples, LBFGS(100, tolerance=1e-10), Shaping(l2=penalty))["loss"]
     # sum_i share_i mean_j (W x_i + b - y_i)_j^2 + penalty / 2 |W|^2 is least where its gradient is 0.
     rows = np.vstack([X, np.ones(X.shape[1])])
     ridge = np.diag([*[penalty * len(Y) / 2] * len(X), 0])
@@ -62,8 +62,11 @@ def test_iterations_are_counted(rng):
         nn = build(loss="cross_entropy", sizes=(5, 8, 3), activations=("tanh", "softmax"))
         samples = nn._data(rng.normal(size=(5, 90)), rng.integers(0, 3, 90))
         before = training.loss_and_gradient(nn, samples)[0]
-        losses = minimise(nn, samples, lbfgs, epochs=epochs)
-        assert len(losses) == expected
+        history = minimise(nn, samples, lbfgs, epochs=epochs)
+        losses = history["loss"]
+        assert len(losses) == len(history["seconds"]) == expected
+        assert (history.stopped or "").startswith("L-BFGS ended: CONVERGENCE" if lbfgs.tolerance > 1 else "")
+        assert (history.stopped is None) == (lbfgs.tolerance < 1)
         assert losses[-1] == training.loss_and_gradient(nn, samples)[0]
         assert losses[-1] < before or lbfgs.tolerance > 1
 
@@ -132,8 +135,8 @@ def test_what_it_cannot_follow_is_refused(name, rng):
     before = nn._params.copy()
     with pytest.raises(ValueError, match=f"not with {name}"):
         minimise(nn, regression(rng, nn)[0], LBFGS(), Shaping(**{name: 0.1}))
-    nn = build(sizes=(5, 4, 3), activations=("tanh", "identity"), dropout=0.5)
-    nn.layers[-1].dropout = 0.0
+    nn = build(sizes=(5, 4), activations=("tanh",), dropout=0.5)
+    nn.add_layer(4, 3, "identity")
     with pytest.raises(ValueError, match="not with dropout"):
         minimise(nn, regression(rng, nn)[0], LBFGS())
     np.testing.assert_array_equal(build()._params, before, strict=True)
@@ -178,7 +181,8 @@ def test_fit_goes_the_same_way(rng):
     ours, theirs = build(), build()
     samples, X, Y = regression(rng, theirs)
     history = ours.fit(X, Y, epochs=7, optimizer="lbfgs", l2=0.1)
-    assert history["loss"] == minimise(theirs, samples, LBFGS(7), Shaping(l2=0.1))
+    assert history["loss"] == minimise(theirs, samples, LBFGS(7), Shaping(l2=0.1))["loss"]
+    assert list(history) == ["loss", "seconds"]
     assert (ours._params == theirs._params).all()
     again = ours.fit(X, Y, optimizer=LBFGS(3), sample_weight=np.ones(60))
     assert len(again["loss"]) <= 3
@@ -192,6 +196,7 @@ def test_fit_goes_the_same_way(rng):
         {"validation_data": ([[0.0]], [[0.0]])},
         {"max_time": 1},
         {"callbacks": [cmlp.callbacks.Callback()]},
+        {"schedule": cmlp.schedules.Constant()},
     ],
     ids=lambda setting: next(iter(setting)),
 )
@@ -200,4 +205,48 @@ def test_fit_refuses_what_means_nothing_to_it(rng, setting):
     before = nn._params.copy()
     with pytest.raises(ValueError, match=f"L-BFGS has no {next(iter(setting))}"):
         nn.fit(rng.normal(size=(5, 9)), rng.normal(size=(3, 9)), optimizer="lbfgs", **setting)
+    assert (nn._params == before).all()
+
+
+def test_where_it_cannot_go_down_the_history_says_so(rng):
+    nn = build()
+    samples, _, _ = regression(rng, nn)
+    minimise(nn, samples, LBFGS(100, tolerance=1e-9))
+    before = nn._params.copy()
+    history = minimise(nn, samples, LBFGS(100, tolerance=1e-3))
+    assert history["loss"] == [training.loss_and_gradient(nn, samples)[0]]
+    assert history.stopped.startswith("L-BFGS ended: CONVERGENCE")
+    assert (nn._params == before).all()
+
+
+def test_verbose_shows_each_iteration(rng, capsys):
+    nn = build()
+    _, X, Y = regression(rng, nn)
+    history = nn.fit(X, Y, epochs=3, optimizer="lbfgs", verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    expected = [f"epoch {number}/3  loss {loss:.4f}  " for number, loss in enumerate(history["loss"], 1)]
+    assert [line.startswith(start) for line, start in zip(lines, expected, strict=True)] == [True] * 3
+    nn.fit(X, Y, epochs=3, optimizer="lbfgs")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda nn, *data: nn.partial_fit(*data, optimizer="lbfgs"),
+            ValueError,
+            "'lion', or in fit 'lbfgs', got 'lbfgs'",
+        ),
+        (lambda nn, *data: nn.partial_fit(*data, optimizer=LBFGS()), TypeError, r"or in fit .* got LBFGS\("),
+        (lambda nn, *data: nn.fit(*data, optimizer="bfgs"), ValueError, "or in fit 'lbfgs', got 'bfgs'"),
+        (lambda nn, *data: nn.fit(*data, batch_size=0, optimizer="lbfgs"), ValueError, "batch_size must be at least 1"),
+    ],
+    ids=["partial", "instance", "unknown", "batch"],
+)
+def test_it_is_named_where_it_is_and_is_not(rng, call, error, message):
+    nn = build()
+    before = nn._params.copy()
+    with pytest.raises(error, match=message):
+        call(nn, rng.normal(size=(5, 9)), rng.normal(size=(3, 9)))
     assert (nn._params == before).all()

@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 import cmlp
-from cmlp import SGD, Adam, DenseLayer, NeuralNetwork, cross_entropy, mean_squared_error, one_hot, reLU, relu, softmax
+from cmlp import (
+    SGD,
+    Adam,
+    DenseLayer,
+    Huber,
+    NeuralNetwork,
+    cross_entropy,
+    mean_squared_error,
+    one_hot,
+    reLU,
+    relu,
+    softmax,
+)
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", ">f4", ">i4", ">f8", ">u2"]
 
@@ -234,6 +246,30 @@ def test_binary_classes_with_one_neuron(data):
     assert nn.evaluate(X, y)["loss"] == pytest.approx(nn.evaluate(X, y.astype(float))["loss"])
 
 
+def test_a_table_under_binary_cross_entropy_is_of_targets_whatever_its_columns_add_up_to(data):
+    X, y = data
+    one_each, Y = one_hot(y, 3), np.vstack([X[0] > 0, X[1] > 0.5, X[2] < 1])
+    nn, labelled = (make(loss="binary_cross_entropy", output="sigmoid") for _ in range(2))
+    history = nn.partial_fit([(X, one_each), (X, Y), (X, one_each.astype(int))], shuffle=False)
+    assert list(history) == ["loss", "learning_rate", "seconds"]
+    assert len(history["loss"]) == 3
+    labelled.partial_fit([(X, y), (X, Y), (X, y)], shuffle=False)  # a label says the same of each output
+    assert nn._params.tobytes() == labelled._params.tobytes()
+    assert list(nn.evaluate(X, Y)) == list(nn.evaluate(X, one_each)) == ["loss"]
+    assert nn.evaluate(X, one_each)["loss"] == nn.evaluate(X, y)["loss"]
+    with pytest.raises(ValueError, match="integer labels in y, or under cross_entropy one-hot"):
+        nn.fit(X, one_each, class_weight={0: 2.0})
+
+
+def test_several_labels_a_sample_are_in_the_outputs(data):
+    X, _ = data
+    Y = np.vstack([X[0] > 0, X[1] > 0.5, X[2] < 1])
+    nn = make(sizes=(6, 16, 3), loss="binary_cross_entropy", output="sigmoid")
+    nn.fit(X, Y, epochs=150, batch_size=10, learning_rate=0.02)
+    assert ((nn.forward(X) > 0.5) == Y).mean() > 0.95
+    assert (nn.predict(X) == nn.forward(X).argmax(axis=0)).all()
+
+
 def test_history_has_a_number_for_every_epoch(data):
     X, y = data
     history = make().fit(X, y, epochs=3, validation_data=(X[:, :7], y[:7]))
@@ -279,8 +315,18 @@ BAD_INPUTS = {
     "no labels": (X_GOOD, np.array([], int), ValueError, r"y must hold 4 labels.*got \(0,\)"),
     "label too large": (X_GOOD, np.array([0, 1, 2, 3]), ValueError, "labels from 0 to 2, got 3"),
     "label negative": (X_GOOD, np.array([0, -1, 2, 3]), ValueError, "labels from 0 to 2, got -1"),
-    "label is no integer": (X_GOOD, np.array([0.0, 1.0, 2.0, 0.0]), TypeError, "integer labels, got float64"),
-    "label is text": (X_GOOD, np.array(list("abca")), TypeError, "y must hold"),
+    "labels of floats": (X_GOOD, np.array([1.0, 0, 2, 0]), TypeError, r"got float64 such as 1: y.astype\(int\), perh"),
+    "label is no integer": (X_GOOD, np.array([1, 0.5, 2, 0]), TypeError, "got float64 such as 0.5: numbers .* loss"),
+    "label is nan": (X_GOOD, np.array([1, nan, 2, 0]), TypeError, "integer labels, got float64 such as nan"),
+    "one-hot rows": (X_GOOD, one_hot(Y_GOOD, 3).T, ValueError, r"one column of 3, got \(4, 3\): y.T, perhaps"),
+    "flat sample": (np.ones(5), Y_GOOD, ValueError, r"X must have 6 rows.*got shape \(5,\)$"),
+    "label is text": (
+        X_GOOD,
+        np.array(list("abca")),
+        TypeError,
+        r"got <U1: labels of text .* np.unique\(y, return_inv",
+    ),
+    "ragged": ([[1.0, 2.0], [3.0]], Y_GOOD, ValueError, "X must be an array of numbers: .*inhomogeneous"),
     "no y": (X_GOOD, None, TypeError, "y must hold .* got object"),
     "masked": (np.ma.masked_array(np.ones((6, 4)), mask=True), Y_GOOD, TypeError, "X is masked"),
     "not one-hot": (X_GOOD, np.ones((3, 4)), ValueError, "must be one-hot"),
@@ -310,6 +356,34 @@ def test_bad_input_is_refused_and_changes_nothing(case, method):
         METHODS[method](nn, X, y)
     assert same(nn, before)
     assert nn.rng.bit_generator.state == generator
+
+
+TOO_LARGE = {  # for float32, as the core takes it in
+    "before it is scaled": (1e40, {"input_scale": 1e-10}, "1e.40, too large for float32, at"),
+    "once scaled": (1e30, {"input_scale": 1e10}, "1e.30, too large for float32 when it has been scaled, at"),
+    "by a scale of its own": (1e30, {"input_scale": [1, 1, 1e10, 1, 1, 1]}, "1e.30, too large for float32 when"),
+    "shifted": (1e30, {"input_scale": 1e10, "input_shift": 1.0}, "1e.30, too large for float32 when"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_what_becomes_infinite_in_the_networks_type_is_refused(case, method):
+    value, scaling, message = TOO_LARGE[case]
+    nn = make(**scaling)
+    before, generator = state(nn), nn.rng.bit_generator.state
+    with pytest.raises(ValueError, match=rf"X holds {message}.*\[2, 3\]: give smaller numbers, or .* dtype='float64'"):
+        METHODS[method](nn, np.where(spoil(0) == 0, value, 0), Y_GOOD)
+    assert same(nn, before)
+    assert nn.rng.bit_generator.state == generator
+    assert np.isfinite(make(dtype="float64", **scaling).forward(spoil(value))).all()
+
+
+def test_what_is_scaled_in_double_may_be_large_before():
+    """Features with scales of their own are scaled before they are rounded."""
+    X = spoil(1e40)
+    wide, narrow = (make(dtype=dtype, input_scale=[1, 1, 1e-40, 1, 1, 1]) for dtype in ("float64", "float32"))
+    np.testing.assert_allclose(narrow.forward(X), wide.forward(X), rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 2), (3, 4), (1, 4)])
@@ -342,6 +416,11 @@ CALLS = {
         ValueError,
         "y of validation_data must hold 4 labels",
     ),
+    "validation rows": (
+        lambda nn: nn.fit(X_GOOD, Y_GOOD, validation_data=(X_GOOD.T, Y_GOOD)),
+        ValueError,
+        r"X of validation_data must have 6 rows.*\(4, 6\): X.T, perhaps",
+    ),
     "no layers": (lambda _: NeuralNetwork().predict(X_GOOD), ValueError, "no layers: add one with add_layer"),
     "sizes do not meet": (lambda nn: nn.add_layer(4, 2, "relu"), ValueError, "input_size must be 3.*got 4"),
     "size 0": (lambda nn: nn.add_layer(3, 0, "relu"), ValueError, "nr_neurons must be at least 1"),
@@ -350,6 +429,7 @@ CALLS = {
     "activation": (lambda nn: nn.add_layer(3, 2, "swish"), ValueError, "'identity', 'relu'.*got 'swish'"),
     "init": (lambda nn: nn.add_layer(3, 2, "relu", init="zeros"), ValueError, "'he_normal'.*got 'zeros'"),
     "loss": (lambda _: NeuralNetwork(loss=max), ValueError, "'cross_entropy'.*got <built-in"),
+    "loss class": (lambda _: NeuralNetwork(loss=Huber), TypeError, r"got the class Huber: Huber\(\) is one"),
     "dtype": (lambda _: NeuralNetwork(dtype="float16"), ValueError, "'float32', 'float64', got 'float16'"),
     "no dtype": (lambda _: NeuralNetwork(dtype="single precision"), ValueError, "dtype must be"),
     "rng": (lambda _: NeuralNetwork(rng="seed"), TypeError, "rng, if it is a seed"),
@@ -377,11 +457,12 @@ CALLS = {
 def test_bad_arguments_are_refused_and_change_nothing(case):
     call, error, message = CALLS[case]
     nn = make()
-    before = state(nn)
+    before, generator = state(nn), nn.rng.bit_generator.state
     with pytest.raises(error, match=message):
         call(nn)
     assert len(nn.layers) == 2
     assert same(nn, before)
+    assert nn.rng.bit_generator.state == generator
 
 
 @pytest.mark.parametrize(
@@ -519,6 +600,40 @@ def test_scaling_can_be_assigned_and_is_judged(rng):
     np.testing.assert_allclose(nn.forward(X / 2 + 0.25), plain, rtol=1e-5)
     with pytest.raises(ValueError, match="loss must be one of"):
         nn.loss = "mse"
+
+
+@pytest.mark.parametrize("duplicate", [lambda nn: nn, *COPIES.values()], ids=["itself", *COPIES])
+@pytest.mark.parametrize("name", ["input_scale", "input_shift"])
+def test_scaling_is_assigned_as_a_whole(rng, name, duplicate):
+    given = np.arange(1.0, 7.0)
+    nn = duplicate(make(**{name: given}))
+    X = rng.normal(size=(6, 9))
+    plain = nn.forward(X)
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(nn, name)[0] = 5
+    given[0] = 5  # the network has its own
+    assert getattr(nn, name)[0] == 1
+    assert (nn.forward(X) == plain).all()
+    setattr(nn, name, given)
+    assert (nn.forward(X) == make(**{name: given}).forward(X)).all()
+
+
+def test_options_of_the_loss_are_assigned_with_it():
+    nn = make(loss=Huber(2.0), output="identity")
+    assert nn.loss_options == {"delta": 2.0}
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        nn.loss_options["delta"] = 3.0
+    nn.loss = Huber(3.0)
+    assert nn.loss_options == {"delta": 3.0}
+    assert make().loss_options == {}
+
+
+def test_a_generator_is_assigned_as_it_is_given():
+    nn = make()
+    nn.rng = 7
+    assert nn.rng.bit_generator.state == np.random.default_rng(7).bit_generator.state
+    with pytest.raises(TypeError, match="rng, if it is a seed, must be a whole number, got 'seed'"):
+        nn.rng = "seed"
 
 
 @pytest.mark.parametrize("constant", [0.1, -1e9 / 3, 0.0])

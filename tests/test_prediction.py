@@ -30,7 +30,7 @@ def test_few_samples_give_the_bits_of_many(dtype, rng, monkeypatch, samples):
 
 @pytest.mark.parametrize("width", [1, 15, 16, 17, 63, 64, 65, 200, 1030])
 def test_a_single_row_gives_the_bits_of_a_tile(core, dtype, rng, monkeypatch, width):
-    for module in ("network", "layer", "_arrays", "_threads", "_validate"):
+    for module in ("network", "layer", "_arrays", "_threads"):
         monkeypatch.setattr(f"cmlp.{module}.core", core)
     for inputs in (1, 3, 255, 256, 257, 600, 1100):
         nn = make(dtype, (inputs, width), "mean_squared_error", "identity")

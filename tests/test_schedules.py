@@ -60,6 +60,12 @@ def test_one_cycle():
     assert factors(OneCycle(11, rise=3 / 11), 13) == pytest.approx([*up, *down, 4e-6, 4e-6])
 
 
+@pytest.mark.parametrize("steps", [2, 3])
+def test_a_cycle_of_few_steps_begins_at_its_top(steps):
+    straight = 1 - np.arange(steps) / (steps - 1)  # as no whole step leads up
+    assert factors(OneCycle(final=0.0), steps, total=steps) == pytest.approx(straight)
+
+
 @pytest.mark.parametrize("schedule", [Cosine(), OneCycle()])
 def test_a_total_is_that_of_the_fit_from_its_beginning(schedule):
     t = np.arange(12)
@@ -163,6 +169,11 @@ BAD = {
     "cycle": (lambda: OneCycle(1), ValueError, "total must be at least 2"),
     "rise": (lambda: OneCycle(rise=1.0), ValueError, "rise must be .* less than 1"),
     "power": (lambda: InverseScaling("1"), TypeError, "power must be a number"),
+    "cycle of a step": (
+        lambda: make().fit(np.ones((6, 4)), [0, 1, 2, 0], 1, 4, schedule=OneCycle()),
+        ValueError,
+        "the number of steps of OneCycle must be at least 2, got 1",
+    ),
     "long warmup": (
         lambda: make().fit(np.ones((6, 4)), [0, 1, 2, 0], 2, 2, schedule=Cosine(warmup=4)),
         ValueError,

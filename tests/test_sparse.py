@@ -106,3 +106,16 @@ def test_indices_beyond_the_samples_are_refused():
     X.indices[2] = 9
     with pytest.raises(ValueError, match="indices"):
         make(4, np.float32, 5).predict(X.T)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_the_place_of_what_is_too_large_is_named(kind):
+    X = np.zeros((4, 6))
+    X[1, 2], X[3, 4] = 1.0, -1e40
+    nn = make(4, np.float32, 5, input_scale=1e-10)
+    for _ in range(2):  # a second time, when X has been read once
+        with pytest.raises(ValueError, match=r"X holds -1e\+40, too large for float32, at \[3, 4\]: .*float64"):
+            nn.predict(scipy_sparse.csr_array(X).asformat(kind))
+    X[3, 4] = np.nan
+    with pytest.raises(ValueError, match=r"X holds NaN at \[3, 4\]"):
+        nn.predict(scipy_sparse.csr_array(X).asformat(kind))

@@ -24,7 +24,7 @@ from cmlp import (
 )
 
 core = _dispatch.core
-OUTPUTS = [(loss, output) for loss, outputs in core.PAIRS.items() for output in outputs]
+OUTPUTS = [(loss, output) for loss, outputs in reference.PAIRS.items() for output in outputs]
 # Every pair of a loss and an output activation, and every activation in a hidden layer: both at once would be many.
 TRIPLES = [("tanh", *pair) for pair in OUTPUTS] + [
     (hidden, "cross_entropy", "softmax") for hidden in core.ACTIVATIONS if hidden != "tanh"
@@ -224,9 +224,9 @@ def test_shuffled_fit_takes_the_generators_order(rng):
 
 
 @pytest.mark.usefixtures("use_core")
-@pytest.mark.parametrize("loss", core.PAIRS)
+@pytest.mark.parametrize("loss", reference.PAIRS)
 def test_a_step_of_descent_is_the_gradient(dtype, rng, loss):
-    output = core.PAIRS[loss][0]
+    output = reference.PAIRS[loss][0]
     X, y, _ = problem(rng, loss)
     nn, _ = network(rng, loss, (6, 5, 4), ("tanh", output), dtype)
     before = nn._params.copy()
@@ -340,7 +340,7 @@ def test_same_bits_in_every_build_that_has_fma(monkeypatch, dtype, sizes):
     activations = (*("relu",) * (len(sizes) - 2), "softmax")
     results = set()
     for isa in builds:
-        for module in ("network", "training", "layer", "_arrays", "_threads", "optimizers", "_validate"):
+        for module in ("network", "training", "layer", "_arrays", "_threads", "optimizers"):
             monkeypatch.setattr(f"cmlp.{module}.core", _dispatch.load(isa))
         X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=700, sizes=sizes)
         nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
