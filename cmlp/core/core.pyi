@@ -14,7 +14,6 @@ Rule = tuple[Any, ...]  # an optimizer's rule, then training.Shaping: see Rule i
 
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]
-PAIRS: dict[str, tuple[str, ...]]
 OPTIMIZERS: dict[str, int]
 STATUSES: dict[str, int]
 REGIMES: dict[str, int]

@@ -36,16 +36,16 @@ cdef Part share(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, int thread, i
 cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed, const Part* of,
                         Py_ssize_t k, Py_ssize_t n, bint skips, floating* copy) noexcept nogil:
     """y := x @ w + b"""
-    cdef Py_ssize_t ldy = padded(n, y), width = panel(y)
+    cdef Py_ssize_t ldy = spread(n, y), width = panel(y)
     product(y + of.row * ldy + of.column, width, ldy, x + of.row * ldx, ldx, 1,
-            w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else ldy,
+            w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else padded(n, y),
             of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, copy)
 
 
 cdef void dense_input_gradient(floating* dx, const floating* d, const floating* turned, const Part* of, Py_ssize_t k,
                                Py_ssize_t n, floating* copy) noexcept nogil:
     """dx := d @ w.T"""
-    cdef Py_ssize_t ldx = padded(k, d), ldd = padded(n, d)
+    cdef Py_ssize_t ldx = spread(k, d), ldd = spread(n, d)
     product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
             turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, chain_length(n), False, copy)
 
@@ -76,7 +76,7 @@ cdef inline inlined add_columns(floating* sum, const floating* d, Py_ssize_t ldd
 cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t m, const Part* of, Py_ssize_t n,
                         bint fresh) noexcept nogil:
     """The row of dw below the part of it := (0 if fresh else itself) + the sum of d's rows"""
-    cdef Py_ssize_t ldd = padded(n, d), width = panel(d), j, wide
+    cdef Py_ssize_t ldd = spread(n, d), width = panel(d), j, wide
     cdef floating* db
     d += of.column
     for j from 0 <= j < of.columns by width:
@@ -92,7 +92,7 @@ cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_
 
 cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t k,
                           Py_ssize_t n, bint fresh, floating* across) noexcept nogil:
-    """dw := (0 if fresh else dw) + x.T @ d for k inputs and FEW outputs, by way of across := d.T @ x, whose rows fill registers"""
+    """dw := (0 if fresh else dw) + x.T @ d for at most FEW outputs, through across := d.T @ x, whose rows fill registers"""
     cdef Py_ssize_t wide = padded(n, d), ld = padded(k, d), width = panel(d), i, j
     cdef floating zero[PANEL_FLOATS]
     memset(zero, 0, sizeof(zero))
@@ -126,7 +126,7 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
 cdef inline const floating* in_panels(floating* packed, const floating* d, Py_ssize_t m, const Part* of,
                                       Py_ssize_t n) noexcept nogil:
     """d in packed panels, of which those in the part are put into `packed`; a single panel is packed as it stands"""
-    cdef Py_ssize_t ldd = padded(n, d)
+    cdef Py_ssize_t ldd = spread(n, d)
     if ldd <= panel(d):
         return d
     pack(packed + of.column * m, m, of.row, d + of.row * ldd + of.column, ldd, 1, of.rows, of.columns)

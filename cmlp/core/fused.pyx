@@ -82,8 +82,8 @@ cdef struct Room:                        # what a number of samples take in a pa
 cdef inline Room room_for(const Net* net, floating* space, Py_ssize_t m) noexcept nogil:
     """Where m samples' numbers lie, one after the other"""
     cdef Room room
-    cdef Py_ssize_t wide = m * widest(net, space), t = m * padded(net.sizes[net.layers], space)
-    room.x, room.y = space, space + m * padded(net.sizes[0], space)
+    cdef Py_ssize_t wide = m * widest(net, space), t = m * spread(net.sizes[net.layers], space)
+    room.x, room.y = space, space + m * spread(net.sizes[0], space)
     room.end = space + m * row_count(net, space)
     room.packed = <floating*> room.end - wide
     room.dx = <floating*> room.packed - wide
@@ -107,7 +107,7 @@ cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssi
     if in_place(&job.x, job.order, &job.net.inputs, x):
         ldx[0] = job.x.rows_apart // size
         return <const floating*> (job.x.data + first * job.x.rows_apart)
-    ldx[0] = padded(job.net.sizes[0], x)
+    ldx[0] = spread(job.net.sizes[0], x)
     read_rows(x + begin * ldx[0], ldx[0], &job.x, job.order, first + begin, m, job.net.sizes[0], &job.net.inputs)
     return x
 
@@ -156,7 +156,7 @@ cdef void take_loss(const Job* job, floating* d, floating* y, floating* s, float
     at: the number of the first of them in the pass. first: in the order of the samples.
     """
     cdef const Net* net = &job.net
-    cdef Py_ssize_t i, j, n = net.sizes[net.layers], ld = padded(n, y)
+    cdef Py_ssize_t i, j, n = net.sizes[net.layers], ld = spread(n, y)
     cdef double weight
     read_targets(t, job, first, m, n, ld)
     loss_and_gradient(job.losses + at, d, y, s, t, m, n, ld, &net.loss, net.activations[net.layers - 1])
@@ -188,7 +188,7 @@ cdef void leave_out(const Job* job, floating* y, floating* s, Py_ssize_t m, Py_s
                     Py_ssize_t row, Py_ssize_t column) noexcept nogil:
     """Some of layer l's outputs, if it has dropout"""
     if job.net.dropout[l] > 0 and job.wanted == GRADIENT:
-        drop(y, s, m, columns, padded(job.net.sizes[l + 1], y), job.net.dropout[l], job.seed, step, l, row, column)
+        drop(y, s, m, columns, spread(job.net.sizes[l + 1], y), job.net.dropout[l], job.seed, step, l, row, column)
 
 
 cdef void block_pass(Job* job, const floating* w, const floating* turned, floating* g, bint fresh, floating* space,
@@ -213,21 +213,21 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
 
     ld = 0
     for l in range(net.layers):
-        k, n, ld = net.sizes[l], net.sizes[l + 1], padded(net.sizes[l + 1], w)
+        k, n, ld = net.sizes[l], net.sizes[l + 1], spread(net.sizes[l + 1], w)
         a = x if l == 0 else y
         y = free
-        part = whole(m, ld)
+        part = whole(m, padded(n, w))
         if l == 0 and x == NULL:
             sparse_forward(y, &job.sparse, &net.inputs, job.order, first, m, w, job.packed, k, n)
         else:
-            dense_forward(y, a, ldx if l == 0 else padded(k, w), w, job.packed, &part, k, n, l == 0 and skips, copy)
+            dense_forward(y, a, ldx if l == 0 else spread(k, w), w, job.packed, &part, k, n, l == 0 and skips, copy)
         if l == 0:
             tally.finite &= all_finite(y, m, ld)
         if l + 1 < net.layers or job.wanted <= CLASSES:
-            activate(y, s if slopes and keeps_slope(net, l) else <floating*> NULL, m, n, ld, ld, net.activations[l])
-            leave_out(job, y, s, m, ld, l, step, at, 0)
+            activate(y, s if slopes and keeps_slope(net, l) else <floating*> NULL, m, n, part.columns, ld, net.activations[l])
+            leave_out(job, y, s, m, part.columns, l, step, at, 0)
             s += m * ld if keeps_slope(net, l) else 0
-        w += (k + 1) * ld
+        w += (k + 1) * part.columns
         free += m * ld
 
     if job.wanted == OUTPUTS:
@@ -249,21 +249,21 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
     for l in range(net.layers - 1, -1, -1):
         k, n = net.sizes[l], net.sizes[l + 1]
         g -= (k + 1) * padded(n, w)
-        y -= m * padded(k, w)            # what this layer was given; before the first layer that is x
+        y -= m * spread(k, w)            # what this layer was given; before the first layer that is x
         if l == 0 and x == NULL:
             sparse_gradient(g, d, &job.sparse, &net.inputs, job.order, first, m, k, n, fresh)
             return
         part = whole(m, padded(n, w))
         a = in_panels(<floating*> room.packed, d, m, &part, n)
         part = whole(k, padded(n, w))
-        dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else padded(k, w), l > 0 or x == <floating*> room.x,
+        dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else spread(k, w), l > 0 or x == <floating*> room.x,
                        m, &part, k, n, fresh, m, l == 0 and skips, copy)
         if l > 0:
             turned -= n * padded(k, w)
             part = whole(m, padded(k, w))
             dense_input_gradient(dx, d, turned, &part, k, n, copy)
-            s -= m * padded(k, w) if keeps_slope(net, l - 1) else 0
-            activate_backward(dx, y, s if keeps_slope(net, l - 1) else <floating*> NULL, m, k, padded(k, w), padded(k, w),
+            s -= m * spread(k, w) if keeps_slope(net, l - 1) else 0
+            activate_backward(dx, y, s if keeps_slope(net, l - 1) else <floating*> NULL, m, k, padded(k, w), spread(k, w),
                               net.activations[l - 1])
             d, dx = dx, d
 

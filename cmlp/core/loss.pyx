@@ -20,10 +20,6 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_E
           "mean_squared_error": MEAN_SQUARED_ERROR, "mean_absolute_error": MEAN_ABSOLUTE_ERROR, "huber": HUBER,
           "quantile": QUANTILE, "poisson": POISSON}
 
-# The output activations that a loss has a gradient for here.
-PAIRS = {name: tuple(ACTIVATIONS) for name in LOSSES} | {"cross_entropy": ("softmax",), "binary_cross_entropy": ("sigmoid",),
-                                                         "poisson": ("exp",)}
-
 cdef struct Loss:
     int kind
     double smoothing                     # share of a label that goes to all classes alike

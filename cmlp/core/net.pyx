@@ -45,7 +45,7 @@ cdef inline Py_ssize_t slope_columns(const Net* net, const floating* like) noexc
     """Elements that one sample's f' take"""
     cdef Py_ssize_t l, count = 0
     for l in range(net.layers):
-        count += padded(net.sizes[l + 1], like) if keeps_slope(net, l) else 0
+        count += spread(net.sizes[l + 1], like) if keeps_slope(net, l) else 0
     return count
 
 
@@ -86,19 +86,19 @@ cdef inline Py_ssize_t turned_count(const Net* net, const floating* like) noexce
 
 
 cdef inline Py_ssize_t widest(const Net* net, const floating* like) noexcept nogil:
-    """Columns of the widest layer, with their padding"""
+    """Elements that a row of the widest layer takes"""
     cdef Py_ssize_t l, width = 0
     for l in range(net.layers):
-        width = max(width, padded(net.sizes[l + 1], like))
+        width = max(width, spread(net.sizes[l + 1], like))
     return width
 
 
 cdef inline Py_ssize_t row_count(const Net* net, const floating* like) noexcept nogil:
     """Elements that one sample takes in a thread's space"""
-    cdef Py_ssize_t l, count = padded(net.sizes[0], like) + padded(net.sizes[net.layers], like) + 3 * widest(net, like) \
+    cdef Py_ssize_t l, count = spread(net.sizes[0], like) + spread(net.sizes[net.layers], like) + 3 * widest(net, like) \
         + slope_columns(net, like)
     for l in range(net.layers):
-        count += padded(net.sizes[l + 1], like)
+        count += spread(net.sizes[l + 1], like)
     return count
 
 

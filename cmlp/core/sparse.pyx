@@ -53,7 +53,7 @@ cdef inline inlined gather_columns(floating* y, const floating* bias, const floa
 cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order, Py_ssize_t first,
                          Py_ssize_t m, const floating* w, bint w_packed, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
     """y := x @ w + b, for m samples from the first; panel by panel, which stay in the cache while the samples go by"""
-    cdef Py_ssize_t ld = padded(n, y), width = panel(y), chain = chain_length(k), i, j, s, ldw, begin, end
+    cdef Py_ssize_t ld = padded(n, y), ldy = spread(n, y), width = panel(y), chain = chain_length(k), i, j, s, ldw, begin, end
     cdef const floating* wj
     for j from 0 <= j < ld by width:
         ldw, wj = min(ld - j, width) if w_packed else ld, w + j * (k + 1 if w_packed else 1)
@@ -61,9 +61,9 @@ cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, c
             s = first + i if order == NULL else order[first + i]
             begin, end = x.starts[s], x.starts[s + 1]
             if ld - j >= width:
-                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, PANEL_BYTES)
+                gather_columns(y + i * ldy + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, PANEL_BYTES)
             else:
-                gather_columns(y + i * ld + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, LINE_BYTES)
+                gather_columns(y + i * ldy + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, LINE_BYTES)
 
 
 cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* x, Py_ssize_t begin, Py_ssize_t end,
@@ -95,7 +95,7 @@ cdef inline inlined scatter_columns(floating* dw, const floating* d, const Spars
 cdef void sparse_gradient(floating* dw, const floating* d, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order,
                           Py_ssize_t first, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, bint fresh) noexcept nogil:
     """dw := (0 if fresh else dw) + x.T @ d, and below it the sum of d's rows; panel by panel"""
-    cdef Py_ssize_t ld = padded(n, d), width = panel(d), i, j, s
+    cdef Py_ssize_t ld = padded(n, d), ldd = spread(n, d), width = panel(d), i, j, s
     cdef Part part = whole(k, ld)
     for j from 0 <= j < ld by width:
         if fresh:
@@ -103,7 +103,7 @@ cdef void sparse_gradient(floating* dw, const floating* d, const Sparse* x, cons
         for i in range(m):
             s = first + i if order == NULL else order[first + i]
             if ld - j >= width:
-                scatter_columns(dw + j * (k + 1), d + i * ld + j, x, x.starts[s], x.starts[s + 1], scaling, PANEL_BYTES)
+                scatter_columns(dw + j * (k + 1), d + i * ldd + j, x, x.starts[s], x.starts[s + 1], scaling, PANEL_BYTES)
             else:
-                scatter_columns(dw + j * (k + 1), d + i * ld + j, x, x.starts[s], x.starts[s + 1], scaling, LINE_BYTES)
+                scatter_columns(dw + j * (k + 1), d + i * ldd + j, x, x.starts[s], x.starts[s + 1], scaling, LINE_BYTES)
     bias_gradient(dw, k + 1, d, m, &part, n, False)

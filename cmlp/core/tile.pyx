@@ -68,6 +68,12 @@ cdef inline Py_ssize_t padded(Py_ssize_t n, const floating* like) noexcept nogil
     return (n + line(like) - 1) // line(like) * line(like)
 
 
+cdef inline Py_ssize_t spread(Py_ssize_t n, const floating* like) noexcept nogil:
+    """Elements from a row of n columns to the next in arrays of our own: a line more, where rows would alias"""
+    cdef Py_ssize_t ld = padded(n, like)
+    return ld + line(like) if ld * <Py_ssize_t> sizeof(floating) % ALIAS_BYTES == 0 else ld
+
+
 cdef inline Py_ssize_t chain_length(Py_ssize_t k) noexcept nogil:
     """Of k, those that are summed in one chain of multiply-adds: K_BLOCK at most, and as many in each chain"""
     cdef Py_ssize_t chains = max((k + K_BLOCK - 1) // K_BLOCK, 1)

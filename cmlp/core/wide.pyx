@@ -28,7 +28,7 @@ cdef inline Py_ssize_t rows_at_once(Py_ssize_t k, Py_ssize_t columns) noexcept n
 cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, const floating* w, Part of,
                        Py_ssize_t l, bint activated, bint skips, Py_ssize_t step, floating* copy, int thread) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l"""
-    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = padded(n, w), some = rows_at_once(k, of.columns)
+    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, at
     for row from of.row <= row < end by some:
         if stopped(&job.team, thread):
@@ -46,7 +46,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
 cdef void backward_part(Job* job, floating* dx, const floating* d, const floating* y, const floating* s, const floating* turned,
                         Part of, Py_ssize_t l, floating* copy, int thread) noexcept nogil:
     """This thread's part of dx := (d @ w.T) * f'(z), z and y = f(z) of the layer before layer l"""
-    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = padded(k, d), some = rows_at_once(n, of.columns)
+    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(k, d), some = rows_at_once(n, of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, at
     for row from of.row <= row < end by some:
         if stopped(&job.team, thread):
@@ -59,7 +59,7 @@ cdef void backward_part(Job* job, floating* dx, const floating* d, const floatin
 cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, const floating* d, Part of, Py_ssize_t m,
                                   Py_ssize_t n, int thread, int threads) noexcept nogil:
     """d in packed panels, shard by shard: those panels at least that this thread's part of the layer's gradient needs"""
-    cdef Py_ssize_t ld = padded(n, d), s, at, rows
+    cdef Py_ssize_t ld = padded(n, d), ldd = spread(n, d), s, at, rows
     cdef bint by_rows = of.columns == ld                     # everybody needs all panels
     cdef const floating* panels = d
     for s in range(p.shards):
@@ -68,7 +68,7 @@ cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, con
         of.row, of.rows = 0, rows
         if by_rows:
             of = share(rows, ld, True, thread, threads, d)
-        panels = in_panels(packed + at * ld, d + at * ld, rows, &of, n) - at * ld
+        panels = in_panels(packed + at * ld, d + at * ldd, rows, &of, n) - at * ld
     if by_rows and panels != d:
         barrier(&job.team, threads)
     return panels
@@ -92,7 +92,7 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
         rows = of.rows + (row + of.rows == k)
         for s in range(p.shards):
             at = shard_begin(p, s, m)
-            dense_gradient(g + s * apart, rows, d + at * padded(n, d), panels + at * padded(n, d), x + at * ldx, ldx, l > 0,
+            dense_gradient(g + s * apart, rows, d + at * spread(n, d), panels + at * padded(n, d), x + at * ldx, ldx, l > 0,
                            shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, skips, copy)
         for j from 0 <= j < of.columns by width:
             wide = min(of.columns - j, width)
@@ -133,15 +133,15 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
         k, n, last = net.sizes[l], net.sizes[l + 1], l + 1 == net.layers
         of = share(m, padded(n, w), last or net.activations[l] == SOFTMAX, thread, threads, w)
         s = slopes if keeps_slope(net, l) else NULL
-        slopes += m * padded(n, w) if keeps_slope(net, l) else 0
-        forward_part(job, y, s, a, padded(k, w) if l > 0 else ldx, w + offset, of, l, not last, l == 0 and skips, t, copy,
+        slopes += m * spread(n, w) if keeps_slope(net, l) else 0
+        forward_part(job, y, s, a, spread(k, w) if l > 0 else ldx, w + offset, of, l, not last, l == 0 and skips, t, copy,
                      thread)
         offset += (k + 1) * padded(n, w)
         if last:
-            at = of.row * padded(n, w)
+            at = of.row * spread(n, w)
             take_loss(job, d + at, y + at, s + at if s != NULL else s, <floating*> room.t + at, of.row, first + of.row, of.rows)
         else:
-            a, y = y, y + m * padded(n, w)
+            a, y = y, y + m * spread(n, w)
         if barrier(&job.team, threads):
             return INTERRUPTED
 
@@ -149,19 +149,19 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     if not all_is_finite(job, threads) or loss - loss != 0:
         return BAD_LOSS
 
-    slopes -= m * padded(net.sizes[net.layers], w) if keeps_slope(net, net.layers - 1) else 0
+    slopes -= m * spread(net.sizes[net.layers], w) if keeps_slope(net, net.layers - 1) else 0
     for l in range(net.layers - 1, -1, -1):
         k, n = net.sizes[l], net.sizes[l + 1]
         offset -= (k + 1) * padded(n, w)
         of = share(k, padded(n, w), False, thread, threads, w)
         panels = share_panels(job, p, <floating*> room.packed, d, of, m, n, thread, threads)
-        y -= m * padded(k, w)            # what this layer was given
+        y -= m * spread(k, w)            # what this layer was given
         if l > 0:
             turned -= n * padded(k, w)
-            slopes -= m * padded(k, w) if keeps_slope(net, l - 1) else 0
+            slopes -= m * spread(k, w) if keeps_slope(net, l - 1) else 0
             backward_part(job, dx, d, y, slopes if keeps_slope(net, l - 1) else <floating*> NULL, turned,
                           share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w), l, copy, thread)
-        run.finite[thread] &= step_part(job, run, &rule, p, d, panels, x if l == 0 else y, ldx if l == 0 else padded(k, w), of, l,
+        run.finite[thread] &= step_part(job, run, &rule, p, d, panels, x if l == 0 else y, ldx if l == 0 else spread(k, w), of, l,
                                         offset, after, w, m, share_of_one, l == 0 and skips, thread)
         d, dx = dx, d
         if barrier(&job.team, threads):
