@@ -97,7 +97,7 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
     cdef floating zero[PANEL_FLOATS]
     memset(zero, 0, sizeof(zero))
     for j from 0 <= j < ld by width:
-        strip(across + j, ld, zero, 0, d, 0, 1, wide, x + j, ldx, n, m, min(ld - j, width), NULL)
+        strip(across + j, ld, zero, 0, d, 0, 1, wide, x + j, ldx, n, m, min(ld - j, width), NULL, x)
     if fresh:
         memset(dw, 0, k * wide * sizeof(floating))
     for i in range(k):

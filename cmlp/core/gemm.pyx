@@ -117,4 +117,4 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 else:
                     cj, cld = bj + k * bld if c == FROM_BIAS else zero, 0
                 strip(yj, yld, cj, cld, block, ta, ra, ca, bj + p * bld, bld, rows, depth, columns,
-                      &live[0] if skips else <Live*> NULL)
+                      &live[0] if skips else <Live*> NULL, bj + (b_step if ldb == 0 and j + width < n else 0) + p * bld)

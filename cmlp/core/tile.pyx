@@ -83,10 +83,11 @@ cdef inline Py_ssize_t chain_length(Py_ssize_t k) noexcept nogil:
 cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                               const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                               const vec* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                              int rows, int vectors) noexcept nogil:
+                              const floating* ahead, Py_ssize_t ahead_by, int rows, int vectors) noexcept nogil:
     """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined
 
-    live: the k that are used, unless all are, which is a constant as well.
+    live: the k that are used, unless all are, which is a constant as well. ahead: what will be read next; a whole tile fetches
+    a cache line of it with each k, ahead_by elements after the one before.
     """
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
     cdef vec zero
@@ -102,6 +103,9 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
     for p in range(k):
         if not all_live:
             ap, bp = a + live[p] * columns_apart, <const vec*> (<const floating*> b + live[p] * ldb)
+        if all_live and rows == TILE_ROWS:
+            prefetch(ahead)
+            ahead += ahead_by
         for i in range(rows):
             for j in range(vectors):
                 acc[i][j] = acc[i][j] + bp[j] * ap[i * rows_apart]
@@ -117,52 +121,60 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
 cdef inline inlined tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                          const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                          const floating* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                         int rows, int vectors) noexcept nogil:
+                         const floating* ahead, Py_ssize_t ahead_by, int rows, int vectors) noexcept nogil:
     """`registers` for the dtype at hand"""
     if floating is float:
-        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, live, all_live, rows, vectors)
+        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, live, all_live, ahead, ahead_by, rows,
+                  vectors)
     else:
-        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, live, all_live, rows, vectors)
+        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, live, all_live, ahead, ahead_by, rows,
+                  vectors)
 
 
 cdef inline inlined tiles(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                           const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                           const floating* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                          Py_ssize_t n, int rows) noexcept nogil:
+                          const floating* ahead, Py_ssize_t ahead_by, Py_ssize_t n, int rows) noexcept nogil:
     """y := c + a @ b for `rows` rows, a constant where this is inlined, and the n columns of a panel"""
     cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), j
     for j from 0 <= j < n by TILE_VECTORS * lanes:
         if n - j > lanes:
-            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, rows, TILE_VECTORS)
+            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, ahead, ahead_by,
+                 rows, TILE_VECTORS)
         else:
-            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, rows, 1)
+            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, ahead, ahead_by,
+                 rows, 1)
 
 
 cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, const floating* a, Py_ssize_t tile_apart,
                 Py_ssize_t rows_apart, Py_ssize_t columns_apart, const floating* b, Py_ssize_t ldb,
-                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live) noexcept nogil:
+                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live, const floating* ahead) noexcept nogil:
     """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel
 
-    live: of each whole tile, or NULL.
+    live: of each whole tile, or NULL. ahead: the next b, packed.
     """
+    cdef Py_ssize_t fetched = 0, ahead_by
     while m >= TILE_ROWS:
         if live != NULL:
-            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, n, TILE_ROWS)
+            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, b, 0, n, TILE_ROWS)
             live += 1
         else:
-            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, TILE_ROWS)
+            ahead_by = line(y) if fetched < k * n else 0
+            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, ahead + fetched, ahead_by,
+                  n, TILE_ROWS)
+            fetched += k * ahead_by
         y, c, a, m = y + TILE_ROWS * ldy, c + TILE_ROWS * ldc, a + tile_apart, m - TILE_ROWS
     if TILE_ROWS > 8 and m >= 8:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, 8)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 8)
         y, c, a, m = y + 8 * ldy, c + 8 * ldc, a + 8 * rows_apart, m - 8
     if m >= 4:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, 4)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 4)
         y, c, a, m = y + 4 * ldy, c + 4 * ldc, a + 4 * rows_apart, m - 4
     if m >= 2:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, 2)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 2)
         y, c, a, m = y + 2 * ldy, c + 2 * ldc, a + 2 * rows_apart, m - 2
     if m >= 1:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, n, 1)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 1)
 
 
 cdef inline void bits_of_rows(word* bits, const word* a, Py_ssize_t rows_apart, Py_ssize_t k) noexcept nogil:
