@@ -165,14 +165,24 @@ cdef inline inlined slope(floating* d, floating z, floating y, int kind) noexcep
         d[0] *= y
 
 
-cdef inline inlined forward_run(floating* y, floating* s, Py_ssize_t size, int kind) noexcept nogil:
-    """y := f(y), and s := f' if it is wanted, of numbers side by side; the kind is a constant where this is inlined"""
+cdef inline inlined values(floating* y, Py_ssize_t size, int kind) noexcept nogil:
+    """y := f(y) of numbers side by side; the kind is a constant where this is inlined"""
+    cdef Py_ssize_t i
+    for i in range(size):
+        value(y + i, y[i], kind)
+
+
+cdef inline inlined slopes(floating* d, const floating* y, Py_ssize_t size, int kind) noexcept nogil:
+    """d := d * f', read off y"""
+    cdef Py_ssize_t i
+    for i in range(size):
+        slope(d + i, y[i], y[i], kind)
+
+
+cdef inline inlined values_and_slopes(floating* y, floating* s, Py_ssize_t size, int kind) noexcept nogil:
+    """y := f(y), and s := f', for an f that shares work with its f'"""
     cdef Py_ssize_t i
     cdef floating z
-    if s == NULL:
-        for i in range(size):
-            value(y + i, y[i], kind)
-        return
     for i in range(size):
         z = y[i]
         s[i] = 1
@@ -180,63 +190,76 @@ cdef inline inlined forward_run(floating* y, floating* s, Py_ssize_t size, int k
         slope(s + i, z, y[i], kind)
 
 
-cdef inline inlined backward_run(floating* d, const floating* y, Py_ssize_t size, int kind) noexcept nogil:
-    """d := d * f', read off y"""
-    cdef Py_ssize_t i
-    for i in range(size):
-        slope(d + i, y[i], y[i], kind)
+cdef void values_of(floating* y, Py_ssize_t size, int kind) noexcept nogil:
+    """`values`, with one loop for each kind"""
+    if kind == RELU:
+        values(y, size, RELU)
+    elif kind == LEAKY_RELU:
+        values(y, size, LEAKY_RELU)
+    elif kind == ELU:
+        values(y, size, ELU)
+    elif kind == SELU:
+        values(y, size, SELU)
+    elif kind == GELU:
+        values(y, size, GELU)
+    elif kind == GELU_TANH:
+        values(y, size, GELU_TANH)
+    elif kind == SILU:
+        values(y, size, SILU)
+    elif kind == MISH:
+        values(y, size, MISH)
+    elif kind == SOFTPLUS:
+        values(y, size, SOFTPLUS)
+    elif kind == HARD_SWISH:
+        values(y, size, HARD_SWISH)
+    elif kind == TANH:
+        values(y, size, TANH)
+    elif kind == SIGMOID:
+        values(y, size, SIGMOID)
+    elif kind == EXP:
+        values(y, size, EXP)
+
+
+cdef void slopes_of(floating* d, const floating* y, Py_ssize_t size, int kind) noexcept nogil:
+    """`slopes`, with one loop for each kind that has no need of z"""
+    if kind == RELU:
+        slopes(d, y, size, RELU)
+    elif kind == LEAKY_RELU:
+        slopes(d, y, size, LEAKY_RELU)
+    elif kind == ELU:
+        slopes(d, y, size, ELU)
+    elif kind == SELU:
+        slopes(d, y, size, SELU)
+    elif kind == SOFTPLUS:
+        slopes(d, y, size, SOFTPLUS)
+    elif kind == TANH:
+        slopes(d, y, size, TANH)
+    elif kind == SIGMOID:
+        slopes(d, y, size, SIGMOID)
+    elif kind == EXP:
+        slopes(d, y, size, EXP)
 
 
 cdef void forward_of(floating* y, floating* s, Py_ssize_t size, int kind) noexcept nogil:
-    """`forward_run`, with one loop for each kind"""
-    if kind == RELU:
-        forward_run(y, s, size, RELU)
-    elif kind == LEAKY_RELU:
-        forward_run(y, s, size, LEAKY_RELU)
-    elif kind == ELU:
-        forward_run(y, s, size, ELU)
-    elif kind == SELU:
-        forward_run(y, s, size, SELU)
-    elif kind == GELU:
-        forward_run(y, s, size, GELU)
-    elif kind == GELU_TANH:
-        forward_run(y, s, size, GELU_TANH)
-    elif kind == SILU:
-        forward_run(y, s, size, SILU)
-    elif kind == MISH:
-        forward_run(y, s, size, MISH)
-    elif kind == SOFTPLUS:
-        forward_run(y, s, size, SOFTPLUS)
-    elif kind == HARD_SWISH:
-        forward_run(y, s, size, HARD_SWISH)
-    elif kind == TANH:
-        forward_run(y, s, size, TANH)
-    elif kind == SIGMOID:
-        forward_run(y, s, size, SIGMOID)
-    elif kind == EXP:
-        forward_run(y, s, size, EXP)
-    elif s != NULL:
-        forward_run(y, s, size, IDENTITY)
-
-
-cdef void backward_of(floating* d, const floating* y, Py_ssize_t size, int kind) noexcept nogil:
-    """`backward_run`, with one loop for each kind"""
-    if kind == RELU:
-        backward_run(d, y, size, RELU)
-    elif kind == LEAKY_RELU:
-        backward_run(d, y, size, LEAKY_RELU)
-    elif kind == ELU:
-        backward_run(d, y, size, ELU)
-    elif kind == SELU:
-        backward_run(d, y, size, SELU)
-    elif kind == SOFTPLUS:
-        backward_run(d, y, size, SOFTPLUS)
-    elif kind == TANH:
-        backward_run(d, y, size, TANH)
-    elif kind == SIGMOID:
-        backward_run(d, y, size, SIGMOID)
-    elif kind == EXP:
-        backward_run(d, y, size, EXP)
+    """y := f(y), and s := f' if it is wanted"""
+    cdef Py_ssize_t i
+    if s != NULL and needs_z(kind):
+        if kind == GELU:
+            values_and_slopes(y, s, size, GELU)
+        elif kind == GELU_TANH:
+            values_and_slopes(y, s, size, GELU_TANH)
+        elif kind == SILU:
+            values_and_slopes(y, s, size, SILU)
+        elif kind == MISH:
+            values_and_slopes(y, s, size, MISH)
+        elif kind == HARD_SWISH:
+            values_and_slopes(y, s, size, HARD_SWISH)
+        return
+    values_of(y, size, kind)
+    if s != NULL:
+        for i in range(size):
+            s[i] = 1
+        slopes_of(s, y, size, kind)
 
 
 cdef void activate(floating* y, floating* s, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld,
@@ -275,4 +298,4 @@ cdef void activate_backward(floating* d, const floating* y, const floating* s, P
             for j in range(columns):
                 dr[j] *= s[i * ld + j]
         else:
-            backward_of(dr, yr, columns, kind)
+            slopes_of(dr, yr, columns, kind)

@@ -80,6 +80,13 @@ cdef inline void convert(floating* to, Py_ssize_t to_apart, const char* at, Py_s
             to[i * to_apart] = scale * <floating> value
 
 
+cdef shared convert_any(floating* to, Py_ssize_t to_apart, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
+                        const Scaling* scaling, Py_ssize_t column, bint across, bint swapped, bint halves,
+                        number like) noexcept nogil:
+    """`convert`, whatever the steps"""
+    convert(to, to_apart, at, at_apart, size, scaling, column, across, swapped, halves, like)
+
+
 cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
                   Py_ssize_t m, Py_ssize_t n, const Scaling* scaling, number like) noexcept nogil:
     """to := m rows of numbers of one type, scaled"""
@@ -91,8 +98,8 @@ cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssiz
         for i from 0 <= i < m by ROWS_AT_ONCE:
             rows = min(m - i, ROWS_AT_ONCE)
             for j in range(n):
-                convert(to + i * ld + j, ld, table.data + (first + i) * down + j * across, down, rows, scaling, j, False,
-                        table.swapped, halves, like)
+                convert_any(to + i * ld + j, ld, table.data + (first + i) * down + j * across, down, rows, scaling, j, False,
+                            table.swapped, halves, like)
         return
     for i in range(m):
         at = table.data + (first + i if order == NULL else order[first + i]) * down
@@ -102,7 +109,7 @@ cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssiz
         if plain:                        # said apart, so that the compiler knows the step
             convert(to + i * ld, 1, at, sizeof(number), n, scaling, 0, True, False, halves, like)
         else:
-            convert(to + i * ld, 1, at, across, n, scaling, 0, True, table.swapped, halves, like)
+            convert_any(to + i * ld, 1, at, across, n, scaling, 0, True, table.swapped, halves, like)
 
 
 cdef void read_rows(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,

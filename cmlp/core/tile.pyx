@@ -6,6 +6,7 @@ cdef extern from "vec.h" nogil:
     ctypedef float vf                    # to Cython a float; really one register of floats. Cython writes a + b * c, which
     ctypedef double vd                   # the C compiler reads as operations on whole registers
     ctypedef void inlined                # the C compiler has no choice but to inline what returns it
+    ctypedef void shared                 # and may not inline what returns this
     void prefetch(const void* address)
     ctypedef float quad                  # 16 bytes of them
     ctypedef double pair

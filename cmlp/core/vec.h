@@ -45,13 +45,15 @@ typedef uint32_t word32;
 typedef uint64_t word64;
 #endif
 
-/* In place of void: a function whose body is to stand at each call, where some of what it is given is constant.
-   And: that an address is soon to be read. */
+/* In place of void: a function whose body is to stand at each call, where some of what it is given is constant; and one whose
+   body is to stand once, since it is large. And: that an address is soon to be read. */
 #if defined(__GNUC__)
 #define inlined __attribute__((always_inline)) void
+#define shared __attribute__((noinline)) void
 #define prefetch(address) __builtin_prefetch(address)
 #else
 #define inlined void
+#define shared void
 #define prefetch(address) (void)(address)
 #endif
 
