@@ -71,12 +71,15 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
     cdef bint copies = n > 2 * width or apart * size % ALIAS_BYTES == 0
+    # One panel or two stay in the cache; then it is the next rows that are fetched, if they lie end to end.
+    cdef bint streams = n <= 2 * width and columns_apart == 1 and rows_apart < k + line(y)
     # Blocks of about as many rows. With a single panel there is nothing to come back for: a tile's rows are read end to end.
-    cdef Py_ssize_t row_block = TILE_ROWS if n <= width else whole_tiles(m, MOST_ROWS)
+    cdef Py_ssize_t row_block = TILE_ROWS if n <= width or streams else whole_tiles(m, MOST_ROWS)
     cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
     cdef const floating* block
     cdef const floating* bj
     cdef const floating* cj
+    cdef const floating* ahead
     cdef floating* yj
     cdef Live live[MOST_TILES]
     memset(zero, 0, sizeof(zero))
@@ -116,5 +119,9 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     cj, cld = yj, yld
                 else:
                     cj, cld = bj + k * bld if c == FROM_BIAS else zero, 0
+                if streams and j == 0:
+                    ahead = a + (i + TILE_ROWS) * rows_apart + p * fetch_size(y)
+                else:
+                    ahead = bj + (b_step if ldb == 0 and j + width < n else 0) + p * bld
                 strip(yj, yld, cj, cld, block, ta, ra, ca, bj + p * bld, bld, rows, depth, columns,
-                      &live[0] if skips else <Live*> NULL, bj + (b_step if ldb == 0 and j + width < n else 0) + p * bld)
+                      &live[0] if skips else <Live*> NULL, ahead)

@@ -75,6 +75,11 @@ cdef inline Py_ssize_t spread(Py_ssize_t n, const floating* like) noexcept nogil
     return ld + line(like) if ld * <Py_ssize_t> sizeof(floating) % ALIAS_BYTES == 0 else ld
 
 
+cdef inline Py_ssize_t fetch_size(const floating* like) noexcept nogil:
+    """Elements of whole cache lines that hold a column of a whole tile"""
+    return padded(TILE_ROWS, like)
+
+
 cdef inline Py_ssize_t chain_length(Py_ssize_t k) noexcept nogil:
     """Of k, those that are summed in one chain of multiply-adds: K_BLOCK at most, and as many in each chain"""
     cdef Py_ssize_t chains = max((k + K_BLOCK - 1) // K_BLOCK, 1)
@@ -88,7 +93,7 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
     """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined
 
     live: the k that are used, unless all are, which is a constant as well. ahead: what will be read next; a whole tile fetches
-    a cache line of it with each k, ahead_by elements after the one before.
+    fetch_size of it with each k, ahead_by elements after those before.
     """
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
     cdef vec zero
@@ -105,7 +110,8 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
         if not all_live:
             ap, bp = a + live[p] * columns_apart, <const vec*> (<const floating*> b + live[p] * ldb)
         if all_live and rows == TILE_ROWS:
-            prefetch(ahead)
+            for j in range(<int> (fetch_size(y) // line(y))):
+                prefetch(ahead + j * line(y))
             ahead += ahead_by
         for i in range(rows):
             for j in range(vectors):
@@ -160,7 +166,7 @@ cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, 
             tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, b, 0, n, TILE_ROWS)
             live += 1
         else:
-            ahead_by = line(y) if fetched < k * n else 0
+            ahead_by = fetch_size(y) if fetched < k * n else 0
             tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, ahead + fetched, ahead_by,
                   n, TILE_ROWS)
             fetched += k * ahead_by
