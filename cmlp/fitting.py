@@ -17,7 +17,7 @@ from cmlp.callbacks import Callback, ProgressBar
 from cmlp.history import History
 from cmlp.optimizers import LBFGS, OPTIMIZERS, Optimizer
 from cmlp.schedules import Plan, Schedule
-from cmlp.training import Samples, Shaping, Snapshot
+from cmlp.training import Samples, Shaping
 
 if TYPE_CHECKING:
     from cmlp.network import NeuralNetwork
@@ -304,7 +304,7 @@ class _Origin:
     """What a network was, its generator too, before something that may turn out not to be possible."""
 
     def __init__(self, network: NeuralNetwork) -> None:
-        self.snapshot, self.generator = Snapshot(network), network.rng.bit_generator.state
+        self.snapshot, self.generator = network._memory.origin_of(network), network.rng.bit_generator.state
 
     def restore(self, network: NeuralNetwork) -> None:
         """Make it that again."""

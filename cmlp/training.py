@@ -79,11 +79,12 @@ PLAIN = Shaping()
 
 
 class Memory:
-    """What an optimizer remembers from step to step, and the room that steps work in."""
+    """What an optimizer remembers from step to step, and the room that steps work in and can be taken back from."""
 
     def __init__(self) -> None:
         self.lock, self.process = threading.Lock(), os.getpid()
         self.work: Array | None = None
+        self.origin: Snapshot | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -113,6 +114,14 @@ class Memory:
         if moments is not None:  # on a cache line once more
             self.moments = _arrays.empty(moments.size, moments.dtype).reshape(moments.shape)
             self.moments[...] = moments
+
+    def origin_of(self, network: NeuralNetwork) -> Snapshot:
+        """The network as it is now, in arrays that are used again: new memory takes longer to get than to fill."""
+        if self.origin is None:
+            self.origin = Snapshot(network)
+        else:
+            self.origin.take(network)
+        return self.origin
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -145,9 +154,26 @@ class Snapshot:
     """
 
     def __init__(self, network: NeuralNetwork) -> None:
-        self._params, self._memory = network._params.copy(), network._memory.__getstate__()
-        if self._memory["moments"] is not None:
-            self._memory["moments"] = self._memory["moments"].copy()
+        self._params, self._moments = np.empty_like(network._params), np.empty((0, 0), network.dtype)
+        self.take(network)
+
+    def take(self, network: NeuralNetwork) -> None:
+        """
+        Remember the network as it is now instead, in the same arrays.
+
+        Parameters
+        ----------
+        network : NeuralNetwork
+            Of the same layers.
+        """
+        self._params[:] = network._params
+        self._memory = network._memory.__getstate__()
+        moments = self._memory["moments"]
+        if moments is not None:
+            if self._moments.shape != moments.shape:
+                self._moments = np.empty_like(moments)
+            self._moments[:] = moments
+            self._memory["moments"] = self._moments
 
     def restore(self, network: NeuralNetwork) -> None:
         """
@@ -343,7 +369,7 @@ def check_last_step(network: NeuralNetwork, samples: Samples, moments: Array, ta
     """
     params = network._params
     with np.errstate(over="ignore"):
-        squares = np.einsum("i,i", params, params)  # no BLAS: its threads would stay awake beside those of the next call
+        squares = np.einsum("i,i", params, params)  # no BLAS, whose threads would stay awake beside ours
     if squares < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
         return
     if not np.isfinite(network._pass(samples, "loss")[0]):

@@ -1,6 +1,6 @@
 # One dense layer, forward and backward: the product in its three forms, for some of the rows and columns of what it gives.
 #
-# m samples, k inputs, n outputs; rows of our own arrays are padded to whole cache lines.   x (m, k), rows ldx apart   y (m, n)
+# m samples, k inputs, n outputs; rows of our own arrays are `spread` apart.   x (m, k), rows ldx apart   y (m, n)
 # w: the layer's parameters, k rows of weights and then the biases, (k + 1, n), packed in panels or row-major
 # d: the gradient of the loss by z = x @ w + b (m, n)   dw: that by w (k + 1, n), packed   turned: the weights' transpose
 # (n, k), packed   skips: see `product`   copy: space to work in   columns: counted with the padding, from a panel's beginning
