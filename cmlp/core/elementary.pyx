@@ -196,7 +196,7 @@ cdef inline floating erfc(floating x) noexcept nogil:
         p = t * exp(p) * exp(-size * size)
         return p if x > 0 else 2 - p
     else:
-        size = 30 if size > 30 else size # where it is 0 already
+        size = 30 if size > 30 else size             # where it is 0 already
         s = size * size
         p = 1.85777706184603153e-1 * s + 3.16112374387056560
         p = p * s + 113.864154151050156

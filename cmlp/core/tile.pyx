@@ -30,7 +30,7 @@ cdef enum:
     MOST_ROWS = 294                      # of a that are used on one panel after another
     MOST_TILES = 49                      # in these, of 6 rows or more
     FEWEST_TO_SKIP = 32                  # of k: with fewer it does not pay to look for those at which a tile is 0
-    STREAM_BYTES = 262144                # of b at most, if it is to stay in the L2 cache while rows of a stream by
+    STREAM_BYTES = 4194304               # of b at most, if it is to be read again for each tile's rows of a
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory
     ROW_BLOCKS = 4                       # chains of k that a single row is made of at a time
     ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache
