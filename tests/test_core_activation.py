@@ -155,8 +155,8 @@ def logarithm(core, x):
     return y
 
 
-# The functions that the others are made of: how the core computes them, and how NumPy does, which in a wider type errs by
-# no more than a hair of a unit in the last place; and by how many units they may err in float32 and float64.
+# The functions that the others are made of: how the core computes them, and how NumPy does, which in a wider type errs
+# by no more than a hair of a unit in the last place; and by how many units they may err in float32 and float64.
 ELEMENTARY = {
     "exp": (lambda core, x: activate(core, x, "exp").ravel(), np.exp, 2, 2),
     "tanh": (lambda core, x: activate(core, x, "tanh").ravel(), np.tanh, 2, 2),
