@@ -13,7 +13,7 @@ def give_up(error: Exception) -> NoReturn:
     """Raise what keeps cmlp from being imported; tell it in a line if Python was started for the command `cmlp`."""
     # There is nobody to catch it then: the command is in the package.
     module = sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] if "-m" in sys.orig_argv else []
-    if module == ["cmlp"] or os.path.basename(sys.argv[0]) in ("cmlp", "cmlp.exe"):
+    if (sys.argv[:1] == ["-m"] and module == ["cmlp"]) or os.path.basename(sys.argv[0]) in ("cmlp", "cmlp.exe"):
         print(f"cmlp: error: {error}", file=sys.stderr)
         sys.exit(2)
     raise error from None

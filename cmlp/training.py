@@ -154,7 +154,7 @@ class Snapshot:
     """
 
     def __init__(self, network: NeuralNetwork) -> None:
-        self._params, self._moments = np.empty_like(network._params), np.empty((0, 0), network.dtype)
+        self._params, self._moments = np.empty(0, network.dtype), np.empty((0, 0), network.dtype)
         self.take(network)
 
     def take(self, network: NeuralNetwork) -> None:
@@ -164,8 +164,10 @@ class Snapshot:
         Parameters
         ----------
         network : NeuralNetwork
-            Of the same layers.
+            If it has other layers by now, the arrays are new ones.
         """
+        if self._params.shape != network._params.shape:
+            self._params = np.empty_like(network._params)
         self._params[:] = network._params
         self._memory = network._memory.__getstate__()
         moments = self._memory["moments"]

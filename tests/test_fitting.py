@@ -635,3 +635,40 @@ def test_what_are_no_chunks_is_refused(data, case):
     with pytest.raises(error, match=message):
         call(nn, data)
     assert bits(nn) == before
+
+
+def test_a_network_that_was_trained_can_grow(data):
+    nn = make()
+    nn.fit(*data, verbose=False)
+    nn.add_layer(SIZES[-1], SIZES[-1], "softmax")
+    history = nn.fit(*data, verbose=False)
+    assert np.isfinite(history["loss"]).all()
+    broken = data[0].copy()
+    broken[0, -1] = np.nan
+    before = bits(nn)
+    with pytest.raises(ValueError, match="NaN"):
+        nn.fit(broken, data[1], verbose=False)
+    assert bits(nn) == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("loss", reference.PAIRS)
+def test_losses_are_the_same_whoever_computes_them(rng, threads, loss, outputs, dtype):
+    """So many samples that threads' parts, whole registers and the rest behind these fall in other places."""
+    m = 101
+    X, Y = rng.normal(size=(100, m)), rng.poisson(2.0, (outputs, m)).astype(float)
+    if loss == "binary_cross_entropy":
+        Y = np.minimum(Y, 1)
+    if loss == "cross_entropy":
+        outputs, Y = outputs + 1, rng.integers(0, outputs + 1, m)
+    found = set()
+    for count in (1, 2, 3, 4):
+        for regime in ("fused", "wide"):
+            threads(count)
+            nn = make(sizes=(100, 1000, outputs), loss=loss, output=reference.PAIRS[loss][0], dtype=dtype)
+            nn._regime = regime
+            found.add(
+                tuple(nn.fit(X, Y, epochs=3, batch_size=m, optimizer="sgd", learning_rate=1e-4, verbose=False)["loss"])
+            )
+    assert len(found) == 1

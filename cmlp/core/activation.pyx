@@ -58,7 +58,7 @@ cdef void softmax(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floati
     cdef floating across[FEW][SOME_ROWS]
     cdef floating largest[SOME_ROWS]
     cdef floating total[SOME_ROWS]
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, j, columns = min(padded(n, y), ld)
     for i in range(m):
         largest[i], total[i] = y[i * ld], 0
     if n <= FEW:
@@ -77,11 +77,11 @@ cdef void softmax(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floati
         for i in range(m):
             for j in range(1, n):
                 largest[i] = max(largest[i], y[j])
-            for j in range(ld):                              # whole registers
+            for j in range(columns):                         # whole registers
                 y[j] = exp(y[j] - largest[i])
             for j in range(n):
                 total[i] += y[j]
-            for j in range(ld):
+            for j in range(columns):
                 y[j] /= total[i]
             y += ld
     for i in range(m):

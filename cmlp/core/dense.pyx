@@ -110,8 +110,8 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
                          Py_ssize_t n, bint fresh, Py_ssize_t block, bint skips, floating* copy) noexcept nogil:
     """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
 
-    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. x_padded: its rows can be read to the
-    end of a cache line. block: the samples of one chain of multiply-adds.
+    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. x_padded: it is our own, with as much as
+    a cache line to be read behind its last row. block: the samples of one chain of multiply-adds.
     """
     cdef Py_ssize_t width = panel(d)
     if x_padded and m <= block and n <= FEW and n * padded(of.rows, d) <= copy_size(copy):

@@ -1,6 +1,6 @@
-# exp, log and their like without calls and branches, so that loops over them are vectorised: within 2 units in the last place,
-# the sigmoid of doubles within 3. Their polynomials are those of the Cephes library (S. L. Moshier), or power series,
-# cut off below a unit in the last place.
+# exp, log and their like without calls and branches, so that loops over them are vectorised. exp, log and tanh err by 2 units in
+# the last place at most, the sigmoid of doubles by 3. The polynomials are those of the Cephes library (S. L. Moshier), or power
+# series, cut off below a unit in the last place.
 from libc.math cimport INFINITY, NAN, rint as rint_double, rintf
 
 cdef extern from *:
@@ -180,8 +180,14 @@ cdef inline floating expm1(floating x) noexcept nogil:
 
 cdef inline floating erfc(floating x) noexcept nogil:
     """1 - erf(x): for floats within 1.2e-7 of itself, Press et al., Numerical Recipes in C, 2nd edition, section 6.2; for doubles
-    one of three quotients, W. J. Cody, Mathematics of Computation 23 (1969), of which the last is for 1 / x^2"""
-    cdef floating size = x if x > 0 else -x, s, t, p, q, num, den, over, under
+    one of three quotients, W. J. Cody, Mathematics of Computation 23 (1969), of which the last is for 1 / x^2
+
+    exp(-x^2) = exp(-h^2) exp(h^2 - x^2), h near x and h^2 exact: the roundings of a large x^2 would show.
+    """
+    cdef floating size = x if x > 0 else -x, s, t, p, q, num, den, over, under, h, rest
+    size = 30 if size > 30 else size     # where it is 0 already
+    h = rint(16 * size) * <floating> 0.0625
+    rest = (h - size) * (h + size)
     if floating is float:
         t = 1 / (1 + <float> 0.5 * size)
         p = t * <float> 0.17087277 - <float> 0.82215223
@@ -193,10 +199,9 @@ cdef inline floating erfc(floating x) noexcept nogil:
         p = p * t + <float> 0.37409196
         p = p * t + <float> 1.00002368
         p = p * t - <float> 1.26551223
-        p = t * exp(p) * exp(-size * size)
+        p = t * exp(p + rest) * exp(-h * h)
         return p if x > 0 else 2 - p
     else:
-        size = 30 if size > 30 else size             # where it is 0 already
         s = size * size
         p = 1.85777706184603153e-1 * s + 3.16112374387056560
         p = p * s + 113.864154151050156
@@ -234,7 +239,7 @@ cdef inline floating erfc(floating x) noexcept nogil:
         den = den * s + 1
         over = over if size < 4 else <double> (1 / ROOT_OF_PI) * den * s - num
         under = under if size < 4 else den * s * size
-        t = exp(-s) * (over / under)
+        t = exp(-h * h) * exp(rest) * (over / under)
         t = t if x > 0 else 2 - t
         return 1 - x * (p / q) if size < 0.46875 else t
 

@@ -55,10 +55,11 @@ cdef inline floating binary_cross_entropy_after_sigmoid(floating* d, floating* y
 
 cdef inline floating poisson_after_exp(floating* d, floating* y, floating z, floating t) noexcept nogil:
     """t (log(t) - z) - t + exp(z), half the deviance of Poisson's distribution, with gradient exp(z) - t"""
-    cdef floating u = t * (log(t) - z)
+    cdef floating u = log(t) - z
+    u = u if t != 0 else 0               # before it is multiplied: what follows is then the same with and without a register
     y[0] = exp(z)
     d[0] = y[0] - t
-    return (u if t != 0 else 0) - t + y[0]
+    return t * u - t + y[0]
 
 
 cdef void mean_by_z(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld,
@@ -130,10 +131,10 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* 
     elif loss.kind == BINARY_CROSS_ENTROPY or loss.kind == POISSON:
         mean_by_z(losses, d, y, t, m, n, ld, loss.kind)
     else:
-        activate(y, s, m, n, ld, ld, output)
+        activate(y, s, m, n, padded(n, y), ld, output)
         for i in range(m):
             losses[i] = mean_error(d + i * ld, y + i * ld, t + i * ld, n, loss)
-        activate_backward(d, y, s, m, n, ld, ld, output)
+        activate_backward(d, y, s, m, n, padded(n, y), ld, output)
 
 
 cdef double sum_of(const double* losses, Py_ssize_t m) noexcept nogil:

@@ -159,7 +159,7 @@ cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, 
                 Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live, const floating* ahead) noexcept nogil:
     """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel
 
-    live: of each whole tile, or NULL. ahead: the next b, packed.
+    live: of each whole tile, or NULL. ahead: what is read after it, one run of memory.
     """
     cdef Py_ssize_t fetched = 0, ahead_by
     while m >= TILE_ROWS:

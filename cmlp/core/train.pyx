@@ -67,8 +67,8 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
         if thread == 0:
             loss += sum_of(job.losses, m)
             correct += hits_of(job, m)
-        if thread == 0 and is_penalised(&run.rule):
-            penalty += weight_of(job, first, m) * penalty_of(run, &job.net, share_of(job, first, m), like)
+            if is_penalised(&run.rule):
+                penalty += weight_of(job, first, m) * penalty_of(run, &job.net, share_of(job, first, m), like)
         if run.rule.max_norm > 0:
             limit_share(&job.net, &run.rule, other, thread, threads)
             barrier(&job.team, threads)
