@@ -5,17 +5,21 @@ python benchmarks/footprint.py [--wheel FILE]
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+# An installed package has its bytecode beside it; one that is run where it is built, after a first import, if it may.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 
 def seconds(statement):
     """A new interpreter's time for one statement."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", statement], check=True)
+    subprocess.run([sys.executable, "-c", statement], check=True, env=ENVIRONMENT)
     return time.perf_counter() - start
 
 
@@ -23,13 +27,15 @@ def measure(repeats, wheel=None):
     """Medians of the times of the imports, in turn; and the wheel's size."""
     statements = ("import numpy", "import cmlp")
     times = {statement: [] for statement in statements}
+    for statement in statements:
+        seconds(statement)
     for _ in range(repeats):
         for statement in statements:
             times[statement].append(seconds(statement))
-    medians = {statement: 1e3 * statistics.median(values) for statement, values in times.items()}
+    differences = [ours - numpys for numpys, ours in zip(*times.values(), strict=True)]
     return {
-        "milliseconds": medians,
-        "milliseconds over numpy": medians["import cmlp"] - medians["import numpy"],
+        "milliseconds": {statement: 1e3 * statistics.median(values) for statement, values in times.items()},
+        "milliseconds over numpy": 1e3 * statistics.median(differences),  # of neighbours in time, for the noise
         **({"wheel megabytes": wheel.stat().st_size / 1e6} if wheel else {}),
     }
 

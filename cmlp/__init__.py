@@ -57,7 +57,6 @@ from cmlp.losses import (
     quantile_loss,
 )
 from cmlp.network import NeuralNetwork
-from cmlp.optimizers import LBFGS, SGD, Adam, AdamW, Lion, RMSprop
 
 if TYPE_CHECKING:
     from cmlp import callbacks, schedules
@@ -68,6 +67,7 @@ if TYPE_CHECKING:
     )
     from cmlp.estimators import MLPRegressor as MLPRegressor
     from cmlp.history import History
+    from cmlp.optimizers import LBFGS, SGD, Adam, AdamW, Lion, RMSprop
 
 __all__ = [
     "Adam",
@@ -138,9 +138,15 @@ __all__ = [
 
 # What networks do without until it is asked for, and the modules that it is in; some take libraries of others, too.
 LATER = {
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
     "History": "history",
+    "LBFGS": "optimizers",
+    "Lion": "optimizers",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "RMSprop": "optimizers",
+    "SGD": "optimizers",
     "callbacks": "callbacks",
     "check_gradients": "checks",
     "load_csv": "data",

@@ -17,12 +17,12 @@ from cmlp._dispatch import core
 from cmlp._sparse import SparseRows
 from cmlp.layer import DenseLayer
 from cmlp.losses import cross_entropy
-from cmlp.optimizers import LBFGS, SGD, Optimizer
 from cmlp.training import Samples
 
 if TYPE_CHECKING:
     from cmlp.callbacks import Callback
     from cmlp.history import History
+    from cmlp.optimizers import LBFGS, SGD, Optimizer
     from cmlp.schedules import Schedule
 
 # Samples that are predicted without threads and with the parameters as they lie: at most so many, and products.
@@ -540,6 +540,8 @@ class NeuralNetwork:
         """
         samples = self._data(X, y, sample_weight)
         if self._descent is None or self._descent.learning_rate is not learning_rate:  # judged once for many steps
+            from cmlp.optimizers import SGD  # those who only predict do without
+
             self._descent = SGD(learning_rate)
         with self._memory.alone():
             none, generator = np.empty((1, 1), self.dtype), self.rng.bit_generator
@@ -675,6 +677,7 @@ class NeuralNetwork:
         Errors of a callback end the training, and leave the network as its last epoch made it.
         """
         from cmlp import fitting  # a third of cmlp's import, which those who only predict do without
+        from cmlp.optimizers import LBFGS
 
         epochs = _validate.count(epochs, "epochs")
         penalties = {"l1": l1, "l2": l2}

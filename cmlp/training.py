@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from cmlp import _arrays, _threads
 from cmlp._dispatch import core
 from cmlp._sparse import SparseRows
-from cmlp.optimizers import Optimizer, Rule
 
 if TYPE_CHECKING:
     from cmlp.network import NeuralNetwork
+    from cmlp.optimizers import Optimizer, Rule
 
 Array = NDArray[Any]
 
