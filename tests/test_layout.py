@@ -49,8 +49,8 @@ LIBRARIES = {
 PARTS = [
     "tile",
     "row",
-    "gemm",
     "pack",
+    "gemm",
     "elementary",
     "activation",
     "dropout",

@@ -9,8 +9,8 @@ from cython cimport floating
 
 include "tile.pyx"
 include "row.pyx"
-include "gemm.pyx"
 include "pack.pyx"
+include "gemm.pyx"
 include "elementary.pyx"
 include "activation.pyx"
 include "dropout.pyx"
@@ -190,7 +190,7 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
         product(&y[0, 0], width, y.strides[0] // size, &a[0, 0] if k > 0 else packed,
                 1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
                 packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, chain_length(k), False,
-                packed + (k + 1) * wide)
+                <const Turned*> NULL, packed + (k + 1) * wide)
 
 
 def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):

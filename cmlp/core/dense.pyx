@@ -39,15 +39,18 @@ cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const fl
     cdef Py_ssize_t ldy = spread(n, y), width = panel(y)
     product(y + of.row * ldy + of.column, width, ldy, x + of.row * ldx, ldx, 1,
             w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else padded(n, y),
-            of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, copy)
+            of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, NULL, copy)
 
 
-cdef void dense_input_gradient(floating* dx, const floating* d, const floating* turned, const Part* of, Py_ssize_t k,
-                               Py_ssize_t n, floating* copy) noexcept nogil:
-    """dx := d @ w.T"""
+cdef void dense_input_gradient(floating* dx, const floating* d, const floating* w, const floating* turned, const Part* of,
+                               Py_ssize_t k, Py_ssize_t n, floating* copy) noexcept nogil:
+    """dx := d @ w.T; by `turned`, unless it is NULL, or by w, packed, which pays where all of it is used once"""
     cdef Py_ssize_t ldx = spread(k, d), ldd = spread(n, d)
+    cdef Turned lies
+    lies.rows, lies.first = k, of.column
     product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
-            turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, chain_length(n), False, copy)
+            w if turned == NULL else turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, chain_length(n),
+            False, &lies if turned == NULL else NULL, copy)
 
 
 cdef inline inlined add_rows(floating* sum, const floating* d, Py_ssize_t ldd, Py_ssize_t m, const vec* like,
@@ -118,7 +121,7 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
         narrow_gradient(dw, d, x + of.row, ldx, m, of.rows, n, fresh, copy)
     else:
         product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
-                of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, copy)
+                of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, NULL, copy)
     if of.row + of.rows == k:
         bias_gradient(dw, dw_rows, d, m, of, n, fresh)
 

@@ -261,7 +261,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         if l > 0:
             turned -= n * padded(k, w)
             part = whole(m, padded(k, w))
-            dense_input_gradient(dx, d, turned, &part, k, n, copy)
+            dense_input_gradient(dx, d, <const floating*> NULL, turned, &part, k, n, copy)
             s -= m * spread(k, w) if keeps_slope(net, l - 1) else 0
             activate_backward(dx, y, s if keeps_slope(net, l - 1) else <floating*> NULL, m, k, padded(k, w), spread(k, w),
                               net.activations[l - 1])

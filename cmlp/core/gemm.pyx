@@ -12,20 +12,15 @@
 #
 # Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each block of k one
 # chain of multiply-adds from 0 in the order of k, and these chains added to c in order. Hence the same bits in any batch.
-from libc.string cimport memcpy
+
+cdef struct Turned:                      # b, if it is the transpose of w, which lies in packed panels of its rows and one more
+    Py_ssize_t rows                      # of w
+    Py_ssize_t first                     # of these rows, the one that is b's first column
 
 
 cdef inline Py_ssize_t copy_size(const floating* like) noexcept nogil:
-    """Elements that `product` needs to copy a block of a into"""
-    return MOST_ROWS * (K_BLOCK + line(like))
-
-
-cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source,
-                            Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
-    """to := source, row by row"""
-    cdef Py_ssize_t i
-    for i in range(rows):
-        memcpy(to + i * ld_to, source + i * ld_source, columns * sizeof(floating))
+    """Elements that `product` needs to copy a block of a into, and a panel's block of b"""
+    return MOST_ROWS * (K_BLOCK + line(like)) + K_BLOCK * panel(like)
 
 
 cdef void copy_turned(floating* to, const floating* source, Py_ssize_t columns_apart, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
@@ -62,10 +57,11 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, Py_ssize_t k_block, bint skips,
-                  floating* copy) noexcept nogil:
+                  const Turned* turned, floating* copy) noexcept nogil:
     """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k; chain_length(k) after a bias
 
-    skips: the k at which a tile of a is 0, which gives the same if b is finite.
+    skips: the k at which a tile of a is 0, which gives the same if b is finite. turned: if b is the transpose of what is given
+    as b, or NULL. Each block of a panel is transposed for itself, and used while it is in the cache.
     """
     cdef floating zero[PANEL_FLOATS]
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
@@ -78,6 +74,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
     cdef const floating* block
     cdef const floating* bj
+    cdef const floating* bp
+    cdef floating* copy_of_b = copy + MOST_ROWS * (K_BLOCK + line(y))
     cdef const floating* cj
     cdef const floating* ahead
     cdef floating* yj
@@ -115,6 +113,10 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 yld, bld = ldy or columns, ldb or columns
                 yj = y + j // width * y_step + i * yld
                 bj = b + j // width * b_step
+                bp = bj + p * bld
+                if turned != NULL:
+                    bp = copy_of_b
+                    turn_block(copy_of_b, b, turned.rows, k, p, depth, turned.first + j, columns)
                 if p > 0 or c == FROM_Y:
                     cj, cld = yj, yld
                 else:
@@ -122,6 +124,6 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 if streams and j == 0:
                     ahead = a + (i + TILE_ROWS) * rows_apart + p * fetch_size(y)
                 else:
-                    ahead = bj + (b_step if ldb == 0 and j + width < n else 0) + p * bld
-                strip(yj, yld, cj, cld, block, ta, ra, ca, bj + p * bld, bld, rows, depth, columns,
+                    ahead = bp + (b_step if ldb == 0 and j + width < n and turned == NULL else 0)
+                strip(yj, yld, cj, cld, block, ta, ra, ca, bp, bld, rows, depth, columns,
                       &live[0] if skips else <Live*> NULL, ahead)

@@ -1,4 +1,6 @@
 # Matrices into packed panels, transposed on the way if need be, and out of them. Panels are described in gemm.pyx.
+from libc.string cimport memcpy
+
 
 cdef inline void turn_square(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source) noexcept nogil:
     """to := source.T, both of as many rows and columns as 16 bytes hold"""
@@ -54,9 +56,35 @@ cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floatin
                 turn(out, wide, block, rows_apart, columns_apart, depth, filled)
 
 
+cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source,
+                            Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to := source, row by row"""
+    cdef Py_ssize_t i
+    for i in range(rows):
+        memcpy(to + i * ld_to, source + i * ld_source, columns * sizeof(floating))
+
+
 cdef void unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """to, row-major, := source, packed panels of `rows` rows"""
     cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to)
     cdef Py_ssize_t j
     for j from 0 <= j < all_columns by width:
         copy_block(to + j, ld, source + j * rows, min(all_columns - j, width), rows, min(columns - j, width))
+
+
+cdef void turn_block(floating* to, const floating* w, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row, Py_ssize_t depth,
+                     Py_ssize_t column, Py_ssize_t wide) noexcept nogil:
+    """to := rows row .. row + depth and columns column .. column + wide, a panel's, of w.T; what is next to them is fetched
+
+    w: `rows` rows and another one of `columns` columns, in packed panels.
+    """
+    cdef Py_ssize_t width = panel(to), filled = min(rows - column, wide), end = row + depth, at = row, apart, some, i
+    cdef const floating* source
+    while at < end:
+        apart = min(padded(columns, to) - at // width * width, width)
+        some = min(width - at % width, end - at)
+        source = w + at // width * width * (rows + 1) + column * apart
+        pack(to, depth, at - row, source + at % width, 1, apart, some, filled)
+        for i from wide * apart <= i < min(2 * wide, rows - column) * apart by line(to):
+            prefetch_far(source + i)
+        at += some

@@ -8,6 +8,7 @@ cdef extern from "vec.h" nogil:
     ctypedef void inlined                # the C compiler has no choice but to inline what returns it
     ctypedef void shared                 # and may not inline what returns this
     void prefetch(const void* address)
+    void prefetch_far(const void* address)
     ctypedef float quad                  # 16 bytes of them
     ctypedef double pair
     quad deal_quads_low(quad a, quad b)

@@ -1,11 +1,23 @@
 # The loop of steps over mini-batches, which every thread runs: all come to the same decisions from the same numbers.
 
+cdef void turn_weights(const Net* net, floating* turned, const floating* w, int thread, int threads) noexcept nogil:
+    """This thread's share of the layers' transposed weights"""
+    cdef Py_ssize_t l, k, n
+    for l in range(net.layers):
+        k, n = net.sizes[l], net.sizes[l + 1]
+        if l > 0:
+            dense_turn(turned, w, k, n, thread, threads)
+            turned += n * padded(k, w)
+        w += (k + 1) * padded(n, w)
+
+
 cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, floating* after, Py_ssize_t first, Py_ssize_t m,
                        Py_ssize_t t, int thread, int threads) noexcept nogil:
     """Step t, over m samples from the first; `after` is not to be used unless it is done"""
     cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
     cdef double loss, share = share_of(job, first, m)
     cdef Py_ssize_t shards = p.shards
+    turn_weights(&job.net, <floating*> run.turned, w, thread, threads)
     barrier(&job.team, threads)          # all of the transposed weights are there
     penalty_share(run, &job.net, w, thread, threads)
     shard_pass(job, p, w, <const floating*> run.turned, <floating*> run.gradients, first, m, thread)
@@ -24,17 +36,6 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
     return INTERRUPTED if barrier(&job.team, threads) else DONE
 
 
-cdef void turn_weights(const Net* net, floating* turned, const floating* w, int thread, int threads) noexcept nogil:
-    """This thread's share of the layers' transposed weights"""
-    cdef Py_ssize_t l, k, n
-    for l in range(net.layers):
-        k, n = net.sizes[l], net.sizes[l + 1]
-        if l > 0:
-            dense_turn(turned, w, k, n, thread, threads)
-            turned += n * padded(k, w)
-        w += (k + 1) * padded(n, w)
-
-
 cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noexcept nogil:
     """One thread's part in all the steps"""
     cdef int threads = job.threads, i
@@ -48,7 +49,6 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
         m, t = min(run.samples - first, run.batch), run.taken + steps + 1
         p = plan(&job.net, m, like, is_wide(&job.net, m, like), t)
         stopped(&job.team, thread)
-        turn_weights(&job.net, <floating*> run.turned, current, thread, threads)
         if p.wide if run.forced == BY_SIZE else run.forced == WIDE and not job.net.whole:
             ended = wide_step(job, run, &p, current, other, first, m, t, thread, threads)
         else:

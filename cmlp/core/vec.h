@@ -51,10 +51,12 @@ typedef uint64_t word64;
 #define inlined __attribute__((always_inline)) void
 #define shared __attribute__((noinline)) void
 #define prefetch(address) __builtin_prefetch(address)
+#define prefetch_far(address) __builtin_prefetch(address, 0, 2)
 #else
 #define inlined void
 #define shared void
 #define prefetch(address) (void)(address)
+#define prefetch_far(address) (void)(address)
 #endif
 
 /* What threads need to wait for each other: POSIX's locks, and the compiler's atomic operations. */

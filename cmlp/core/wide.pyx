@@ -43,7 +43,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
             leave_out(job, y + at, s + at, of.rows, of.columns, l, step, row, of.column)
 
 
-cdef void backward_part(Job* job, floating* dx, const floating* d, const floating* y, const floating* s, const floating* turned,
+cdef void backward_part(Job* job, floating* dx, const floating* d, const floating* y, const floating* s, const floating* w,
                         Part of, Py_ssize_t l, floating* copy, int thread) noexcept nogil:
     """This thread's part of dx := (d @ w.T) * f'(z), z and y = f(z) of the layer before layer l"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(k, d), some = rows_at_once(n, of.columns)
@@ -52,7 +52,7 @@ cdef void backward_part(Job* job, floating* dx, const floating* d, const floatin
         if stopped(&job.team, thread):
             return
         of.row, of.rows, at = row, min(end - row, some), row * ld + of.column
-        dense_input_gradient(dx, d, turned, &of, k, n, copy)
+        dense_input_gradient(dx, d, w, <const floating*> NULL, &of, k, n, copy)
         activate_backward(dx + at, y + at, s + at if s != NULL else s, of.rows, k, of.columns, ld, job.net.activations[l - 1])
 
 
@@ -112,7 +112,6 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, row, rows)
     cdef const floating* a = x
     cdef const floating* panels
-    cdef const floating* turned = <const floating*> run.turned + turned_count(net, w)
     cdef floating* y = <floating*> room.y
     cdef floating* d = <floating*> room.d
     cdef floating* dx = <floating*> room.dx
@@ -126,7 +125,7 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     cdef floating share_of_one = share_of(job, first, m)
 
     job.tallies[thread].finite = run.finite[thread] = True
-    barrier(&job.team, threads)          # all of x and of the transposed weights are there
+    barrier(&job.team, threads)          # all of x is there
     penalty_share(run, net, w, thread, threads)
     skips = skips_zeros(net, x, ldx, m, <floating*> room.x)
     for l in range(net.layers):
@@ -157,9 +156,8 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
         panels = share_panels(job, p, <floating*> room.packed, d, of, m, n, thread, threads)
         y -= m * spread(k, w)            # what this layer was given
         if l > 0:
-            turned -= n * padded(k, w)
             slopes -= m * spread(k, w) if keeps_slope(net, l - 1) else 0
-            backward_part(job, dx, d, y, slopes if keeps_slope(net, l - 1) else <floating*> NULL, turned,
+            backward_part(job, dx, d, y, slopes if keeps_slope(net, l - 1) else <floating*> NULL, w + offset,
                           share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w), l, copy, thread)
         run.finite[thread] &= step_part(job, run, &rule, p, d, panels, x if l == 0 else y, ldx if l == 0 else spread(k, w), of, l,
                                         offset, after, w, m, share_of_one, l == 0 and skips, thread)
