@@ -9,10 +9,10 @@ from contextvars import ContextVar
 from cmlp import _dispatch
 from cmlp._dispatch import core
 
-# Multiply-adds that make a second thread worth waking, and a step's that make it worth waiting for several times: with
-# less, handing gradients from one processor's cache to another's may take longer than computing them.
+# Samples times parameters that make a second thread worth waking, and a step's that make it worth waiting for several
+# times: with less, handing gradients from one processor's cache to another's may take longer than computing them.
 WORK_PER_THREAD = 2_000_000
-STEP_PER_THREAD = 500_000
+STEP_PER_THREAD = core.STEP_PER_THREAD  # by which the core cuts a step into blocks as well
 
 
 def _quota() -> float:

@@ -18,6 +18,7 @@ OPTIMIZERS: dict[str, int]
 STATUSES: dict[str, int]
 REGIMES: dict[str, int]
 WANTS: dict[str, int]
+STEP_PER_THREAD: int
 
 def tile_shape(like: Array) -> tuple[int, int, int]: ...
 def padded_columns(n: int, like: Array) -> int: ...

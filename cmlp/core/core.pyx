@@ -31,6 +31,7 @@ cdef enum:
 
 STATUSES = {"done": DONE, "bad_loss": BAD_LOSS, "bad_start": BAD_START, "bad_step": BAD_STEP}
 WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADIENT}
+STEP_PER_THREAD = THREAD_WORK
 REGIMES = {"fused": FUSED, "wide": WIDE, "by_size": BY_SIZE}
 
 

@@ -8,6 +8,7 @@ cdef enum:
     MAX_SHARDS = 32
     FEWEST_ROWS = 32                     # in a block, if there are samples enough
     FEWEST_BLOCKS = 4
+    THREAD_WORK = 500000                 # samples times parameters of a step that pay a thread, and so a block for it
     PASS_BYTES = 524288                  # of a block and its activations: half of an L2 cache of 1 MiB
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
     WIDE_BYTES = 262144                  # of parameters: more than this, and a gradient for each shard costs more than barriers
@@ -134,13 +135,14 @@ cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noe
 cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py_ssize_t step) noexcept nogil:
     """How m samples are cut, in a step of this number"""
     cdef Plan p
-    cdef Py_ssize_t rows
+    cdef Py_ssize_t rows, some
     p.rows, p.wide, p.step = m, wide, step
     if p.wide:
         p.blocks = max((m + K_BLOCK - 1) // K_BLOCK, 1)
     else:
         rows = largest_block(net, like)
-        p.blocks = max((m + rows - 1) // rows, min(FEWEST_BLOCKS, m // FEWEST_ROWS), 1)
+        some = min(FEWEST_BLOCKS, m // FEWEST_ROWS, m * parameter_count(net, like) // THREAD_WORK)
+        p.blocks = max((m + rows - 1) // rows, some, 1)
     p.block = (m + p.blocks - 1) // p.blocks
     p.blocks = (m + p.block - 1) // p.block
     rows = min(p.blocks, MAX_SHARDS, shards_in_cache(net, like))
