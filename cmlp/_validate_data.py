@@ -237,6 +237,17 @@ def chunks(value: Any, y: object, sample_weight: object) -> Iterator[tuple[Any, 
         raise ValueError("chunks must hold at least one (X, y), got none")
 
 
+def alike(chunks: Iterator[Any]) -> Iterator[Any]:
+    """The chunks' samples: of labels all of them, or of targets, so that each has the same numbers in the history."""
+    kind = None
+    for samples in chunks:
+        found = "targets" if samples.labels is None else "labels"
+        kind = kind or found
+        if found != kind:
+            raise ValueError(f"each chunk must hold {kind}, as the first one does, got {found}")
+        yield samples
+
+
 def _with_weights(data: Sequence[Any]) -> tuple[Any, Any, Any]:
     """X, y, and sample weights or None."""
     return data[0], data[1], data[2] if len(data) > 2 else None

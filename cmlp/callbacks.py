@@ -309,17 +309,20 @@ class CSVLogger(Callback):
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path, self.append = os.fspath(path), bool(append)
+        self._mode = "a"
 
-    def on_train_begin(self, run: Run) -> None:
-        """Write the names of the columns."""
-        with open(self.path, "a" if self.append else "w", newline="", encoding="utf-8") as file:
-            if file.tell() == 0:
-                csv.writer(file).writerow(("epoch", *run.metrics))
+    def on_train_begin(self, run: Run) -> None:  # noqa: ARG002
+        """See that the file can be written. Its lines stay for now, as the training may yet be refused."""
+        with open(self.path, "a", encoding="utf-8"):
+            self._mode = "a" if self.append else "w"
 
     def on_epoch_end(self, run: Run) -> None:
-        """Write a line."""
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
+        """Write a line, the first one below the names of the columns."""
+        with open(self.path, self._mode, newline="", encoding="utf-8") as file:
+            if file.tell() == 0:
+                csv.writer(file).writerow(("epoch", *run.metrics))
             csv.writer(file).writerow((run.epoch, *(run.figures[name] for name in run.metrics)))
+        self._mode = "a"
 
 
 class ProgressBar(Callback):

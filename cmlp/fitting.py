@@ -447,7 +447,9 @@ def split(samples: Samples, wanted: int, rng: np.random.Generator) -> tuple[Samp
         able = rng.permutation(np.flatnonzero(taken < most))
         first = able[np.argsort((taken - shares)[able], kind="stable")]
         taken[first[:lacking]] += 1
+    order = rng.permutation(m)
+    order = order[np.argsort(labels[order], kind="stable")]  # class by class, each in an order of chance
+    place = np.arange(m) - np.repeat(np.cumsum(counts) - counts, counts)
     aside = np.zeros(m, bool)
-    for label in np.flatnonzero(taken):
-        aside[rng.choice(np.flatnonzero(labels == label), taken[label], replace=False)] = True
+    aside[order[place < np.repeat(taken, counts)]] = True
     return samples._replace(order=np.flatnonzero(~aside)), samples._replace(order=np.flatnonzero(aside))

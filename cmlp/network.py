@@ -424,7 +424,7 @@ class NeuralNetwork:
         X : array_like of shape (features, m), any number type
             One sample a column; a single sample may have shape (features,).
         out : ndarray of shape (n_outputs, m), the network's dtype, optional
-            Where the results go, in any layout; a part of X it must not be.
+            Where the results go, in any layout; a part of X it must not be. After an error some may be there already.
 
         Returns
         -------
@@ -453,7 +453,7 @@ class NeuralNetwork:
         X : array_like of shape (features, m), any number type
             One sample a column; a single sample may have shape (features,).
         out : ndarray of the shape and type that is returned, optional
-            Where the results go, in any layout; a part of X it must not be.
+            Where the results go, in any layout; a part of X it must not be. After an error some may be there already.
 
         Returns
         -------
@@ -800,7 +800,7 @@ class NeuralNetwork:
             batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
         _validate.not_balanced(class_weight)
-        chunks = (self._data(*chunk) for chunk in _validate_data.chunks(X, y, sample_weight))
+        chunks = _validate_data.alike(self._data(*chunk) for chunk in _validate_data.chunks(X, y, sample_weight))
         weighted = (samples.times(self._class_weight(class_weight, samples)) for samples in chunks)
         return fitting.fit_chunks(self, weighted, recipe)
 

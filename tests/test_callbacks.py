@@ -242,6 +242,10 @@ def test_a_log_grows_line_by_line(data, tmp_path):
     ]
     make().fit(*data, 2, callbacks=[CSVLogger(path, append=True)])
     assert len(path.read_text().splitlines()) == 6
+    lines = path.read_text()
+    with pytest.raises(ValueError, match="monitor must be one of"):
+        make().fit(*data, 2, callbacks=[CSVLogger(path), EarlyStopping("f1")])
+    assert path.read_text() == lines  # a training that is refused loses nothing
     make().fit(*data, 1, callbacks=[CSVLogger(path)])
     assert len(path.read_text().splitlines()) == 2
 

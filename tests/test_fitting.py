@@ -486,6 +486,17 @@ def test_a_bad_chunk_leaves_what_those_before_it_taught(data):
         assert one.partial_fit(X, y)["loss"] == other.partial_fit(X, y)["loss"]  # moments and generator too
 
 
+def test_chunks_are_of_labels_or_of_targets(data):
+    X, y = data
+    table = np.eye(SIZES[-1])[:, y]
+    for first, second, message in ((y, table, "labels, .* got targets"), (table, y, "targets, .* got labels")):
+        one, other = (make(loss="binary_cross_entropy", output="sigmoid") for _ in range(2))
+        with pytest.raises(ValueError, match=f"each chunk must hold {message}"):
+            one.partial_fit([(X, first), (X, second)])
+        other.partial_fit([(X, first)])
+        assert bits(one) == bits(other)
+
+
 REFUSED_STEPS = {
     "NaN": (lambda X, y: (np.where(np.arange(53) == 50, np.nan, X), y, 0.1), ValueError, "X holds NaN"),
     "shape": (lambda X, y: (X, y[:2], 0.1), ValueError, "y must have the outputs' shape"),
