@@ -150,6 +150,7 @@ LATER = {
     "callbacks": "callbacks",
     "check_gradients": "checks",
     "load_csv": "data",
+    "optimizers": "optimizers",
     "schedules": "schedules",
     "train_test_split": "data",
 }

@@ -51,5 +51,6 @@ def moments(rows: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of each column, in double, a block of rows at a time."""
     step = max(1, CHUNK // rows.shape[1])
     mean = sum(rows[i : i + step].sum(axis=0, dtype=np.float64) for i in range(0, len(rows), step)) / len(rows)
-    square = sum(((rows[i : i + step] - mean) ** 2).sum(axis=0) for i in range(0, len(rows), step)) / len(rows)
+    with np.errstate(over="ignore"):  # infinity is the caller's to judge
+        square = sum(((rows[i : i + step] - mean) ** 2).sum(axis=0) for i in range(0, len(rows), step)) / len(rows)
     return np.asarray(mean), np.sqrt(square)

@@ -112,5 +112,5 @@ def limited(n_jobs: int | None) -> Iterator[None]:
 
 
 def threads_for(work: int, steps: int = 1) -> int:
-    """Threads for a pass of so many multiply-adds, or for steps of so many each."""
+    """Threads for a pass of so much work, samples times parameters, or for steps of so much each."""
     return max(1, min(get_num_threads(), work // STEP_PER_THREAD, work * steps // WORK_PER_THREAD))

@@ -216,7 +216,11 @@ def monitor(value: object, mode: object) -> tuple[Any, str]:
 def metric(name: str, metrics: Iterable[str]) -> None:
     """That there is a number of this name after every epoch."""
     if name not in metrics:
-        hint = "; val_... need validation_data or validation_fraction" if name.startswith("val_") else ""
+        hint = ""
+        if name.startswith("val_") and "val_loss" not in metrics:
+            hint = "; val_... need validation: data or a fraction in fit, X_val or early_stopping of an estimator"
+        elif name in ("accuracy", "val_accuracy"):
+            hint = "; accuracies need labels"
         raise ValueError(f"monitor must be one of {_listed(metrics)} in this training, got {name!r}{hint}")
 
 
@@ -225,6 +229,12 @@ def measure(value: object) -> float:
     if not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"monitor must return a number, got {value!r}")
     return float(value)
+
+
+def columns(path: str, found: list[str] | None, wanted: list[str]) -> None:
+    """That a file which is added to has the columns of what is added."""
+    if found is not None and found != wanted:
+        raise ValueError(f"{path} has columns {_listed(found)}, this training {_listed(wanted)}: choose another file")
 
 
 def filled(path: str, values: dict[str, float]) -> str:

@@ -24,6 +24,10 @@ def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
         raise ValueError(f"{name} must be an array of numbers: {error}") from error
     if array.dtype.kind not in "biuf":
         more = of_text if array.dtype.kind in "OSU" else ""
+        if isinstance(value, Iterator):
+            more = ": chunks go to partial_fit"
+        elif array.dtype.kind == "O" and not more:
+            more = f": {name.partition(' ')[0]}.astype('float32'), if they are numbers"
         raise TypeError(f"{name} must hold integers, floating-point numbers or bools, got {array.dtype}{more}")
     return array
 
@@ -61,6 +65,13 @@ def unshifted(rows: Any, shift: Any, name: str) -> None:
     """That nothing is to be subtracted from sparse samples, whose zeros would be zeros no more."""
     if isinstance(rows, SparseRows) and np.any(shift):
         raise ValueError(f"{name} is sparse and input_shift is not 0: give {name} as an array, or only scale it")
+
+
+def deviations(values: Array) -> None:
+    """That features can be divided by their standard deviations."""
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise ValueError(f"X must hold numbers whose squares float64 can hold: feature {bad[0]} has larger ones")
 
 
 def same_samples(m: int, other: int, name: str, other_name: str) -> None:
@@ -102,17 +113,17 @@ def targets(
     """Labels (m,), or else targets (m, n_outputs), of m samples, from what the loss allows y to be."""
     loss_name, options = loss
     variable = name.partition(" ")[0]  # of "y of validation_data"
-    array = numbers(y, name, f": labels of text become integers by np.unique({variable}, return_inverse=True)[1]")
+    classes = "entropy" in loss_name
+    text = f": labels of text become integers by np.unique({variable}, return_inverse=True)[1]"
+    array = numbers(y, name, text if classes and y is not None else "")
     levels = len(options.get("levels", (0.5,)))
     flat, table = ((m,), (m, 1), (1, m)), (n_outputs // levels, m)
-    if "entropy" not in loss_name:
+    if not classes:
         if array.shape != table and not (table[0] == 1 and array.shape in flat):
-            hint = (
-                f"{variable}.T, perhaps"
-                if array.shape == table[::-1]
-                else f"from labels: cmlp.one_hot({variable}, {n_outputs})"
-            )
-            raise ValueError(f"{name} must have the outputs' shape {table}, got {array.shape}: {hint}")
+            hint = f": {variable}.T, perhaps" if array.shape == table[::-1] else ""
+            if array.shape in flat and array.dtype.kind in "iu":
+                hint = f": from labels: cmlp.one_hot({variable}, {table[0]})"
+            raise ValueError(f"{name} must have the outputs' shape {table}, got {array.shape}{hint}")
         of_each = finite(array.reshape(table).T, name, dtype)
         if loss_name == "poisson" and of_each.min() < 0:
             raise ValueError(f"{name} must hold numbers of at least 0 under poisson, got {of_each.min()}")
@@ -131,10 +142,11 @@ def targets(
         such_as = (odd if odd.size else array).flat[0]
         hint = "numbers to predict need another loss" if odd.size else f"{variable}.astype(int), perhaps"
         raise TypeError(f"{name} must hold integer labels, got {array.dtype} such as {such_as:g}: {hint}")
-    low, high, classes = int(array.min()), int(array.max()), max(n_outputs, 2)
-    if low < 0 or high >= classes:
-        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {low if low < 0 else high}")
-    return np.ascontiguousarray(array.reshape(m), dtype=np.intp), None
+    labels = array.reshape(m).copy()  # ours: the core goes where they say, whatever becomes of the caller's
+    low, high, last = int(labels.min()), int(labels.max()), max(n_outputs, 2) - 1
+    if low < 0 or high > last:
+        raise ValueError(f"{name} must hold labels from 0 to {last}, got {low if low < 0 else high}")
+    return labels.astype(np.intp, copy=False), None
 
 
 def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Array | None]:
@@ -235,17 +247,6 @@ def chunks(value: Any, y: object, sample_weight: object) -> Iterator[tuple[Any, 
         empty = False
     if empty:
         raise ValueError("chunks must hold at least one (X, y), got none")
-
-
-def alike(chunks: Iterator[Any]) -> Iterator[Any]:
-    """The chunks' samples: of labels all of them, or of targets, so that each has the same numbers in the history."""
-    kind = None
-    for samples in chunks:
-        found = "targets" if samples.labels is None else "labels"
-        kind = kind or found
-        if found != kind:
-            raise ValueError(f"each chunk must hold {kind}, as the first one does, got {found}")
-        yield samples
 
 
 def _with_weights(data: Sequence[Any]) -> tuple[Any, Any, Any]:

@@ -299,22 +299,28 @@ class CSVLogger(Callback):
     path : path-like
         The file.
     append : bool, default False
-        Add to the lines there are instead of writing over them.
+        Add to the lines there are instead of writing over them, which the first epoch's line does.
 
     Raises
     ------
     OSError
         When training begins, if the file cannot be written.
+    ValueError
+        When training begins, if lines are to be added to those of a training with other numbers.
     """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path, self.append = os.fspath(path), bool(append)
         self._mode = "a"
 
-    def on_train_begin(self, run: Run) -> None:  # noqa: ARG002
+    def on_train_begin(self, run: Run) -> None:
         """See that the file can be written. Its lines stay for now, as the training may yet be refused."""
-        with open(self.path, "a", encoding="utf-8"):
-            self._mode = "a" if self.append else "w"
+        with open(self.path, "a+", newline="", encoding="utf-8") as file:
+            file.seek(0)
+            found = next(csv.reader(file), None)
+        if self.append:
+            _validate.columns(self.path, found, ["epoch", *run.metrics])
+        self._mode = "a" if self.append else "w"
 
     def on_epoch_end(self, run: Run) -> None:
         """Write a line, the first one below the names of the columns."""

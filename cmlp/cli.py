@@ -10,7 +10,7 @@ from functools import partial
 from typing import IO, Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 import cmlp
 from cmlp import _validate, model_file
@@ -226,7 +226,7 @@ def _train(given: argparse.Namespace) -> None:
     recipe, optimizer = _recipe(given)
     _set_threads(given)
     with nullcontext() if given.out is None else _output(given.out, given.file) as out:
-        X, y = _labelled(given.file, given.label)
+        X, y = _labelled(given.file, given.label, given.dtype)
         classes = int(y.max()) + 1
         if not 2 <= classes <= len(y):
             raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got at most {classes - 1} in {len(y)} rows")
@@ -336,7 +336,7 @@ def _predict(given: argparse.Namespace) -> None:
     to_stdout = given.out == "-"
     with _stdout() if to_stdout else _output(given.out, given.file, given.model) as out:
         network = _classifier(given.model)
-        X, _, names = cmlp.load_csv(given.file, label=given.label)
+        X, _, names = cmlp.load_csv(given.file, label=given.label, dtype=network.dtype)
         if given.label is None and "label" in names:
             X = np.delete(X, names.index("label"), axis=0)
         _check_features(X, network, given)
@@ -351,7 +351,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     """Print how good a model is, and which classes it takes for which."""
     _set_threads(given)
     network = _classifier(given.model)
-    X, y = _labelled(given.file, given.label)
+    X, y = _labelled(given.file, given.label, network.dtype)
     _check_features(X, network, given)
     classes = max(2, network.layers[-1].neurons)
     if y.max() >= classes:
@@ -392,9 +392,9 @@ def _stdout() -> IO[bytes]:
     return open(sys.stdout.fileno(), "wb", closefd=False)
 
 
-def _labelled(path: str, label: str | int) -> tuple[Array, Array]:
+def _labelled(path: str, label: str | int, dtype: DTypeLike) -> tuple[Array, Array]:
     """Return samples and their labels."""
-    X, y, _ = cmlp.load_csv(path, label=label)
+    X, y, _ = cmlp.load_csv(path, label=label, dtype=dtype)
     if y is None or y.dtype.kind != "i" or y.min() < 0:
         raise ValueError(f"{path}: labels must be whole numbers of at least 0, got others in column {label!r}")
     return X, y

@@ -18,18 +18,22 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-Features = NDArray[np.uint8] | NDArray[np.float32]
-Labels = NDArray[np.int64] | NDArray[np.float32]
+from cmlp import _validate
+
+Features = NDArray[np.uint8] | NDArray[np.floating[Any]]
+Labels = NDArray[np.int64] | NDArray[np.floating[Any]]
+DType = np.dtype[Any]
 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _BLOCK = 1 << 23  # bytes of text parsed at a time: at most 32 MB of float64, whatever the size of the file
-_LARGEST = float(np.finfo(np.float32).max)
 _EXACT = 2.0**53  # whole numbers below are exact in float64
 
 
-def load_csv(path: str | PathLike[str], label: str | int | None = "label") -> tuple[Features, Labels | None, list[str]]:
+def load_csv(
+    path: str | PathLike[str], label: str | int | None = "label", dtype: DTypeLike = "float32"
+) -> tuple[Features, Labels | None, list[str]]:
     """Read samples, and their labels, from a comma-separated file of numbers.
 
     Parameters
@@ -40,14 +44,17 @@ def load_csv(path: str | PathLike[str], label: str | int | None = "label") -> tu
     label : str, int or None, default="label"
         The column of the labels: its name, or its position counted from 0 (from -1 backwards). None reads
         every column as a feature: a file without labels, to predict on.
+    dtype : {"float32", "float64"}, default="float32"
+        What numbers that are not such integers as below are kept in. float32 tells 7 digits apart: times in
+        seconds since 1970, say, want float64.
 
     Returns
     -------
-    X : ndarray of shape (n_features, n_samples), uint8 or float32
-        An array of uint8 if every feature is a whole number from 0 to 255, else of float32. It is the
-        transpose of a row-major table: ``X.T`` is C-contiguous.
-    y : ndarray of shape (n_samples,), int64 or float32, or None
-        The labels: int64 if all are whole numbers, else float32; None if `label` is None.
+    X : ndarray of shape (n_features, n_samples), uint8 or `dtype`
+        An array of uint8 if every feature is a whole number from 0 to 255. It is the transpose of a row-major
+        table: ``X.T`` is C-contiguous.
+    y : ndarray of shape (n_samples,), int64 or `dtype`, or None
+        The labels: int64 if all are whole numbers; None if `label` is None.
     names : list of str
         The n_features names of the features in the header; "0", "1", ... if the file has none.
 
@@ -57,7 +64,7 @@ def load_csv(path: str | PathLike[str], label: str | int | None = "label") -> tu
         If the file is not a table of finite numbers, is empty, or has no such column. The message is one line
         that names the file, the line in it (counting from 1) and the column.
     TypeError
-        If `label` is not a str, an int or None.
+        If `label` is not a str, an int or None, or `dtype` no type.
     FileNotFoundError
         If there is no such file.
     ImportError
@@ -69,6 +76,7 @@ def load_csv(path: str | PathLike[str], label: str | int | None = "label") -> tu
     >>> X.shape, y.shape, names[:2]  # doctest: +SKIP
     ((784, 42000), (42000,), ['pixel0', 'pixel1'])
     """
+    kept = _validate.dtype(dtype)
     samples: list[NDArray[Any]] = []
     labels: list[NDArray[np.float64]] = []
     with _opened(Path(path)) as file:
@@ -81,18 +89,18 @@ def load_csv(path: str | PathLike[str], label: str | int | None = "label") -> tu
         while block := file.read(_BLOCK) + file.readline():
             if not block.isspace():
                 try:
-                    values, target = _parse(block, len(columns), position)
+                    values, target = _parse(block, len(columns), position, kept)
                 except (ValueError, OverflowError) as error:
                     places = [repr(name) if header else f"{name} (from 0)" for name in columns]
-                    raise ValueError(_fault(block, line, places) or f"after line {line}: {error}") from error
+                    raise ValueError(_fault(block, line, places, kept) or f"after line {line}: {error}") from error
                 samples.append(values)
                 labels.append(target)
             line += block.count(b"\n")
         if not samples:
             raise ValueError("there is a header but no row below it")
-    X: Features = np.concatenate(samples).T  # one block of float32 makes all of them float32
+    X: Features = np.concatenate(samples).T  # one block of floats makes all of them floats
     names = [name for i, name in enumerate(columns) if i != position] if header else columns[: len(X)]
-    return X, None if position is None else _labels(np.concatenate(labels)), names
+    return X, None if position is None else _labels(np.concatenate(labels), kept), names
 
 
 def train_test_split(
@@ -166,11 +174,11 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise ValueError(f"{path}: expected a CSV file, got a directory")
     try:
         with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
-            yield file
+            yield file if file.seekable() else io.BytesIO(file.read())
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         if getattr(error, "errno", None) is not None:
             raise  # the system's own, such as a missing file, names the path already
-        raise ValueError(f"{path}: not a whole {path.suffix} file ({error})") from error
+        raise ValueError(f"{path}: not a whole {path.suffix or 'CSV'} file ({error})") from error
     except (ValueError, csv.Error) as error:
         told = ValueError(f"{path}: {' '.join(str(error).split())}")
         for note in getattr(error, "__notes__", ()):  # of what only the caller of load_csv can do, not a command's user
@@ -201,7 +209,8 @@ def _label_position(label: str | int | None, columns: list[str], header: bool) -
 def _position(label: str | int, columns: list[str], header: bool) -> int:
     """Return the position, from 0, of the column that its name or its position means."""
     if len(columns) == 1:
-        raise ValueError("the only column cannot be that of the labels: there are no features beside it")
+        other = next((f"; it has {mark!r}, where a comma is expected" for mark in ";\t|" if mark in columns[0]), "")
+        raise ValueError(f"the only column cannot be that of the labels: there are no features beside it{other}")
     if isinstance(label, str):
         if not header:
             raise ValueError(f"no header names a column {label!r}: give its position, such as 0")
@@ -217,7 +226,7 @@ def _position(label: str | int, columns: list[str], header: bool) -> int:
     return position % width
 
 
-def _parse(block: bytes, width: int, position: int | None) -> tuple[Features, NDArray[np.float64]]:
+def _parse(block: bytes, width: int, position: int | None, dtype: DType) -> tuple[Features, NDArray[np.float64]]:
     """Return the block's features, row-major, and its labels (the first column if there are none)."""
     try:
         from pandas import read_csv
@@ -236,23 +245,23 @@ def _parse(block: bytes, width: int, position: int | None) -> tuple[Features, ND
     with np.errstate(invalid="ignore"):  # a cast that fails shows in the comparison
         pixels = values.astype(np.uint8, order="C")
     whole = (pixels == values).all(axis=0)
-    if not whole.all() and not (np.abs(values) <= _LARGEST).all():
-        raise ValueError("expected finite numbers that float32 can hold")
+    if not whole.all() and not (np.abs(values) <= float(np.finfo(dtype).max)).all():
+        raise ValueError(f"expected finite numbers that {dtype} can hold")
     if position is not None:
         whole[position] = True  # whatever the labels are
-    features = pixels if whole.all() else values.astype(np.float32, order="C")
+    features = pixels if whole.all() else values.astype(dtype, order="C")
     if position is not None:
         features = np.delete(features, position, axis=1)
     return features, values[:, position or 0].copy()
 
 
-def _labels(values: NDArray[np.float64]) -> Labels:
+def _labels(values: NDArray[np.float64], dtype: DType) -> Labels:
     """Return integers if all values are whole: class indices, most often."""
     whole = (values == np.trunc(values)) & (np.abs(values) < _EXACT)
-    return values.astype(np.int64) if whole.all() else values.astype(np.float32)
+    return values.astype(np.int64) if whole.all() else values.astype(dtype)
 
 
-def _fault(block: bytes, line: int, columns: list[str]) -> str | None:
+def _fault(block: bytes, line: int, columns: list[str], dtype: DType) -> str | None:
     """Say what in the block, which `line` lines precede, keeps it from being a table of numbers.
 
     This second look is slow and taken only when the fast one has failed.
@@ -262,7 +271,7 @@ def _fault(block: bytes, line: int, columns: list[str]) -> str | None:
     for cells in reader:
         got = 0 if _is_blank(cells) else len(cells)
         for column, cell in zip(columns, cells[:got], strict=False):
-            if why := _objection(cell):
+            if why := _objection(cell, dtype):
                 return f"line {number}, column {column}: {why}"
         if got not in (0, width):
             place = f"column {columns[got]}" if got < width else f"after column {columns[-1]}"
@@ -271,14 +280,14 @@ def _fault(block: bytes, line: int, columns: list[str]) -> str | None:
     return None
 
 
-def _objection(cell: str) -> str | None:
+def _objection(cell: str, dtype: DType) -> str | None:
     """Say why the cell is not a finite number, if it is not."""
     if not cell.strip():
         return "the cell is empty"
     if not _is_number(cell):
         return f"expected a number, got {reprlib.repr(cell)}"
-    if not abs(float(cell)) <= _LARGEST:
-        return f"expected a finite number that float32 can hold, got {reprlib.repr(cell)}"
+    if not abs(float(cell)) <= float(np.finfo(dtype).max):
+        return f"expected a finite number that {dtype} can hold, got {reprlib.repr(cell)}"
     return None
 
 

@@ -176,8 +176,10 @@ class NeuralNetwork:
 
     @loss.setter
     def loss(self, value: Any) -> None:  # numpydoc ignore=GL08
-        self._loss = _validate.loss(value)
-        self._describe()
+        checked = _validate.loss(value)
+        with self._memory.alone():
+            self._loss = checked
+            self._describe()
 
     @property
     def rng(self) -> np.random.Generator:
@@ -243,8 +245,9 @@ class NeuralNetwork:
         scaling = _validate.scale(scale, self.dtype), _validate.shift(shift)
         if self._layers:
             _validate.one_for_each_feature(scaling, self._layers[0].input_size)
-        self._scaling = scaling
-        self._describe()
+        with self._memory.alone():
+            self._scaling = scaling
+            self._describe()
 
     def adapt(self, X: ArrayLike) -> None:
         """
@@ -258,13 +261,16 @@ class NeuralNetwork:
         Raises
         ------
         ValueError, TypeError
-            If X does not fit the network, or holds NaN, infinity or no numbers.
+            If X does not fit the network, or holds NaN, infinity, no numbers or such that their squares are infinite.
+        RuntimeError
+            If the network is being trained.
         """
         rows = self._rows(X)
         if isinstance(rows, SparseRows):
             raise TypeError("adapt needs X as an array: sparse samples cannot be shifted; set input_scale for them")
         _validate_data.finite(rows, "X")
         mean, deviation = _arrays.moments(rows)
+        _validate_data.deviations(deviation)
         rounding = len(rows) * np.finfo(np.float64).eps * np.abs(mean)  # what a constant's sum may be off by
         self._scale(1 / np.where(deviation > rounding, deviation, 1.0), mean)
 
@@ -315,25 +321,28 @@ class NeuralNetwork:
         ------
         ValueError, TypeError
             If `input_size` is not the number of neurons of the layer before, or an argument is not one of the above.
+        RuntimeError
+            If the network is being trained.
         """
         before = self._layers[-1].activation if self._layers else "identity"
         size = _validate.count(input_size, "input_size")
         _validate.next_size(size, self._neurons())
         if not self._layers:
             _validate.one_for_each_feature(self._scaling, size)
-        layer = DenseLayer(  # which draws its weights, if nothing is wrong with it
-            size,
-            nr_neurons,
-            activation,
-            is_first=not self._layers,
-            init=init,
-            dtype=self.dtype,
-            rng=self.rng,
-            input_activation=before,
-            dropout=dropout,
-        )
-        self._layers.append(layer)
-        self._reset()
+        with self._memory.alone():
+            layer = DenseLayer(  # which draws its weights, if nothing is wrong with it
+                size,
+                nr_neurons,
+                activation,
+                is_first=not self._layers,
+                init=init,
+                dtype=self.dtype,
+                rng=self.rng,
+                input_activation=before,
+                dropout=dropout,
+            )
+            self._layers.append(layer)
+            self._reset()
 
     def _work_for(self, samples: int, threads: int, wanted: str, whole: bool = False) -> int:
         """Elements that the core needs to work in."""
@@ -800,7 +809,7 @@ class NeuralNetwork:
             batch_size, optimizer, learning_rate, shuffle, verbose, schedule, penalties, bounds, callbacks, max_time
         )
         _validate.not_balanced(class_weight)
-        chunks = _validate_data.alike(self._data(*chunk) for chunk in _validate_data.chunks(X, y, sample_weight))
+        chunks = (self._data(*chunk) for chunk in _validate_data.chunks(X, y, sample_weight))
         weighted = (samples.times(self._class_weight(class_weight, samples)) for samples in chunks)
         return fitting.fit_chunks(self, weighted, recipe)
 

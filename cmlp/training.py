@@ -83,6 +83,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.lock, self.process = threading.Lock(), os.getpid()
+        self.owner: int | None = None  # the thread that trains
         self.work: Array | None = None
         self.origin: Snapshot | None = None
         self.forget()
@@ -125,14 +126,18 @@ class Memory:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other threads from training this network."""
+        """Keep others, callbacks too, from training this network or changing what it is."""
         if self.process != os.getpid():  # forked, perhaps while a thread that is not here was training
             self.lock, self.process = threading.Lock(), os.getpid()
         if not self.lock.acquire(blocking=False):
+            if self.owner == threading.get_ident():
+                raise RuntimeError("a callback can neither train nor change the network that is being trained")
             raise RuntimeError("another thread is training this network: train one network from one thread at a time")
+        self.owner = threading.get_ident()
         try:
             yield
         finally:
+            self.owner = None
             self.lock.release()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -92,9 +92,33 @@ def test_a_callback_may_evaluate_but_not_train(data):
     look = LambdaCallback(on_epoch_end=lambda run: seen.append(run.network.evaluate(X, y)["loss"]))
     history = make().fit(X, y, 2, callbacks=[look], validation_data=(X, y))
     assert seen == history["val_loss"]
-    for forbidden in (lambda run: run.network.train(X, y, 0.1), lambda run: run.network.reset()):
-        with pytest.raises(RuntimeError, match="another thread is training"):
-            make().fit(X, y, 2, callbacks=[LambdaCallback(on_epoch_end=forbidden)])
+
+
+FORBIDDEN = {
+    "train": lambda nn, data: nn.train(*data, 0.1),
+    "reset": lambda nn, _: nn.reset(),
+    "adapt": lambda nn, data: nn.adapt(data[0]),
+    "input_scale": lambda nn, _: setattr(nn, "input_scale", 2.0),
+    "loss": lambda nn, _: setattr(nn, "loss", "mean_squared_error"),
+    "add_layer": lambda nn, _: nn.add_layer(nn.layers[-1].neurons, 2, "softmax"),
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_a_callback_may_not_train_nor_change_the_network(data, what):
+    nn, twin = make(), make()
+    with pytest.raises(RuntimeError, match="a callback can neither train nor change the network"):
+        nn.fit(*data, 2, callbacks=[LambdaCallback(on_epoch_end=lambda run: FORBIDDEN[what](run.network, data))])
+    twin.fit(*data, 1)
+    assert repr(nn) == repr(twin)
+    assert nn.loss == twin.loss
+    np.testing.assert_array_equal(nn.forward(data[0]), twin.forward(data[0]))
+
+
+def test_labels_are_those_of_the_beginning(data):
+    X, y = data[0], data[1].astype(np.intp)
+    spoil = LambdaCallback(on_epoch_end=lambda _: y.fill(2**40))
+    assert make().fit(X, data[1], 3)["loss"] == make().fit(X, y, 3, callbacks=[spoil])["loss"]
 
 
 def test_a_callback_may_set_the_rate_of_the_epochs_to_come(data):
@@ -246,6 +270,9 @@ def test_a_log_grows_line_by_line(data, tmp_path):
     with pytest.raises(ValueError, match="monitor must be one of"):
         make().fit(*data, 2, callbacks=[CSVLogger(path), EarlyStopping("f1")])
     assert path.read_text() == lines  # a training that is refused loses nothing
+    with pytest.raises(ValueError, match=r"log.csv has columns 'epoch', 'loss', .* this training .* 'val_loss'"):
+        make().fit(*data, 1, validation_data=data, callbacks=[CSVLogger(path, append=True)])
+    assert path.read_text() == lines
     make().fit(*data, 1, callbacks=[CSVLogger(path)])
     assert len(path.read_text().splitlines()) == 2
 
@@ -320,6 +347,7 @@ BAD = {
         "'loss', 'accuracy', 'learning_rate', .* got 'val_loss'; val_",
     ),
     "unknown": (lambda: ReduceLROnPlateau("f1"), ValueError, "monitor must be one of 'loss', .*, got 'f1'"),
+    "val_loss": (lambda: EarlyStopping(), ValueError, "got 'val_loss'; val_... need validation: data or a fraction"),
     "best": (lambda: ModelCheckpoint("a", "f1", save_best_only=True), ValueError, "got 'f1'"),
     "path": (lambda: ModelCheckpoint("{time}"), ValueError, "path must have none but 'epoch', 'loss', .* '{time}'"),
     "braces": (lambda: ModelCheckpoint("{}"), ValueError, "path must have none but"),

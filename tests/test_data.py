@@ -4,8 +4,10 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import re
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -114,6 +116,28 @@ def test_one_value_makes_all_float(write, cell, row):
     X, y, _ = load_csv(write("label,a\n" + "".join(f"3,{value}\n" for value in rows)))
     np.testing.assert_array_equal(X, np.array([rows], float).astype(np.float32), strict=True)
     assert y.dtype == np.int64
+
+
+@pytest.mark.usefixtures("block")
+def test_float64_keeps_what_float32_cannot_tell_apart(write):
+    path = write("label,a,b\n1000000000.5,1700000001,1e-60\n0,1700000002,1e300\n")
+    X, y, _ = load_csv(path, dtype="float64")
+    np.testing.assert_array_equal(X, [[1700000001.0, 1700000002.0], [1e-60, 1e300]], strict=True)
+    np.testing.assert_array_equal(y, [1000000000.5, 0.0], strict=True)
+    with pytest.raises(ValueError, match="dtype must be one of 'float32', 'float64', got 'int8'"):
+        load_csv(path, dtype="int8")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("header", ["a,b\n", ""])
+def test_a_pipe_is_read_once(tmp_path, header):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_text(f"{header}1,2\n3,4\n"))
+    writer.start()
+    X, _, _ = load_csv(path, label=None)
+    writer.join()
+    np.testing.assert_array_equal(X, [[1, 3], [2, 4]])
 
 
 @pytest.mark.usefixtures("block")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -143,8 +144,10 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), cmlp.get_num_threads()
 def test_one_network_is_trained_by_one_thread_at_a_time(rng):
     nn = cmlp.NeuralNetwork()
     nn.add_layer(3, 2, "softmax")
-    with nn._memory.alone(), pytest.raises(RuntimeError, match="another thread is training this network"):
-        nn.train(rng.normal(size=(3, 4)), [0, 1, 0, 1], 0.1)
+    with nn._memory.alone(), ThreadPoolExecutor(1) as other:
+        training = other.submit(nn.train, rng.normal(size=(3, 4)), [0, 1, 0, 1], 0.1)
+        with pytest.raises(RuntimeError, match="another thread is training this network"):
+            training.result()
 
 
 def test_an_unbuilt_source_folder_says_what_to_do(tmp_path):

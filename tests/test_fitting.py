@@ -347,14 +347,15 @@ def test_dropout_has_the_same_bits_for_any_threads_and_regime(dtype, threads, mo
     monkeypatch.setattr("cmlp._threads.WORK_PER_THREAD", 1)
     monkeypatch.setattr("cmlp._threads.STEP_PER_THREAD", 1)
     rng = np.random.default_rng(1)
-    X, y = rng.normal(size=(sizes[0], 400)), rng.integers(0, 5, 400)
+    batch = 130 if max(sizes) > 300 else 390  # so that a step of either is several blocks
+    X, y = rng.normal(size=(sizes[0], 3 * batch + 10)), rng.integers(0, 5, 3 * batch + 10)
     results = set()
     for regime in CORE.REGIMES:
         for number in (1, 2, 3):
             threads(number)
             nn = make(sizes=sizes, dropout=0.3, dtype=dtype, hidden="relu")
             nn._regime = regime
-            nn.fit(X, y, 2, 130)
+            nn.fit(X, y, 2, batch)
             results.add(bits(nn))
     assert len(results) == 1
 
@@ -484,17 +485,6 @@ def test_a_bad_chunk_leaves_what_those_before_it_taught(data):
         other.partial_fit([(X, y)], batch_size=10)
         assert bits(one) == bits(other)
         assert one.partial_fit(X, y)["loss"] == other.partial_fit(X, y)["loss"]  # moments and generator too
-
-
-def test_chunks_are_of_labels_or_of_targets(data):
-    X, y = data
-    table = np.eye(SIZES[-1])[:, y]
-    for first, second, message in ((y, table, "labels, .* got targets"), (table, y, "targets, .* got labels")):
-        one, other = (make(loss="binary_cross_entropy", output="sigmoid") for _ in range(2))
-        with pytest.raises(ValueError, match=f"each chunk must hold {message}"):
-            one.partial_fit([(X, first), (X, second)])
-        other.partial_fit([(X, first)])
-        assert bits(one) == bits(other)
 
 
 REFUSED_STEPS = {

@@ -64,6 +64,7 @@ def test_names_and_functions_mean_the_same():
 def test_every_name_of_the_interface_is_there():
     for name in cmlp.__all__:
         assert hasattr(cmlp, name)
+    assert cmlp.optimizers.OPTIMIZERS["adam"] is cmlp.Adam
     notebook = "reLU sigmoid softmax cross_entropy one_hot get_predictions get_accuracy derivatives"
     assert {*notebook.split(), "DenseLayer", "NeuralNetwork"} <= set(cmlp.__all__)
 
@@ -308,7 +309,8 @@ BAD_INPUTS = {
     "infinity": (spoil(-inf), Y_GOOD, ValueError, r"X holds infinity at \[2, 3\]"),
     "too large for float32": (spoil(1e300), Y_GOOD, ValueError, r"1e\+300, too large for float32, at \[2, 3\]"),
     "complex": (np.ones((6, 4), complex), Y_GOOD, TypeError, "X must hold .* got complex128"),
-    "object": (np.ones((6, 4), object), Y_GOOD, TypeError, "got object"),
+    "object": (np.ones((6, 4), object), Y_GOOD, TypeError, r"got object: X.astype\('float32'\), if they are numbers"),
+    "chunks": (iter([]), Y_GOOD, TypeError, "got object: chunks go to partial_fit"),
     "text": (np.full((6, 4), "1"), Y_GOOD, TypeError, "got <U1"),
     "dates": (np.ones((6, 4), "M8[s]"), Y_GOOD, TypeError, "got datetime64"),
     "too few labels": (X_GOOD, np.array([0, 1]), ValueError, r"y must hold 4 labels.*got \(2,\)"),
@@ -386,11 +388,18 @@ def test_what_is_scaled_in_double_may_be_large_before():
     np.testing.assert_allclose(narrow.forward(X), wide.forward(X), rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 2), (3, 4), (1, 4)])
-def test_regression_refuses_targets_of_another_shape(shape):
+@pytest.mark.parametrize(
+    ("y", "hint"),
+    [
+        *[(np.ones(shape, int), r": from labels: cmlp.one_hot\(y, 2\)") for shape in ((4,), (4, 1), (1, 4))],
+        (np.ones((4, 2)), ": y.T, perhaps"),
+        *[(np.ones(shape), "") for shape in ((4,), (3, 4), (1, 4))],
+    ],
+)
+def test_regression_refuses_targets_of_another_shape(y, hint):
     nn = make(sizes=(6, 2), loss="mean_squared_error", output="identity")
-    with pytest.raises(ValueError, match=r"outputs' shape \(2, 4\), got .*(one_hot|y.T)"):
-        nn.train(X_GOOD, np.ones(shape), 0.1)
+    with pytest.raises(ValueError, match=rf"outputs' shape \(2, 4\), got \({y.shape[0]},[ 0-9]*\){hint}$"):
+        nn.train(X_GOOD, y, 0.1)
     with pytest.raises(ValueError, match="y holds infinity"):
         nn.train(X_GOOD, np.full((2, 4), inf), 0.1)
 
@@ -634,6 +643,13 @@ def test_a_generator_is_assigned_as_it_is_given():
     assert nn.rng.bit_generator.state == np.random.default_rng(7).bit_generator.state
     with pytest.raises(TypeError, match="rng, if it is a seed, must be a whole number, got 'seed'"):
         nn.rng = "seed"
+
+
+def test_adapt_refuses_what_it_cannot_square():
+    nn = NeuralNetwork(rng=0, dtype="float64")
+    nn.add_layer(2, 1, "identity")
+    with pytest.raises(ValueError, match=r"X must hold numbers whose squares .* feature 1 has larger ones"):
+        nn.adapt(np.vstack([np.arange(7.0), 1e200 * np.arange(7.0)]))
 
 
 @pytest.mark.parametrize("constant", [0.1, -1e9 / 3, 0.0])

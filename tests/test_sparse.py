@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cmlp import Adam, NeuralNetwork
+from cmlp.callbacks import LambdaCallback
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
 
@@ -38,6 +39,14 @@ def test_predictions_have_the_bits_of_those_from_an_array(rng, dtype, hidden, sc
         assert nn.forward(sparse).tobytes() == nn.forward(X).tobytes()
         assert nn.evaluate(sparse, y) == nn.evaluate(X, y)
     assert (nn.predict(sparse[:, :3]) == nn.predict(X[:, :3])).all()
+
+
+def test_places_are_those_of_the_beginning(rng):
+    X, y = problem(rng)
+    ours, theirs = make(len(X)), make(len(X))
+    sparse = scipy_sparse.csr_array(X.T)
+    spoil = LambdaCallback(on_epoch_end=lambda _: (sparse.indices.fill(2**30), sparse.indptr.fill(2**30)))
+    assert ours.fit(X, y, 3)["loss"] == pytest.approx(theirs.fit(sparse.T, y, 3, callbacks=[spoil])["loss"], rel=1e-12)
 
 
 @pytest.mark.usefixtures("use_core")

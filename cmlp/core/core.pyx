@@ -191,7 +191,7 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
         product(&y[0, 0], width, y.strides[0] // size, &a[0, 0] if k > 0 else packed,
                 1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
                 packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, chain_length(k), False,
-                <const Turned*> NULL, packed + (k + 1) * wide)
+                NULL, packed + (k + 1) * wide)
 
 
 def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):

@@ -44,13 +44,13 @@ cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const fl
 
 cdef void dense_input_gradient(floating* dx, const floating* d, const floating* w, const floating* turned, const Part* of,
                                Py_ssize_t k, Py_ssize_t n, floating* copy) noexcept nogil:
-    """dx := d @ w.T; by `turned`, unless it is NULL, or by w, packed, which pays where all of it is used once"""
+    """dx := d @ w.T, by `turned`; or if that is NULL by w, packed, which is transposed on the way"""
     cdef Py_ssize_t ldx = spread(k, d), ldd = spread(n, d)
-    cdef Turned lies
-    lies.rows, lies.first = k, of.column
+    cdef Turned of_w
+    of_w.w, of_w.rows, of_w.first = w, k, of.column
     product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
-            w if turned == NULL else turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO, chain_length(n),
-            False, &lies if turned == NULL else NULL, copy)
+            NULL if turned == NULL else turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO,
+            chain_length(n), False, &of_w if turned == NULL else NULL, copy)
 
 
 cdef inline inlined add_rows(floating* sum, const floating* d, Py_ssize_t ldd, Py_ssize_t m, const vec* like,

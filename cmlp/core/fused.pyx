@@ -25,7 +25,7 @@ cdef struct Run:                         # steps over mini-batches
     void* other                          # those before the last step, and room for those after the next
     void* moment1
     void* moment2
-    void* turned
+    void* turned                         # the transposed weights, for fused steps
     void* gradients                      # one for each shard
     double* squares                      # of each piece of the gradient
     double* penalties                    # of each panel of weights: the sum of their sizes, and that of their squares

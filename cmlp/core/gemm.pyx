@@ -13,9 +13,10 @@
 # Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each block of k one
 # chain of multiply-adds from 0 in the order of k, and these chains added to c in order. Hence the same bits in any batch.
 
-cdef struct Turned:                      # b, if it is the transpose of w, which lies in packed panels of its rows and one more
-    Py_ssize_t rows                      # of w
-    Py_ssize_t first                     # of these rows, the one that is b's first column
+cdef struct Turned:                      # w, of which b is the transpose; it lies in packed panels of its rows and one more
+    const void* w
+    Py_ssize_t rows
+    Py_ssize_t first                     # of these, the one that is b's first column
 
 
 cdef inline Py_ssize_t copy_size(const floating* like) noexcept nogil:
@@ -60,17 +61,19 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const Turned* turned, floating* copy) noexcept nogil:
     """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k; chain_length(k) after a bias
 
-    skips: the k at which a tile of a is 0, which gives the same if b is finite. turned: if b is the transpose of what is given
-    as b, or NULL. Each block of a panel is transposed for itself, and used while it is in the cache.
+    skips: the k at which a tile of a is 0, which gives the same if b is finite. turned: in place of b, unless it is NULL, and
+    not after a bias. Each block of a panel is transposed by itself, for all rows of a block of a while it is in the cache.
     """
     cdef floating zero[PANEL_FLOATS]
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
     cdef bint copies = n > 2 * width or apart * size % ALIAS_BYTES == 0
     # With one panel or two it is the next rows that are fetched, if they lie end to end: b is in one of the caches.
-    cdef bint streams = n <= 2 * width and columns_apart == 1 and rows_apart < k + line(y) and k * n * size <= STREAM_BYTES
+    cdef bint single = n <= width and turned == NULL
+    cdef bint streams = (n <= 2 * width and columns_apart == 1 and rows_apart < k + line(y) and k * n * size <= STREAM_BYTES
+                         and turned == NULL)
     # Blocks of about as many rows. With a single panel there is nothing to come back for: a tile's rows are read end to end.
-    cdef Py_ssize_t row_block = TILE_ROWS if n <= width or streams else whole_tiles(m, MOST_ROWS)
+    cdef Py_ssize_t row_block = TILE_ROWS if single or streams else whole_tiles(m, MOST_ROWS)
     cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
     cdef const floating* block
     cdef const floating* bj
@@ -112,11 +115,12 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 columns = min(n - j, width)
                 yld, bld = ldy or columns, ldb or columns
                 yj = y + j // width * y_step + i * yld
-                bj = b + j // width * b_step
-                bp = bj + p * bld
                 if turned != NULL:
-                    bp = copy_of_b
-                    turn_block(copy_of_b, b, turned.rows, k, p, depth, turned.first + j, columns)
+                    bj = bp = copy_of_b
+                    turn_block(copy_of_b, <const floating*> turned.w, turned.rows, k, p, depth, turned.first + j, columns)
+                else:
+                    bj = b + j // width * b_step
+                    bp = bj + p * bld
                 if p > 0 or c == FROM_Y:
                     cj, cld = yj, yld
                 else:

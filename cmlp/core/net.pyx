@@ -7,7 +7,7 @@
 cdef enum:
     MAX_SHARDS = 32
     FEWEST_ROWS = 32                     # in a block, if there are samples enough
-    FEWEST_BLOCKS = 4
+    BLOCKS_FOR_THREADS = 4               # at most, of a step that would do with fewer
     THREAD_WORK = 500000                 # samples times parameters of a step that pay a thread, and so a block for it
     PASS_BYTES = 524288                  # of a block and its activations: half of an L2 cache of 1 MiB
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
@@ -135,14 +135,14 @@ cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noe
 cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py_ssize_t step) noexcept nogil:
     """How m samples are cut, in a step of this number"""
     cdef Plan p
-    cdef Py_ssize_t rows, some
+    cdef Py_ssize_t rows, paying
     p.rows, p.wide, p.step = m, wide, step
     if p.wide:
         p.blocks = max((m + K_BLOCK - 1) // K_BLOCK, 1)
     else:
         rows = largest_block(net, like)
-        some = min(FEWEST_BLOCKS, m // FEWEST_ROWS, m * parameter_count(net, like) // THREAD_WORK)
-        p.blocks = max((m + rows - 1) // rows, some, 1)
+        paying = min(BLOCKS_FOR_THREADS, m // FEWEST_ROWS, m * parameter_count(net, like) // THREAD_WORK)
+        p.blocks = max((m + rows - 1) // rows, paying, 1)
     p.block = (m + p.blocks - 1) // p.blocks
     p.blocks = (m + p.block - 1) // p.block
     rows = min(p.blocks, MAX_SHARDS, shards_in_cache(net, like))
@@ -158,4 +158,4 @@ cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) no
 
 cdef inline Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Of any step of at most m samples"""
-    return min(max(m // largest_block(net, like) + 1, FEWEST_BLOCKS), MAX_SHARDS, shards_in_cache(net, like))
+    return min(max(m // largest_block(net, like) + 1, BLOCKS_FOR_THREADS), MAX_SHARDS, shards_in_cache(net, like))

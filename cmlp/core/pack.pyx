@@ -72,19 +72,19 @@ cdef void unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t
         copy_block(to + j, ld, source + j * rows, min(all_columns - j, width), rows, min(columns - j, width))
 
 
-cdef void turn_block(floating* to, const floating* w, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row, Py_ssize_t depth,
-                     Py_ssize_t column, Py_ssize_t wide) noexcept nogil:
-    """to := rows row .. row + depth and columns column .. column + wide, a panel's, of w.T; what is next to them is fetched
+cdef void turn_block(floating* to, const floating* w, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t p, Py_ssize_t depth,
+                     Py_ssize_t j, Py_ssize_t wide) noexcept nogil:
+    """to := rows p .. p + depth and columns j .. j + wide, a panel's, of w.T; what is next to them is fetched
 
     w: `rows` rows and another one of `columns` columns, in packed panels.
     """
-    cdef Py_ssize_t width = panel(to), filled = min(rows - column, wide), end = row + depth, at = row, apart, some, i
+    cdef Py_ssize_t width = panel(to), filled = min(rows - j, wide), at = p, apart, some, i
     cdef const floating* source
-    while at < end:
+    while at < p + depth:
         apart = min(padded(columns, to) - at // width * width, width)
-        some = min(width - at % width, end - at)
-        source = w + at // width * width * (rows + 1) + column * apart
-        pack(to, depth, at - row, source + at % width, 1, apart, some, filled)
-        for i from wide * apart <= i < min(2 * wide, rows - column) * apart by line(to):
+        some = min(width - at % width, p + depth - at)
+        source = w + at // width * width * (rows + 1) + j * apart
+        pack(to, depth, at - p, source + at % width, 1, apart, some, filled)
+        for i from wide * apart <= i < min(2 * wide, rows - j) * apart by line(to):
             prefetch_far(source + i)
         at += some

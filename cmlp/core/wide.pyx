@@ -25,6 +25,11 @@ cdef inline Py_ssize_t rows_at_once(Py_ssize_t k, Py_ssize_t columns) noexcept n
     return max(MOST_PRODUCTS // (k * columns) // WHOLE_TILES, 2) * WHOLE_TILES
 
 
+cdef inline Py_ssize_t columns_at_once(Py_ssize_t rows, Py_ssize_t k, const floating* like) noexcept nogil:
+    """Columns of a product before the next look"""
+    return max(MOST_PRODUCTS // (max(rows, 1) * k) // panel(like), 1) * panel(like)
+
+
 cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, const floating* w, Part of,
                        Py_ssize_t l, bint activated, bint skips, Py_ssize_t step, floating* copy, int thread) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l"""
@@ -45,15 +50,25 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
 
 cdef void backward_part(Job* job, floating* dx, const floating* d, const floating* y, const floating* s, const floating* w,
                         Part of, Py_ssize_t l, floating* copy, int thread) noexcept nogil:
-    """This thread's part of dx := (d @ w.T) * f'(z), z and y = f(z) of the layer before layer l"""
-    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(k, d), some = rows_at_once(n, of.columns)
-    cdef Py_ssize_t end = of.row + of.rows, row, at
-    for row from of.row <= row < end by some:
-        if stopped(&job.team, thread):
-            return
-        of.row, of.rows, at = row, min(end - row, some), row * ld + of.column
-        dense_input_gradient(dx, d, w, <const floating*> NULL, &of, k, n, copy)
-        activate_backward(dx + at, y + at, s + at if s != NULL else s, of.rows, k, of.columns, ld, job.net.activations[l - 1])
+    """This thread's part of dx := (d @ w.T) * f'(z), z and y = f(z) of the layer before layer l
+
+    It is made by columns, as every product transposes what it uses of w; after a softmax by whole rows.
+    """
+    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(k, d), at
+    cdef bint by_rows = job.net.activations[l - 1] == SOFTMAX
+    cdef Py_ssize_t rows = rows_at_once(n, of.columns) if by_rows else of.rows
+    cdef Py_ssize_t columns = of.columns if by_rows else columns_at_once(of.rows, n, d)
+    cdef Py_ssize_t row, column
+    cdef Part piece
+    for row from of.row <= row < of.row + of.rows by rows:
+        for column from of.column <= column < of.column + of.columns by columns:
+            if stopped(&job.team, thread):
+                return
+            piece.row, piece.rows, piece.column = row, min(of.row + of.rows - row, rows), column
+            piece.columns, at = min(of.column + of.columns - column, columns), row * ld + column
+            dense_input_gradient(dx, d, w, <const floating*> NULL, &piece, k, n, copy)
+            activate_backward(dx + at, y + at, s + at if s != NULL else s, piece.rows, k, piece.columns, ld,
+                              job.net.activations[l - 1])
 
 
 cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, const floating* d, Part of, Py_ssize_t m,
