@@ -17,8 +17,7 @@ class SparseRows:
     Parameters
     ----------
     matrix : scipy.sparse array or matrix of shape (m, n_inputs)
-        The samples as rows, in any of SciPy's formats; the numbers of CSR are not copied, if their type and order are
-        the core's.
+        The samples as rows, in any of SciPy's formats; CSR is not copied, if its type and order are the core's.
     """
 
     def __init__(self, matrix: Any) -> None:
@@ -30,9 +29,8 @@ class SparseRows:
             csr.sum_duplicates()
         self.shape, self.dtype = csr.shape, csr.data.dtype
         self.values = self._cast = np.ascontiguousarray(csr.data)
-        # Ours: the core goes where they say, whatever becomes of the caller's.
-        self.columns = np.array(csr.indices, dtype=np.intc)
-        self.starts = np.array(csr.indptr, dtype=np.intp)
+        self.columns = np.ascontiguousarray(csr.indices, dtype=np.intc)
+        self.starts = np.array(csr.indptr, dtype=np.intp)  # ours: the core goes where they say
 
     def __len__(self) -> int:
         return int(self.shape[0])

@@ -41,12 +41,19 @@ def test_predictions_have_the_bits_of_those_from_an_array(rng, dtype, hidden, sc
     assert (nn.predict(sparse[:, :3]) == nn.predict(X[:, :3])).all()
 
 
-def test_places_are_those_of_the_beginning(rng):
+@pytest.mark.parametrize("place", [2**30, -1])
+def test_places_that_are_spoilt_meanwhile_stay_in_bounds(rng, place):
+    """Each then means the last feature."""
     X, y = problem(rng)
-    ours, theirs = make(len(X)), make(len(X))
     sparse = scipy_sparse.csr_array(X.T)
-    spoil = LambdaCallback(on_epoch_end=lambda _: (sparse.indices.fill(2**30), sparse.indptr.fill(2**30)))
-    assert ours.fit(X, y, 3)["loss"] == pytest.approx(theirs.fit(sparse.T, y, 3, callbacks=[spoil])["loss"], rel=1e-12)
+    spoil = LambdaCallback(on_epoch_end=lambda _: (sparse.indices.fill(place), sparse.indptr.fill(2**30)))
+    last = np.zeros_like(X)
+    last[-1] = X.sum(axis=0)
+    ours, theirs = make(len(X)), make(len(X))
+    ours.fit(sparse.T, y, 2, shuffle=False, callbacks=[spoil])
+    theirs.fit(X, y, 1, shuffle=False)
+    theirs.fit(last, y, 1, shuffle=False)
+    np.testing.assert_allclose(ours._params, theirs._params, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.usefixtures("use_core")

@@ -117,6 +117,7 @@ cdef class View:
             # There may be no values at all, and NULL says that the samples are not sparse.
             self.sparse.values = self.buffer.buf if columns.shape[0] > 0 else <void*> self.buffer.shape
             self.sparse.columns, self.sparse.starts = &columns[0] if columns.shape[0] > 0 else NULL, &starts[0]
+            self.sparse.last = <unsigned int> max(self.columns - 1, 0)
         else:
             PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
             self.table = table_of(&self.buffer, self.buffer.strides[0], self.buffer.strides[1])

@@ -7,33 +7,43 @@ cdef struct Sparse:
     const void* values                   # of the network's type; NULL: the samples are in a table
     const int* columns
     const Py_ssize_t* starts
+    unsigned int last                    # of the columns that there are
 
 
-cdef inline floating scaled(const Sparse* x, Py_ssize_t p, const Scaling* scaling, const floating* like) noexcept nogil:
+cdef inline Py_ssize_t column_of(const Sparse* x, Py_ssize_t p) noexcept nogil:
+    """Where the p-th number stands: in bounds, whatever has been written there since it was judged"""
+    return min(<unsigned int> x.columns[p], x.last)
+
+
+cdef inline floating scaled(const Sparse* x, Py_ssize_t p, Py_ssize_t column, const Scaling* scaling,
+                            const floating* like) noexcept nogil:
     """The p-th number; nothing is subtracted from it, as that would have to be from the zeros too"""
     cdef floating value = (<const floating*> x.values)[p]
-    return value * <floating> (scaling.factor[x.columns[p]] if scaling.factor != NULL else scaling.scale)
+    return value * <floating> (scaling.factor[column] if scaling.factor != NULL else scaling.scale)
 
 
-cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_ssize_t ldw, const Sparse* x, Py_ssize_t begin,
+cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_ssize_t ldw, const Sparse* given, Py_ssize_t begin,
                            Py_ssize_t end, const Scaling* scaling, Py_ssize_t chain, int vectors) noexcept nogil:
     """y := bias + x @ w for one sample and `vectors` registers of columns: as `product` adds up, but for what is 0"""
     cdef vec sum[PANEL_FLOATS]
     cdef vec acc[PANEL_FLOATS]
     cdef vec zero
     cdef const vec* row
-    cdef Py_ssize_t p, block = chain
+    cdef Sparse own = given[0]           # which no store into y can be taken to change
+    cdef const Sparse* x = &own
+    cdef Py_ssize_t p, column, block = chain
     cdef floating value
     cdef int j
     memset(&zero, 0, sizeof(zero))
     for j in range(vectors):
         sum[j], acc[j] = bias[j], zero
     for p in range(begin, end):
-        while x.columns[p] >= block:     # the end of a chain of multiply-adds
+        column = column_of(x, p)
+        while column >= block:           # the end of a chain of multiply-adds
             for j in range(vectors):
                 sum[j], acc[j] = sum[j] + acc[j], zero
             block += chain
-        row, value = <const vec*> (w + x.columns[p] * ldw), scaled(x, p, scaling, y)
+        row, value = <const vec*> (w + column * ldw), scaled(x, p, column, scaling, y)
         for j in range(vectors):
             acc[j] = acc[j] + row[j] * value
     for j in range(vectors):
@@ -66,19 +76,22 @@ cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, c
                 gather_columns(y + i * ldy + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, LINE_BYTES)
 
 
-cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* x, Py_ssize_t begin, Py_ssize_t end,
+cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* given, Py_ssize_t begin, Py_ssize_t end,
                             const Scaling* scaling, int vectors) noexcept nogil:
     """dw += x.T @ d for one sample and `vectors` registers of columns, a panel's"""
     cdef vec row[PANEL_FLOATS]
     cdef vec* to
-    cdef Py_ssize_t p
+    cdef Sparse own = given[0]           # as in `gather`
+    cdef const Sparse* x = &own
+    cdef Py_ssize_t p, column
     cdef floating value
     cdef int j
     for j in range(vectors):
         row[j] = d[j]
     for p in range(begin, end):
-        value = scaled(x, p, scaling, dw)
-        to = <vec*> dw + x.columns[p] * vectors
+        column = column_of(x, p)
+        value = scaled(x, p, column, scaling, dw)
+        to = <vec*> dw + column * vectors
         for j in range(vectors):
             to[j] = to[j] + row[j] * value
 
