@@ -115,6 +115,13 @@ def test_a_callback_may_not_train_nor_change_the_network(data, what):
     np.testing.assert_array_equal(nn.forward(data[0]), twin.forward(data[0]))
 
 
+def test_accuracies_need_labels(data):
+    nn = make(loss="mean_squared_error")
+    targets = np.eye(nn.layers[-1].neurons)[:, data[1]]
+    with pytest.raises(ValueError, match="got 'val_accuracy'; accuracies need labels"):
+        nn.fit(data[0], targets, 2, validation_fraction=0.2, callbacks=[EarlyStopping("val_accuracy")])
+
+
 def test_labels_are_those_of_the_beginning(data):
     X, y = data[0], data[1].astype(np.intp)
     spoil = LambdaCallback(on_epoch_end=lambda _: y.fill(2**40))

@@ -194,6 +194,7 @@ FAULTS = {  # content, what the message must hold besides the file's name; label
     "twice": ("label,a,label\n1,2,3\n", ["two", "'label'"]),
     "no header": ("1,2,3\n4,5,6\n", ["header", "'label'", "position"]),
     "one column": ("label\n1\n", ["only column"]),
+    "other marks": ("label;a\n1;2\n", ["only column", "it has ';', where a comma is expected"]),
     "empty file": ("", ["empty"]),
     "blank file": ("\n \n\n", ["empty"]),
     "header only": ("label,a,b\n", ["header", "no row"]),

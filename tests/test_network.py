@@ -404,6 +404,12 @@ def test_regression_refuses_targets_of_another_shape(y, hint):
         nn.train(X_GOOD, np.full((2, 4), inf), 0.1)
 
 
+def test_regression_says_nothing_of_labels():
+    nn = make(sizes=(6, 1), loss="mean_squared_error", output="identity")
+    with pytest.raises(TypeError, match=r"y must hold integers, floating-point numbers or bools, got <U1$"):
+        nn.train(X_GOOD, np.array(list("abca")), 0.1)
+
+
 def test_binary_targets_lie_between_0_and_1():
     nn = make(sizes=(6, 2), loss="binary_cross_entropy", output="sigmoid")
     with pytest.raises(ValueError, match=r"y must lie between 0 and 1 .* 2.0"):
