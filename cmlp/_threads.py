@@ -9,10 +9,7 @@ from contextvars import ContextVar
 from cmlp import _dispatch
 from cmlp._dispatch import core
 
-# Samples times parameters that make a second thread worth waking, and a step's that make it worth waiting for several
-# times: with less, handing gradients from one processor's cache to another's may take longer than computing them.
-WORK_PER_THREAD = 2_000_000
-STEP_PER_THREAD = core.STEP_PER_THREAD  # by which the core cuts a step into blocks as well
+WORK_PER_THREAD = 2_000_000  # samples times parameters that make a second thread worth waking
 
 
 def _quota() -> float:
@@ -111,6 +108,7 @@ def limited(n_jobs: int | None) -> Iterator[None]:
         _here.reset(token)
 
 
-def threads_for(work: int, steps: int = 1) -> int:
-    """Threads for a pass of so much work, samples times parameters, or for steps of so much each."""
-    return max(1, min(get_num_threads(), work // STEP_PER_THREAD, work * steps // WORK_PER_THREAD))
+def threads_for(work: int, paying: int | None = None) -> int:
+    """Threads for so much work, samples times parameters; in steps, at most those that the core says pay in each."""
+    wanted = work // WORK_PER_THREAD
+    return max(1, min(get_num_threads(), wanted if paying is None else min(wanted, paying)))

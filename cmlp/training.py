@@ -275,8 +275,9 @@ def _train(
     """Let the core train these parameters of a network; mean loss, accuracy, steps, and what became of them."""
     memory = network._memory
     batch = min(batch, samples.size())
-    threads = _threads.threads_for(batch * params.size, -(-samples.size() // batch))
     whole = shaping.clip_norm > 0 or isinstance(samples.rows, SparseRows)
+    paying = core.paying_threads(network._model, batch, whole, params)
+    threads = _threads.threads_for(-(-samples.size() // batch) * batch * params.size, paying)
     size = network._work_for(batch, threads, "gradient", whole)
     if memory.work is None or memory.work.size < size:
         work = _arrays.empty(size, params.dtype)

@@ -13,6 +13,7 @@ from cmlp import (
     AdamW,
     History,
     NeuralNetwork,
+    _threads,
     _validate_data,
     callbacks,
     fitting,
@@ -344,8 +345,7 @@ def test_dropout_is_for_training_alone(data):
 @pytest.mark.usefixtures("use_core")
 @pytest.mark.parametrize("sizes", [(30, 64, 40, 5), (50, 330, 260, 5)])
 def test_dropout_has_the_same_bits_for_any_threads_and_regime(dtype, threads, monkeypatch, sizes):
-    monkeypatch.setattr("cmlp._threads.WORK_PER_THREAD", 1)
-    monkeypatch.setattr("cmlp._threads.STEP_PER_THREAD", 1)
+    monkeypatch.setattr("cmlp._threads.threads_for", lambda *_: _threads.get_num_threads())
     rng = np.random.default_rng(1)
     batch = 130 if max(sizes) > 300 else 390  # so that a step of either is several blocks
     X, y = rng.normal(size=(sizes[0], 3 * batch + 10)), rng.integers(0, 5, 3 * batch + 10)

@@ -16,6 +16,7 @@ from cmlp import (
     Quantile,
     RMSprop,
     _dispatch,
+    _threads,
     get_num_threads,
     one_hot,
     reference,
@@ -285,8 +286,7 @@ BLOCKS = {(50, 64, 64, 2): 240, (90, 100, 3): 180, (5, 3): 21_000}
 @pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (50, 64, 64, 2), (100, 330, 260, 5), (90, 100, 3), (5, 3)])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, hidden, sizes, optimizer):
-    monkeypatch.setattr("cmlp._threads.WORK_PER_THREAD", 1)
-    monkeypatch.setattr("cmlp._threads.STEP_PER_THREAD", 1)
+    monkeypatch.setattr("cmlp._threads.threads_for", lambda *_: _threads.get_num_threads())
     m = 1300 if max(sizes[1:]) < 300 else 650
     if sizes in BLOCKS:  # several in a step, which are cut by its work
         m = 10 * BLOCKS[sizes]
@@ -301,6 +301,50 @@ def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, h
             nn.fit(X, y, epochs=2, batch_size=m // 10, optimizer=optimizer)  # 20 steps
             results.append((nn._params.tobytes(), nn.predict(X).tobytes(), nn.evaluate(X, y)["loss"]))
     assert len(set(results)) == 1
+
+
+# Networks whose first layer the threads share by its inputs, in steps of fewer and more samples than tiles have rows:
+# what is read in place, row by row, from columns far apart, and to be converted.
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (600, 100, 7), (257, 5, 3)])
+@pytest.mark.parametrize("batch", [1, 9, 50])
+@pytest.mark.parametrize("given", ["rows", "columns", "bytes"])
+def test_a_first_layer_shared_by_its_inputs_has_the_same_bits(dtype, threads, monkeypatch, sizes, batch, given):
+    monkeypatch.setattr("cmlp._threads.threads_for", lambda *_: _threads.get_num_threads())
+    rng = np.random.default_rng(1)
+    X = rng.integers(0, 256, (sizes[0], 3 * batch + 1))
+    X = {"rows": (X / 256).astype(dtype), "columns": (X / 256).astype(dtype), "bytes": X.astype(np.uint8)}[given]
+    X = np.asarray(X, order="C" if given == "columns" else "F")
+    y, weights = rng.integers(0, sizes[-1], len(X.T)), rng.random(len(X.T))
+    results = set()
+    for regime in core.REGIMES:
+        for number in (1, 2, 3, 7):
+            threads(number)
+            nn, _ = network(
+                np.random.default_rng(2), "cross_entropy", sizes, ("relu",) * (len(sizes) - 2) + ("softmax",), dtype
+            )
+            nn.layers[0].dropout, nn.input_scale, nn._regime = 0.25, 1 / 256 if given == "bytes" else 1, regime
+            for shuffle in (False, True):
+                nn.fit(X, y, 2, batch, "adam", shuffle=shuffle, l2=0.01, max_norm=3.0, sample_weight=weights)
+            results.add((nn._params.tobytes(), nn.train(X, y, 0.1)))
+    assert len(results) == 1
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("number", [1, 2, 5])
+@pytest.mark.parametrize("batch", [1, 30, 127])
+def test_a_first_layer_shared_by_its_inputs_equals_the_reference(dtype, rng, monkeypatch, number, batch):
+    monkeypatch.setattr("cmlp._threads.threads_for", lambda *_: number)
+    sizes, steps = (784, 30, 20, 10), 5
+    X, y, Y = problem(rng, "cross_entropy", m=batch * steps, sizes=sizes)
+    nn, oracle = network(rng, "cross_entropy", sizes, ("tanh", "softmax", "softmax"), dtype)
+    history = nn.fit(X, y, 1, batch, SGD(0.1), shuffle=False)
+    losses = [
+        oracle.train(X[:, i : i + batch].astype(dtype), Y[:, i : i + batch].astype(dtype), 0.1)
+        for i in range(0, batch * steps, batch)
+    ]
+    assert distance(nn, oracle) < (1e-11 if dtype == np.float64 else 1e-5)
+    assert history["loss"][0] == pytest.approx(np.mean(losses), rel=1e-10 if dtype == np.float64 else 1e-4)
 
 
 @pytest.mark.usefixtures("use_core")

@@ -31,7 +31,6 @@ cdef enum:
 
 STATUSES = {"done": DONE, "bad_loss": BAD_LOSS, "bad_start": BAD_START, "bad_step": BAD_STEP}
 WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADIENT}
-STEP_PER_THREAD = THREAD_WORK
 REGIMES = {"fused": FUSED, "wide": WIDE, "by_size": BY_SIZE}
 
 
@@ -192,7 +191,7 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
         product(&y[0, 0], width, y.strides[0] // size, &a[0, 0] if k > 0 else packed,
                 1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
                 packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, chain_length(k), False,
-                NULL, packed + (k + 1) * wide)
+                NULL, NULL, packed + (k + 1) * wide)
 
 
 def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):
@@ -249,11 +248,12 @@ cdef inline Py_ssize_t double_room(Py_ssize_t m, const floating* like) noexcept 
 cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int threads) noexcept nogil:
     """Where in `work` everything has its place, for steps of at most m samples; returns how many elements that takes"""
     cdef const Net* net = &job.net
-    cdef Py_ssize_t count = parameter_count(net, work), shards, rows = min(m, largest_block(net, work)), own
+    cdef Py_ssize_t count = parameter_count(net, work), shards, rows = min(m, largest_block(net, work)), wide_rows = m
     cdef bint wide = run.forced == WIDE and not net.whole, fused = not wide
     cdef floating* at = work
     if run.forced == BY_SIZE:            # the last step of an epoch may be smaller than the others
-        wide, fused = is_wide(net, 1, work), not is_wide(net, m, work)
+        wide_rows = min(m, wide_samples(net, work))
+        wide, fused = wide_rows > 0, wide_rows < m
     elif fused:
         rows = min(m, K_BLOCK)
     shards = most_shards(net, m, work)
@@ -270,12 +270,12 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     job.hits = <double*> at
     at += double_room(m, work)
     job.space = at
-    job.shared_size = (min(m, WIDE_SAMPLES) if run.forced == BY_SIZE else m) * row_count(net, work) if wide else 0
-    own = rows * row_count(net, work) if fused else 0
-    if wide:
-        own = max(own, tile_size(net, work) * (1 if run.forced == BY_SIZE else shards))
-    job.space_size = own + copy_size(work)
-    return at - work + job.shared_size + threads * job.space_size
+    job.own_size = rows * row_count(net, False, work) + copy_size(work) if fused else 0
+    job.wide_shared = wide_rows * row_count(net, True, work) if wide else 0
+    if wide and splits_inputs(net, 1, threads, work):
+        job.wide_shared += min(wide_rows, net.sizes[0]) * chain_count(net.sizes[0]) * spread(net.sizes[1], work)
+    job.wide_size = tile_size(net, work) * (1 if run.forced == BY_SIZE else shards) + copy_size(work) if wide else 0
+    return at - work + max(threads * job.own_size, job.wide_shared + threads * job.wide_size)
 
 
 cdef Py_ssize_t lay_out_pass(Job* job, floating* work, Py_ssize_t m, int threads) noexcept nogil:
@@ -285,8 +285,8 @@ cdef Py_ssize_t lay_out_pass(Job* job, floating* work, Py_ssize_t m, int threads
     cdef Py_ssize_t doubles = double_room(m, work) if job.wanted == LOSS else 0
     job.losses, job.hits = <double*> (work + count), <double*> (work + count + doubles)
     job.space = work + count + 2 * doubles
-    job.shared_size, job.space_size = 0, min(m, largest_block(net, work)) * row_count(net, work) + copy_size(work)
-    return <floating*> job.space - work + threads * job.space_size
+    job.own_size = min(m, largest_block(net, work)) * row_count(net, False, work) + copy_size(work)
+    return <floating*> job.space - work + threads * job.own_size
 
 
 def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, const floating[::1] like):
@@ -302,6 +302,13 @@ def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int for
     if wanted == GRADIENT:
         return lay_out(&job, &steps, <floating*> &like[0], samples, threads)
     return lay_out_pass(&job, <floating*> &like[0], samples, threads)
+
+
+def paying_threads(Model model, Py_ssize_t samples, bint whole, const floating[::1] like):
+    """Threads that are worth waiting for in steps of so many samples; whole: as for `work_size`."""
+    cdef Net net = model.net
+    net.whole = whole
+    return threads_paying(&net, samples, &like[0])
 
 
 cdef void give(Job* job, Model model, View given, View wanted, const Py_ssize_t[::1] labels, const double[::1] weights,

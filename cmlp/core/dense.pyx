@@ -39,7 +39,34 @@ cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const fl
     cdef Py_ssize_t ldy = spread(n, y), width = panel(y)
     product(y + of.row * ldy + of.column, width, ldy, x + of.row * ldx, ldx, 1,
             w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else padded(n, y),
-            of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, NULL, copy)
+            of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, NULL, NULL, copy)
+
+
+cdef void dense_partial(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, const Part* of, Py_ssize_t m,
+                        Py_ssize_t k, Py_ssize_t n, bint skips, floating* copy) noexcept nogil:
+    """y := x @ w of some of w's rows, packed, which are one chain of multiply-adds at most"""
+    cdef Py_ssize_t ldy = spread(n, y), width = panel(y), j, wide
+    for j from 0 <= j < of.columns by width:
+        wide = min(of.columns - j, width)
+        product(y + j, width, ldy, x + of.row, ldx, 1, w + j * (k + 1) + of.row * wide, 0, 0, m, of.rows, wide, FROM_ZERO,
+                K_BLOCK, skips, NULL, NULL, copy)
+
+
+cdef void dense_sum(floating* y, const floating* parts, Py_ssize_t apart, Py_ssize_t number, const floating* w, const Part* of,
+                    Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+    """y := b + all the parts that `dense_partial` made, in order"""
+    cdef Py_ssize_t ld = spread(n, y), width = panel(y), i, j, q, wide, p, at
+    cdef const floating* b
+    for j from 0 <= j < of.columns by width:
+        wide = min(of.columns - j, width)
+        b = w + j * (k + 1) + k * wide
+        for i in range(of.row, of.row + of.rows):
+            at = i * ld + j
+            for q in range(wide):
+                y[at + q] = b[q] + parts[at + q]
+            for p in range(1, number):
+                for q in range(wide):
+                    y[at + q] += parts[p * apart + at + q]
 
 
 cdef void dense_input_gradient(floating* dx, const floating* d, const floating* w, const floating* turned, const Part* of,
@@ -50,7 +77,7 @@ cdef void dense_input_gradient(floating* dx, const floating* d, const floating* 
     of_w.w, of_w.rows, of_w.first = w, k, of.column
     product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
             NULL if turned == NULL else turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO,
-            chain_length(n), False, &of_w if turned == NULL else NULL, copy)
+            chain_length(n), False, &of_w if turned == NULL else NULL, NULL, copy)
 
 
 cdef inline inlined add_rows(floating* sum, const floating* d, Py_ssize_t ldd, Py_ssize_t m, const vec* like,
@@ -100,7 +127,7 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
     cdef floating zero[PANEL_FLOATS]
     memset(zero, 0, sizeof(zero))
     for j from 0 <= j < ld by width:
-        strip(across + j, ld, zero, 0, d, 0, 1, wide, x + j, ldx, n, m, min(ld - j, width), NULL, x)
+        strip(across + j, ld, zero, 0, d, 0, 1, wide, x + j, ldx, n, m, min(ld - j, width), NULL, x, NULL)
     if fresh:
         memset(dw, 0, k * wide * sizeof(floating))
     for i in range(k):
@@ -110,7 +137,7 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
 
 cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const floating* panels,
                          const floating* x, Py_ssize_t ldx, bint x_padded, Py_ssize_t m, const Part* of, Py_ssize_t k,
-                         Py_ssize_t n, bint fresh, Py_ssize_t block, bint skips, floating* copy) noexcept nogil:
+                         Py_ssize_t n, bint fresh, Py_ssize_t block, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
     """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
 
     `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. x_padded: it is our own, with as much as
@@ -121,7 +148,7 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
         narrow_gradient(dw, d, x + of.row, ldx, m, of.rows, n, fresh, copy)
     else:
         product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
-                of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, NULL, copy)
+                of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, NULL, fetch, copy)
     if of.row + of.rows == k:
         bias_gradient(dw, dw_rows, d, m, of, n, fresh)
 

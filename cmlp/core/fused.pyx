@@ -34,6 +34,9 @@ cdef struct Run:                         # steps over mini-batches
     double loss                          # of the steps taken
     double correct
     double penalty
+    double step_loss                     # of the last one
+    double step_correct
+    double step_penalty
     Py_ssize_t steps
     status ended
 
@@ -57,9 +60,10 @@ cdef struct Job:
     Py_ssize_t outputs_apart
     double* losses                       # one for each sample of the pass, times its weight
     double* hits                         # its weight, if its class is right
-    void* space                          # what all threads share, then each thread's own
-    Py_ssize_t shared_size
-    Py_ssize_t space_size
+    void* space                          # each thread's own; in a wide step after what all of them share
+    Py_ssize_t own_size
+    Py_ssize_t wide_size
+    Py_ssize_t wide_shared
     bint in_double                       # what the pointers point to, if not to floats
     Run* run                             # the steps that the gradient is for, or NULL
     Plan plan                            # of a pass forward
@@ -73,21 +77,20 @@ cdef struct Room:                        # what a number of samples take in a pa
     void* y                              # the activations of one layer after the other
     void* s                              # f' of the layers that keep it, one after the other
     void* t                              # targets
-    void* d                              # three gradients, as wide as the widest layer
-    void* dx
-    void* packed
+    void* d                              # gradients by z, of all layers in a wide pass, else of two, each as wide as the widest
+    void* packed                         # the same in panels, or in a fused pass one of them
     void* end
 
 
-cdef inline Room room_for(const Net* net, floating* space, Py_ssize_t m) noexcept nogil:
+cdef inline Room room_for(const Net* net, floating* space, Py_ssize_t m, bint wide) noexcept nogil:
     """Where m samples' numbers lie, one after the other"""
     cdef Room room
-    cdef Py_ssize_t wide = m * widest(net, space), t = m * spread(net.sizes[net.layers], space)
+    cdef Py_ssize_t d = m * (layers_before(net, net.layers, space) if wide else widest(net, space))
+    cdef Py_ssize_t t = m * spread(net.sizes[net.layers], space)
     room.x, room.y = space, space + m * spread(net.sizes[0], space)
-    room.end = space + m * row_count(net, space)
-    room.packed = <floating*> room.end - wide
-    room.dx = <floating*> room.packed - wide
-    room.d = <floating*> room.dx - wide
+    room.end = space + m * row_count(net, wide, space)
+    room.packed = <floating*> room.end - d
+    room.d = <floating*> room.packed - (d if wide else 2 * d)
     room.t = <floating*> room.d - t
     room.s = <floating*> room.t - m * slope_columns(net, space)
     return room
@@ -98,26 +101,28 @@ cdef inline Py_ssize_t sample(const Job* job, Py_ssize_t i) noexcept nogil:
     return i if job.order == NULL else job.order[i]
 
 
-cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssize_t first, Py_ssize_t begin,
-                            Py_ssize_t m) noexcept nogil:
-    """Where the samples from the first on lie: in the user's array, or in x, where m of them from `begin` on are read to"""
+cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssize_t first, Part of) noexcept nogil:
+    """Where the samples from the first on lie: in the user's array, or in x, where a part of them is read to"""
     cdef Py_ssize_t size = sizeof(floating)
     if job.sparse.values != NULL:
         return NULL
-    if in_place(&job.x, job.order, &job.net.inputs, x):
+    # A few columns of a few rows are in no cache when they are wanted, unless they are read one row after another.
+    if (of.columns == job.net.sizes[0] or of.rows >= 2 * TILE_ROWS) and in_place(&job.x, job.order, &job.net.inputs, x):
         ldx[0] = job.x.rows_apart // size
         return <const floating*> (job.x.data + first * job.x.rows_apart)
     ldx[0] = spread(job.net.sizes[0], x)
-    read_rows(x + begin * ldx[0], ldx[0], &job.x, job.order, first + begin, m, job.net.sizes[0], &job.net.inputs)
+    read_rows(x + of.row * ldx[0] + of.column, ldx[0], &job.x, job.order, first + of.row, of.rows, of.column, of.columns,
+              &job.net.inputs)
     return x
 
 
-cdef bint skips_zeros(const Net* net, const floating* x, Py_ssize_t ldx, Py_ssize_t m, const floating* own) noexcept nogil:
-    """Whether the first layer is to look for zeros in x, and leave them out.
+cdef bint skips_zeros(const Net* net, const floating* x, Py_ssize_t ldx, Part of, const floating* own) noexcept nogil:
+    """Whether the first layer is to look for zeros in a part of x, and leave them out.
 
     If it is a single panel, that takes as long as it saves, unless x has been read into our own array, which is in the cache.
     """
-    return x != NULL and (net.sizes[1] > panel(x) or x == own) and is_mostly_empty(x, ldx, m, net.sizes[0])
+    return x != NULL and (net.sizes[1] > panel(x) or x == own) and \
+        is_mostly_empty(x + of.row * ldx + of.column, ldx, of.rows, of.columns)
 
 
 cdef void read_targets(floating* t, const Job* job, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
@@ -127,7 +132,7 @@ cdef void read_targets(floating* t, const Job* job, Py_ssize_t first, Py_ssize_t
     cdef floating share = job.net.loss.smoothing / n
     if job.labels == NULL:
         none.scale, none.shift = 1, NULL
-        read_rows(t, ld, &job.targets, job.order, first, m, n, &none)
+        read_rows(t, ld, &job.targets, job.order, first, m, 0, n, &none)
         return
     memset(t, 0, m * ld * sizeof(floating))
     for i in range(m):
@@ -198,18 +203,18 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
     at: the number of the first of them in the pass. first: in the order of the samples.
     """
     cdef Net* net = &job.net
-    cdef Room room = room_for(net, space, m)
+    cdef Room room = room_for(net, space, m, False)
     cdef Py_ssize_t l, i, k, n = net.sizes[net.layers], ld, ldx = 0
-    cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, 0, m)
+    cdef Part part = whole(m, net.sizes[0])
+    cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, part)
     cdef const floating* a
     cdef floating* free = <floating*> room.y
     cdef floating* y = free
     cdef floating* d = <floating*> room.d
-    cdef floating* dx = <floating*> room.dx
+    cdef floating* dx = d + m * widest(net, w)
     cdef floating* copy = <floating*> room.end
     cdef floating* s = <floating*> room.s
-    cdef bint slopes = job.wanted == GRADIENT, skips = skips_zeros(net, x, ldx, m, <floating*> room.x)
-    cdef Part part
+    cdef bint slopes = job.wanted == GRADIENT, skips = skips_zeros(net, x, ldx, part, <floating*> room.x)
 
     ld = 0
     for l in range(net.layers):
@@ -257,7 +262,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         a = in_panels(<floating*> room.packed, d, m, &part, n)
         part = whole(k, padded(n, w))
         dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else spread(k, w), l > 0 or x == <floating*> room.x,
-                       m, &part, k, n, fresh, m, l == 0 and skips, copy)
+                       m, &part, k, n, fresh, m, l == 0 and skips, NULL, copy)
         if l > 0:
             turned -= n * padded(k, w)
             part = whole(m, padded(k, w))
@@ -270,7 +275,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
 
 cdef inline floating* own_space(const Job* job, int thread, const floating* like) noexcept nogil:
     """Where a thread works alone"""
-    return <floating*> job.space + job.shared_size + thread * job.space_size
+    return <floating*> job.space + thread * job.own_size
 
 
 cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating* turned, floating* gradients,

@@ -58,7 +58,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, Py_ssize_t k_block, bint skips,
-                  const Turned* turned, floating* copy) noexcept nogil:
+                  const Turned* turned, Fetch* fetch, floating* copy) noexcept nogil:
     """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k; chain_length(k) after a bias
 
     skips: the k at which a tile of a is 0, which gives the same if b is finite. turned: in place of b, unless it is NULL, and
@@ -130,4 +130,4 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 else:
                     ahead = bp + (b_step if ldb == 0 and j + width < n and turned == NULL else 0)
                 strip(yj, yld, cj, cld, block, ta, ra, ca, bp, bld, rows, depth, columns,
-                      &live[0] if skips else <Live*> NULL, ahead)
+                      &live[0] if skips else <Live*> NULL, ahead, fetch)

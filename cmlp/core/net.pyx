@@ -9,10 +9,13 @@ cdef enum:
     FEWEST_ROWS = 32                     # in a block, if there are samples enough
     BLOCKS_FOR_THREADS = 4               # at most, of a step that would do with fewer
     THREAD_WORK = 500000                 # samples times parameters of a step that pay a thread, and so a block for it
+    STAYING_WORK = 100000                # the same, if few parameters ever move from one thread's cache to another's
+    UPDATE_SAMPLES = 7                   # that take as long as reading and moving the parameters does
     PASS_BYTES = 524288                  # of a block and its activations: half of an L2 cache of 1 MiB
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
     WIDE_BYTES = 262144                  # of parameters: more than this, and a gradient for each shard costs more than barriers
     WIDE_SAMPLES = 4096                  # of a step that goes through a wide network layer by layer
+    FEW_SAMPLES = 128                    # of a step that is not worth cutting by samples, if there are many inputs to cut by
 
 cdef enum regime:
     FUSED                                # a thread takes a block of samples through all layers
@@ -94,13 +97,19 @@ cdef inline Py_ssize_t widest(const Net* net, const floating* like) noexcept nog
     return width
 
 
-cdef inline Py_ssize_t row_count(const Net* net, const floating* like) noexcept nogil:
-    """Elements that one sample takes in a thread's space"""
-    cdef Py_ssize_t l, count = spread(net.sizes[0], like) + spread(net.sizes[net.layers], like) + 3 * widest(net, like) \
-        + slope_columns(net, like)
-    for l in range(net.layers):
+cdef inline Py_ssize_t layers_before(const Net* net, Py_ssize_t layer, const floating* like) noexcept nogil:
+    """Elements that one sample's activations take, of all layers before this one"""
+    cdef Py_ssize_t l, count = 0
+    for l in range(layer):
         count += spread(net.sizes[l + 1], like)
     return count
+
+
+cdef inline Py_ssize_t row_count(const Net* net, bint wide, const floating* like) noexcept nogil:
+    """Elements that one sample takes in a pass: see Room"""
+    return (spread(net.sizes[0], like) + spread(net.sizes[net.layers], like) + slope_columns(net, like)
+            + layers_before(net, net.layers, like)
+            + (2 * layers_before(net, net.layers, like) if wide else 3 * widest(net, like)))
 
 
 cdef inline Py_ssize_t panel_count(const Net* net, const floating* like) noexcept nogil:
@@ -118,7 +127,8 @@ cdef inline Py_ssize_t parameter_bytes(const Net* net, const floating* like) noe
 
 cdef inline Py_ssize_t largest_block(const Net* net, const floating* like) noexcept nogil:
     """Rows that leave room in the cache, or if the parameters do not fit there either, for which reading them pays"""
-    cdef Py_ssize_t rows = max(PASS_BYTES, parameter_bytes(net, like)) // (row_count(net, like) * <Py_ssize_t> sizeof(floating))
+    cdef Py_ssize_t size = row_count(net, False, like) * <Py_ssize_t> sizeof(floating)
+    cdef Py_ssize_t rows = max(PASS_BYTES, parameter_bytes(net, like)) // size
     return min(max(rows // WHOLE_TILES, 1), K_BLOCK // WHOLE_TILES) * WHOLE_TILES
 
 
@@ -127,9 +137,18 @@ cdef inline Py_ssize_t shards_in_cache(const Net* net, const floating* like) noe
     return max(SHARD_BYTES // parameter_bytes(net, like), 2)
 
 
+cdef inline Py_ssize_t wide_samples(const Net* net, const floating* like) noexcept nogil:
+    """Of the largest steps that go layer by layer"""
+    if net.whole:
+        return 0
+    if parameter_bytes(net, like) > WIDE_BYTES:
+        return WIDE_SAMPLES
+    return FEW_SAMPLES - 1 if net.sizes[0] > K_BLOCK else 0
+
+
 cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Whether steps of m samples go layer by layer"""
-    return not net.whole and parameter_bytes(net, like) > WIDE_BYTES and m <= WIDE_SAMPLES
+    return m <= wide_samples(net, like)
 
 
 cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py_ssize_t step) noexcept nogil:
@@ -159,3 +178,11 @@ cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) no
 cdef inline Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Of any step of at most m samples"""
     return min(max(m // largest_block(net, like) + 1, BLOCKS_FOR_THREADS), MAX_SHARDS, shards_in_cache(net, like))
+
+
+cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+    """Threads that are worth having for a step of m samples: what they hand over may take longer than what they compute"""
+    cdef Py_ssize_t count = parameter_count(net, like), first = (net.sizes[0] + 1) * padded(net.sizes[1], like)
+    if not is_wide(net, m, like):
+        return m * count // THREAD_WORK
+    return (m + UPDATE_SAMPLES) * count // (STAYING_WORK if net.sizes[0] > K_BLOCK and 4 * first > 3 * count else THREAD_WORK)

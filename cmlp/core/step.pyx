@@ -165,3 +165,10 @@ cdef double penalty_of(const Run* run, const Net* net, double share, const float
         sizes += run.penalties[2 * i]
         squares += run.penalties[2 * i + 1]
     return run.rule.l1 * sizes + run.rule.l2 * (share if run.rule.l2_of_sum else 1) / 2 * squares
+
+
+cdef void take_sums(const Job* job, Run* run, double loss, Py_ssize_t first, Py_ssize_t m, const floating* like) noexcept nogil:
+    """What a step of m samples from the first adds to those taken, as long as no thread has begun the next one"""
+    run.step_loss, run.step_correct, run.step_penalty = loss, hits_of(job, m), 0
+    if is_penalised(&run.rule):
+        run.step_penalty = weight_of(job, first, m) * penalty_of(run, &job.net, share_of(job, first, m), like)

@@ -1,6 +1,7 @@
 # Rows out of what the user holds: any type of number, any strides, a block at a time, converted on the way.
 #
-# A table has one sample a row, m rows of n columns.   order: which rows, in the order of their use; NULL: first, first + 1, ...
+# A table has one sample a row, m rows of n columns, from one on.   order: which rows, in the order of their use; NULL: first,
+# first + 1, ...
 from libc.math cimport INFINITY, NAN, ldexp
 
 cdef enum:
@@ -88,59 +89,60 @@ cdef shared convert_any(floating* to, Py_ssize_t to_apart, const char* at, Py_ss
 
 
 cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
-                  Py_ssize_t m, Py_ssize_t n, const Scaling* scaling, number like) noexcept nogil:
+                  Py_ssize_t m, Py_ssize_t column, Py_ssize_t n, const Scaling* scaling, number like) noexcept nogil:
     """to := m rows of numbers of one type, scaled"""
     cdef Py_ssize_t i, j, rows
     cdef Py_ssize_t down = table.rows_apart, across = table.columns_apart
     cdef bint plain = across == sizeof(number) and not table.swapped, halves = table.kind == c'e'
+    cdef const char* data = table.data + column * across
     cdef const char* at
     if order == NULL and (down if down > 0 else -down) < (across if across > 0 else -across):
         for i from 0 <= i < m by ROWS_AT_ONCE:
             rows = min(m - i, ROWS_AT_ONCE)
             for j in range(n):
-                convert_any(to + i * ld + j, ld, table.data + (first + i) * down + j * across, down, rows, scaling, j, False,
+                convert_any(to + i * ld + j, ld, data + (first + i) * down + j * across, down, rows, scaling, column + j, False,
                             table.swapped, halves, like)
         return
     for i in range(m):
-        at = table.data + (first + i if order == NULL else order[first + i]) * down
-        if plain and order != NULL and i + 1 < m:                  # no processor can tell which row comes next
+        at = data + (first + i if order == NULL else order[first + i]) * down
+        if plain and i + 1 < m:          # no processor can tell which row, or part of one, comes next
             for j from 0 <= j < n * <Py_ssize_t> sizeof(number) by LINE_BYTES:
-                prefetch(table.data + order[first + i + 1] * down + j)
+                prefetch(data + (first + i + 1 if order == NULL else order[first + i + 1]) * down + j)
         if plain:                        # said apart, so that the compiler knows the step
-            convert(to + i * ld, 1, at, sizeof(number), n, scaling, 0, True, False, halves, like)
+            convert(to + i * ld, 1, at, sizeof(number), n, scaling, column, True, False, halves, like)
         else:
-            convert_any(to + i * ld, 1, at, across, n, scaling, 0, True, table.swapped, halves, like)
+            convert_any(to + i * ld, 1, at, across, n, scaling, column, True, table.swapped, halves, like)
 
 
 cdef void read_rows(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
-                    Py_ssize_t m, Py_ssize_t n, const Scaling* scaling) noexcept nogil:
-    """to := m rows of the table, scaled"""
+                    Py_ssize_t m, Py_ssize_t column, Py_ssize_t n, const Scaling* scaling) noexcept nogil:
+    """to := n columns of m rows of the table, scaled"""
     if table.kind == c'u':
         if table.itemsize == 1:
-            read_as(to, ld, table, order, first, m, n, scaling, <unsigned char> 0)
+            read_as(to, ld, table, order, first, m, column, n, scaling, <unsigned char> 0)
         elif table.itemsize == 2:
-            read_as(to, ld, table, order, first, m, n, scaling, <ushort> 0)
+            read_as(to, ld, table, order, first, m, column, n, scaling, <ushort> 0)
         elif table.itemsize == 4:
-            read_as(to, ld, table, order, first, m, n, scaling, <unsigned int> 0)
+            read_as(to, ld, table, order, first, m, column, n, scaling, <unsigned int> 0)
         else:
-            read_as(to, ld, table, order, first, m, n, scaling, <unsigned long long> 0)
+            read_as(to, ld, table, order, first, m, column, n, scaling, <unsigned long long> 0)
     elif table.kind == c'i':
         if table.itemsize == 1:
-            read_as(to, ld, table, order, first, m, n, scaling, <signed char> 0)
+            read_as(to, ld, table, order, first, m, column, n, scaling, <signed char> 0)
         elif table.itemsize == 2:
-            read_as(to, ld, table, order, first, m, n, scaling, <short> 0)
+            read_as(to, ld, table, order, first, m, column, n, scaling, <short> 0)
         elif table.itemsize == 4:
-            read_as(to, ld, table, order, first, m, n, scaling, <int> 0)
+            read_as(to, ld, table, order, first, m, column, n, scaling, <int> 0)
         else:
-            read_as(to, ld, table, order, first, m, n, scaling, <long long> 0)
+            read_as(to, ld, table, order, first, m, column, n, scaling, <long long> 0)
     elif table.itemsize == 2:
-        read_as(to, ld, table, order, first, m, n, scaling, <ushort> 0)
+        read_as(to, ld, table, order, first, m, column, n, scaling, <ushort> 0)
     elif table.itemsize == 4:
-        read_as(to, ld, table, order, first, m, n, scaling, <float> 0)
+        read_as(to, ld, table, order, first, m, column, n, scaling, <float> 0)
     elif table.itemsize == 8:
-        read_as(to, ld, table, order, first, m, n, scaling, <double> 0)
+        read_as(to, ld, table, order, first, m, column, n, scaling, <double> 0)
     else:
-        read_as(to, ld, table, order, first, m, n, scaling, <long double> 0)
+        read_as(to, ld, table, order, first, m, column, n, scaling, <long double> 0)
 
 
 cdef inline bint in_place(const Table* table, const Py_ssize_t* order, const Scaling* scaling,
@@ -152,3 +154,14 @@ cdef inline bint in_place(const Table* table, const Py_ssize_t* order, const Sca
     return (table.kind == c'f' and table.itemsize == size and not table.swapped and order == NULL
             and scaling.scale == 1 and scaling.shift == NULL
             and table.columns_apart == size and table.rows_apart % size == 0 and <size_t> table.data % size == 0)
+
+
+cdef Fetch fetching(const Table* table, const Py_ssize_t* order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t column,
+                    Py_ssize_t n, Py_ssize_t tiles) noexcept nogil:
+    """n columns of m rows of the table, which are to come while so many tiles are made; if a row is a run of memory"""
+    cdef Fetch f
+    f.data, f.rows_apart, f.order = table.data + column * table.columns_apart, table.rows_apart, order
+    f.row, f.at, f.size = first, 0, n * table.itemsize
+    f.end = first + m if table.columns_apart == table.itemsize else first
+    f.lines = <int> (m * (f.size // LINE_BYTES + 1) // max(tiles, 1) + 1)
+    return f

@@ -56,6 +56,34 @@ cdef struct Live:                        # of the k of a tile: those at which no
     ushort k[K_BLOCK]
 
 
+cdef struct Fetch:                       # rows that are to come, brought into the cache bit by bit while tiles are made
+    const char* data
+    Py_ssize_t rows_apart                # in bytes
+    const Py_ssize_t* order              # or NULL: one after the other
+    Py_ssize_t row
+    Py_ssize_t end
+    Py_ssize_t at                        # bytes of the row
+    Py_ssize_t size
+    int lines                            # with each tile
+
+
+cdef inline void fetch_some(Fetch* f) noexcept nogil:
+    """The next lines of them"""
+    cdef const char* row
+    cdef int _i
+    if f.row >= f.end:
+        return
+    row = f.data + (f.row if f.order == NULL else f.order[f.row]) * f.rows_apart
+    for _i in range(f.lines):
+        prefetch_far(row + f.at)
+        f.at += LINE_BYTES
+        if f.at >= f.size:
+            f.at, f.row = 0, f.row + 1
+            if f.row >= f.end:
+                return
+            row = f.data + (f.row if f.order == NULL else f.order[f.row]) * f.rows_apart
+
+
 cdef inline Py_ssize_t line(const floating* like) noexcept nogil:
     """Elements in a cache line"""
     return LINE_BYTES // sizeof(floating)
@@ -86,6 +114,11 @@ cdef inline Py_ssize_t chain_length(Py_ssize_t k) noexcept nogil:
     """Of k, those that are summed in one chain of multiply-adds: K_BLOCK at most, and as many in each chain"""
     cdef Py_ssize_t chains = max((k + K_BLOCK - 1) // K_BLOCK, 1)
     return max((k + chains - 1) // chains, 1)
+
+
+cdef inline Py_ssize_t chain_count(Py_ssize_t k) noexcept nogil:
+    """Of these chains in a sum over k"""
+    return (k + chain_length(k) - 1) // chain_length(k)
 
 
 cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
@@ -157,13 +190,16 @@ cdef inline inlined tiles(floating* y, Py_ssize_t ldy, const floating* c, Py_ssi
 
 cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, const floating* a, Py_ssize_t tile_apart,
                 Py_ssize_t rows_apart, Py_ssize_t columns_apart, const floating* b, Py_ssize_t ldb,
-                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live, const floating* ahead) noexcept nogil:
+                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live, const floating* ahead,
+                Fetch* fetch) noexcept nogil:
     """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel
 
     live: of each whole tile, or NULL. ahead: what is read after it, one run of memory.
     """
     cdef Py_ssize_t fetched = 0, ahead_by
     while m >= TILE_ROWS:
+        if fetch != NULL:
+            fetch_some(fetch)
         if live != NULL:
             tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, b, 0, n, TILE_ROWS)
             live += 1

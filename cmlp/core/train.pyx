@@ -33,6 +33,8 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
         share, shards = clipping(run, &job.net, &rule, w), 1
         rule.l1 = rule.l2 = rule.clip_value = 0              # they are in the gradient already
     run.finite[thread] = step_share(run, &job.net, &rule, after, w, shards, <floating> share, thread, threads)
+    if thread == 0:
+        take_sums(job, run, loss, first, m, w)
     return INTERRUPTED if barrier(&job.team, threads) else DONE
 
 
@@ -65,10 +67,7 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
         if ended != DONE:
             break
         if thread == 0:
-            loss += sum_of(job.losses, m)
-            correct += hits_of(job, m)
-            if is_penalised(&run.rule):
-                penalty += weight_of(job, first, m) * penalty_of(run, &job.net, share_of(job, first, m), like)
+            loss, correct, penalty = loss + run.step_loss, correct + run.step_correct, penalty + run.step_penalty
         if run.rule.max_norm > 0:
             limit_share(&job.net, &run.rule, other, thread, threads)
             barrier(&job.team, threads)

@@ -1,6 +1,8 @@
 # The wide pass: all samples of a step go through a layer before the next one, and the threads share what each layer makes, by
-# panels of its columns or by rows. A layer's parameters move while a tile of their gradient is in the cache, which is never
-# kept as a whole.
+# panels of its columns or by rows. A first layer of many inputs and few columns they share by its inputs. They wait for each
+# other where a part is made of what others have made, not where each goes on with rows of its own. All gradients by z are
+# made before the parameters move; then a layer's do while a tile of their gradient is in the cache, which is never kept as a
+# whole.
 #
 # Every number is made by the same chain of sums as in the fused pass.
 
@@ -17,7 +19,7 @@ cdef inline Py_ssize_t tile_rows(Py_ssize_t columns) noexcept nogil:
 cdef inline Py_ssize_t tile_size(const Net* net, const floating* like) noexcept nogil:
     """Elements of the largest such gradient, with a row for the biases"""
     cdef Py_ssize_t columns = widest(net, like)
-    return max(TILE_FLOATS, WHOLE_TILES * columns) + columns
+    return max(min(TILE_FLOATS, MOST_ROWS * columns), WHOLE_TILES * columns) + columns
 
 
 cdef inline Py_ssize_t rows_at_once(Py_ssize_t k, Py_ssize_t columns) noexcept nogil:
@@ -30,16 +32,82 @@ cdef inline Py_ssize_t columns_at_once(Py_ssize_t rows, Py_ssize_t k, const floa
     return max(MOST_PRODUCTS // (max(rows, 1) * k) // panel(like), 1) * panel(like)
 
 
+cdef struct Wide:                        # what a step is to one of its threads
+    int thread
+    int threads
+    Room room
+    const void* x
+    Py_ssize_t ldx
+    bint skips
+    bint split                           # the first layer is shared by its inputs
+    Part inputs                          # this thread's share of its weights, if so
+    bint alone                           # this thread can go on from rows that it has made itself
+
+
+cdef inline floating* wide_space(const Job* job, int thread, const floating* like) noexcept nogil:
+    """Where a thread works alone"""
+    return <floating*> job.space + job.wide_shared + thread * job.wide_size
+
+
+cdef bint splits_inputs(const Net* net, Py_ssize_t m, int threads, const floating* like) noexcept nogil:
+    """Whether the threads share the first layer by its inputs, if it has too few columns.
+
+    Each reads its columns of x alone, and its rows of the weights stay in its cache from step to step. What moves between the
+    caches is z, as often as there are chains in it.
+    """
+    cdef Py_ssize_t k = net.sizes[0], columns = padded(net.sizes[1], like)
+    return threads > 1 and k > K_BLOCK and m <= k and share(m, columns, False, 0, threads, like).columns == columns
+
+
+cdef Part share_inputs(const Net* net, int thread, int threads, const floating* like) noexcept nogil:
+    """This thread's part of the first layer's weights, then: some chains of their rows"""
+    cdef Part of = whole(net.sizes[0], padded(net.sizes[1], like))
+    cdef Py_ssize_t length = chain_length(of.rows), number = chain_count(of.rows)
+    of.row = number * thread // threads * length
+    of.rows = min(number * (thread + 1) // threads * length, of.rows) - of.row
+    return of
+
+
+cdef Part samples_of(const Wide* v, Py_ssize_t m, Py_ssize_t k, const floating* like) noexcept nogil:
+    """This thread's part of the samples of a step: some, or some columns of all"""
+    cdef Part of = share(m, k, True, v.thread, v.threads, like)
+    if v.split:
+        of.row, of.rows, of.column, of.columns = 0, m, v.inputs.row, v.inputs.rows
+    return of
+
+
+cdef bint waits(Job* job, Wide* v, const Part* of, Py_ssize_t columns) noexcept nogil:
+    """Waits for the others before a part of rows that are `columns` long, unless the thread goes on by itself: whether to stop"""
+    cdef bint by_rows = of.columns == columns, alone = v.alone and by_rows
+    v.alone = by_rows
+    return not alone and barrier(&job.team, v.threads)
+
+
+cdef void partial_part(Job* job, floating* parts, const floating* x, Py_ssize_t ldx, const floating* w, Part of, Py_ssize_t m,
+                       bint skips, floating* copy, int thread) noexcept nogil:
+    """This thread's part of the first layer's sums, a chain at a time"""
+    cdef Py_ssize_t k = job.net.sizes[0], n = job.net.sizes[1], some = chain_length(k), end = of.row + of.rows, row
+    for row from of.row <= row < end by some:
+        if stopped(&job.team, thread):
+            return
+        of.row, of.rows = row, min(end - row, some)
+        dense_partial(parts + row // some * m * spread(n, w), x, ldx, w, &of, m, k, n, skips, copy)
+
+
 cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, const floating* w, Part of,
-                       Py_ssize_t l, bint activated, bint skips, Py_ssize_t step, floating* copy, int thread) noexcept nogil:
-    """This thread's part of y := f(x @ w + b) of layer l"""
+                       Py_ssize_t l, const floating* parts, Py_ssize_t m, bint activated, bint skips, Py_ssize_t step,
+                       floating* copy, int thread) noexcept nogil:
+    """This thread's part of y := f(x @ w + b) of layer l; parts: of x @ w, if they have been made already, or NULL"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, at
     for row from of.row <= row < end by some:
         if stopped(&job.team, thread):
             return
         of.row, of.rows = row, min(end - row, some)
-        dense_forward(y, x, ldx, w, True, &of, k, n, skips, copy)
+        if parts != NULL:
+            dense_sum(y, parts, m * ld, chain_count(k), w, &of, k, n)
+        else:
+            dense_forward(y, x, ldx, w, True, &of, k, n, skips, copy)
         if l == 0:
             job.tallies[thread].finite &= all_finite(y + row * ld + of.column, of.rows, ld)
         if activated:
@@ -71,33 +139,27 @@ cdef void backward_part(Job* job, floating* dx, const floating* d, const floatin
                               job.net.activations[l - 1])
 
 
-cdef const floating* share_panels(Job* job, const Plan* p, floating* packed, const floating* d, Part of, Py_ssize_t m,
-                                  Py_ssize_t n, int thread, int threads) noexcept nogil:
-    """d in packed panels, shard by shard: those panels at least that this thread's part of the layer's gradient needs"""
-    cdef Py_ssize_t ld = padded(n, d), ldd = spread(n, d), s, at, rows
-    cdef bint by_rows = of.columns == ld                     # everybody needs all panels
-    cdef const floating* panels = d
+cdef void pack_part(floating* packed, const floating* d, Part made, const Plan* p, Py_ssize_t n) noexcept nogil:
+    """packed := what this thread made of d, in panels, shard by shard; unless d is a single panel as it stands"""
+    cdef Py_ssize_t s, begin, end
+    cdef Part of = made
     for s in range(p.shards):
-        at = shard_begin(p, s, m)
-        rows = shard_begin(p, s + 1, m) - at
-        of.row, of.rows = 0, rows
-        if by_rows:
-            of = share(rows, ld, True, thread, threads, d)
-        panels = in_panels(packed + at * ld, d + at * ldd, rows, &of, n) - at * ld
-    if by_rows and panels != d:
-        barrier(&job.team, threads)
-    return panels
+        begin, end = shard_begin(p, s, p.rows), shard_begin(p, s + 1, p.rows)
+        of.row = max(made.row - begin, 0)
+        of.rows = min(made.row + made.rows, end) - begin - of.row
+        if of.rows > 0:
+            in_panels(packed + begin * padded(n, d), d + begin * spread(n, d), end - begin, &of, n)
 
 
 cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, const floating* d,
                     const floating* panels, const floating* x, Py_ssize_t ldx, Part of, Py_ssize_t l,
                     Py_ssize_t offset, floating* after, const floating* before,
-                    Py_ssize_t m, floating share, bint skips, int thread) noexcept nogil:
+                    Py_ssize_t m, floating share, bint skips, Fetch* fetch, int thread) noexcept nogil:
     """A step of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], width = panel(d), some = tile_rows(of.columns)
     cdef Py_ssize_t end = of.row + of.rows, row, rows, s, j, at, wide
     cdef Py_ssize_t apart = tile_size(&job.net, d)
-    cdef floating* copy = own_space(job, thread, d)
+    cdef floating* copy = wide_space(job, thread, d)
     cdef floating* g = copy + copy_size(d)
     cdef bint finite = True
     for row from of.row <= row < end by some:
@@ -108,7 +170,7 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
         for s in range(p.shards):
             at = shard_begin(p, s, m)
             dense_gradient(g + s * apart, rows, d + at * spread(n, d), panels + at * padded(n, d), x + at * ldx, ldx, l > 0,
-                           shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, skips, copy)
+                           shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, skips, fetch, copy)
         for j from 0 <= j < of.columns by width:
             wide = min(of.columns - j, width)
             at = offset + (of.column + j) * (k + 1) + row * wide
@@ -118,65 +180,117 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
     return finite
 
 
+cdef bint wide_forward(Job* job, const Plan* p, Wide* v, const floating* w, Py_ssize_t first, Py_ssize_t step) noexcept nogil:
+    """This thread's part of all layers' activations, of the losses and of the last gradient by z: whether to stop"""
+    cdef const Net* net = &job.net
+    cdef Py_ssize_t l, k, n, ld, at, m = p.rows
+    cdef const floating* a = <const floating*> v.x
+    cdef floating* y = <floating*> v.room.y
+    cdef floating* s = <floating*> v.room.s
+    cdef floating* d = <floating*> v.room.d + m * layers_before(net, net.layers - 1, w)
+    cdef floating* parts = <floating*> v.room.end if v.split else NULL
+    cdef floating* copy = wide_space(job, v.thread, w)
+    cdef bint last, sloped
+    cdef Part of
+    if v.split:
+        partial_part(job, parts, a, v.ldx, w, v.inputs, m, v.skips, copy, v.thread)
+        if barrier(&job.team, v.threads):
+            return True
+    for l in range(net.layers):
+        k, n, last, sloped = net.sizes[l], net.sizes[l + 1], l + 1 == net.layers, keeps_slope(net, l)
+        ld = spread(n, w)
+        of = share(m, padded(n, w), last or net.activations[l] == SOFTMAX, v.thread, v.threads, w)
+        if waits(job, v, &of, padded(n, w)):
+            return True
+        forward_part(job, y, s if sloped else <floating*> NULL, a, v.ldx if l == 0 else spread(k, w), w, of, l,
+                     parts if l == 0 else <floating*> NULL, m, not last, l == 0 and v.skips, step, copy, v.thread)
+        if last:
+            at = of.row * ld
+            take_loss(job, d + at, y + at, s + at if sloped else <floating*> NULL, <floating*> v.room.t + at, of.row,
+                      first + of.row, of.rows)
+            pack_part(<floating*> v.room.packed + m * layers_before(net, l, w), d, of, p, n)
+        a, y, s, w = y, y + m * ld, s + m * ld if sloped else s, w + (k + 1) * padded(n, w)
+    return False
+
+
+cdef bint wide_backward(Job* job, const Plan* p, Wide* v, const floating* w) noexcept nogil:
+    """This thread's part of the gradients by z of all layers but the last; when all are there: whether to stop"""
+    cdef const Net* net = &job.net
+    cdef Py_ssize_t l, k, at, before, m = p.rows
+    cdef floating* d = <floating*> v.room.d
+    cdef floating* s = <floating*> v.room.s + m * slope_columns(net, w)
+    cdef Part of
+    s -= m * spread(net.sizes[net.layers], w) if keeps_slope(net, net.layers - 1) else 0
+    w += parameter_count(net, w)
+    for l in range(net.layers - 1, 0, -1):
+        k = net.sizes[l]
+        w -= (k + 1) * padded(net.sizes[l + 1], w)
+        of = share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, v.thread, v.threads, w)
+        if waits(job, v, &of, padded(k, w)):
+            return True
+        at, before = m * layers_before(net, l, w), m * layers_before(net, l - 1, w)
+        s -= m * spread(k, w) if keeps_slope(net, l - 1) else 0
+        backward_part(job, d + before, d + at, <floating*> v.room.y + before, s if keeps_slope(net, l - 1) else <floating*> NULL,
+                      w, of, l, wide_space(job, v.thread, w), v.thread)
+        pack_part(<floating*> v.room.packed + before, d + before, of, p, k)
+    return barrier(&job.team, v.threads)
+
+
+cdef Part update_part(const Net* net, const Wide* v, Py_ssize_t l, const floating* like) noexcept nogil:
+    """This thread's part of layer l's weights, in a step of them"""
+    if l == 0 and v.split:
+        return v.inputs
+    return share(net.sizes[l], padded(net.sizes[l + 1], like), False, v.thread, v.threads, like)
+
+
+cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p, const Wide* v, const floating* w,
+                      floating* after, Py_ssize_t first) noexcept nogil:
+    """A step of this thread's part of all parameters, while it fetches its part of the next samples: whether they are finite"""
+    cdef const Net* net = &job.net
+    cdef Py_ssize_t l, k, n, before, offset = 0, m = p.rows
+    cdef const floating* x = <const floating*> v.x
+    cdef const floating* d = <const floating*> v.room.d
+    cdef const floating* packed = <const floating*> v.room.packed
+    cdef floating share_of_one = share_of(job, first, m)
+    cdef bint finite = True
+    # In the user's array, whole rows are fetched by the processor and by the product.
+    cdef bint fetches = v.split or x == v.room.x
+    cdef Part of = samples_of(v, min(m, max(run.samples - first - m, 0)), net.sizes[0], w)
+    cdef Part made = update_part(net, v, 0, w)
+    cdef Fetch next = fetching(&job.x, job.order, first + m + of.row, of.rows, of.column, of.columns,
+                               made.rows // TILE_ROWS * ((made.columns + panel(w) - 1) // panel(w)))
+    for l in range(net.layers):
+        k, n, before = net.sizes[l], net.sizes[l + 1], m * layers_before(net, l, w)
+        of = update_part(net, v, l, w)
+        finite &= step_part(job, run, rule, p, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
+                            v.ldx if l == 0 else spread(k, w), of, l, offset, after, w, m, share_of_one, l == 0 and v.skips,
+                            &next if l == 0 and fetches else NULL, v.thread)
+        x, offset = <const floating*> v.room.y + before, offset + (k + 1) * padded(n, w)
+    return finite
+
+
 cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floating* after, Py_ssize_t first, Py_ssize_t m,
                       Py_ssize_t t, int thread, int threads) noexcept nogil:
     """Step t, over m samples from the first; `after` is not to be used unless it is done"""
     cdef const Net* net = &job.net
-    cdef Room room = room_for(net, <floating*> job.space, m)
-    cdef Py_ssize_t l, k, n, ldx, at, offset = 0, row = m * thread // threads, rows = m * (thread + 1) // threads - row
-    cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, row, rows)
-    cdef const floating* a = x
-    cdef const floating* panels
-    cdef floating* y = <floating*> room.y
-    cdef floating* d = <floating*> room.d
-    cdef floating* dx = <floating*> room.dx
-    cdef floating* copy = own_space(job, thread, w)
-    cdef floating* slopes = <floating*> room.s
-    cdef floating* s = NULL
     cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
-    cdef Part of
-    cdef bint last, skips
     cdef double loss
-    cdef floating share_of_one = share_of(job, first, m)
-
-    job.tallies[thread].finite = run.finite[thread] = True
-    barrier(&job.team, threads)          # all of x is there
+    cdef Wide v
+    cdef Part of
+    job.tallies[thread].finite = True
+    v.thread, v.threads, v.alone = thread, threads, True
+    v.room = room_for(net, <floating*> job.space, m, True)
+    v.split, v.inputs = splits_inputs(net, m, threads, w), share_inputs(net, thread, threads, w)
+    of = samples_of(&v, m, net.sizes[0], w)
+    v.x = inputs(job, <floating*> v.room.x, &v.ldx, first, of)
+    v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, <floating*> v.room.x)
     penalty_share(run, net, w, thread, threads)
-    skips = skips_zeros(net, x, ldx, m, <floating*> room.x)
-    for l in range(net.layers):
-        k, n, last = net.sizes[l], net.sizes[l + 1], l + 1 == net.layers
-        of = share(m, padded(n, w), last or net.activations[l] == SOFTMAX, thread, threads, w)
-        s = slopes if keeps_slope(net, l) else NULL
-        slopes += m * spread(n, w) if keeps_slope(net, l) else 0
-        forward_part(job, y, s, a, spread(k, w) if l > 0 else ldx, w + offset, of, l, not last, l == 0 and skips, t, copy,
-                     thread)
-        offset += (k + 1) * padded(n, w)
-        if last:
-            at = of.row * spread(n, w)
-            take_loss(job, d + at, y + at, s + at if s != NULL else s, <floating*> room.t + at, of.row, first + of.row, of.rows)
-        else:
-            a, y = y, y + m * spread(n, w)
-        if barrier(&job.team, threads):
-            return INTERRUPTED
-
+    if wide_forward(job, p, &v, w, first, t) or wide_backward(job, p, &v, w):
+        return INTERRUPTED
     loss = sum_of(job.losses, m)
     if not all_is_finite(job, threads) or loss - loss != 0:
         return BAD_LOSS
-
-    slopes -= m * spread(net.sizes[net.layers], w) if keeps_slope(net, net.layers - 1) else 0
-    for l in range(net.layers - 1, -1, -1):
-        k, n = net.sizes[l], net.sizes[l + 1]
-        offset -= (k + 1) * padded(n, w)
-        of = share(k, padded(n, w), False, thread, threads, w)
-        panels = share_panels(job, p, <floating*> room.packed, d, of, m, n, thread, threads)
-        y -= m * spread(k, w)            # what this layer was given
-        if l > 0:
-            slopes -= m * spread(k, w) if keeps_slope(net, l - 1) else 0
-            backward_part(job, dx, d, y, slopes if keeps_slope(net, l - 1) else <floating*> NULL, w + offset,
-                          share(m, padded(k, w), net.activations[l - 1] == SOFTMAX, thread, threads, w), l, copy, thread)
-        run.finite[thread] &= step_part(job, run, &rule, p, d, panels, x if l == 0 else y, ldx if l == 0 else spread(k, w), of, l,
-                                        offset, after, w, m, share_of_one, l == 0 and skips, thread)
-        d, dx = dx, d
-        if barrier(&job.team, threads):
-            return INTERRUPTED
-    return DONE
+    run.finite[thread] = wide_update(job, run, &rule, p, &v, w, after, first)
+    if thread == 0:
+        take_sums(job, run, loss, first, m, w)
+    return INTERRUPTED if barrier(&job.team, threads) else DONE
