@@ -9,8 +9,6 @@ from contextvars import ContextVar
 from cmlp import _dispatch
 from cmlp._dispatch import core
 
-WORK_PER_THREAD = 2_000_000  # samples times parameters that make a second thread worth waking
-
 
 def _quota() -> float:
     """Processors' worth of time that the system grants this process's group; infinity if it does not say."""
@@ -108,7 +106,6 @@ def limited(n_jobs: int | None) -> Iterator[None]:
         _here.reset(token)
 
 
-def threads_for(work: int, paying: int | None = None) -> int:
-    """Threads for so much work, samples times parameters; in steps, at most those that the core says pay in each."""
-    wanted = work // WORK_PER_THREAD
-    return max(1, min(get_num_threads(), wanted if paying is None else min(wanted, paying)))
+def threads_for(paying: int) -> int:
+    """Threads for work that the core says pays so many."""
+    return max(1, min(get_num_threads(), paying))

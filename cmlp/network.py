@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cmlp.optimizers import LBFGS, SGD, Optimizer
     from cmlp.schedules import Schedule
 
-# Samples that are predicted without threads and with the parameters as they lie: at most so many, and products.
+# Samples that are predicted at once if they need no judgement: at most so many, and products.
 FEW_SAMPLES = 128
 FEW_PRODUCTS = 1_000_000
 
@@ -349,6 +349,10 @@ class NeuralNetwork:
         regime = core.REGIMES[self._regime]
         return int(core.work_size(self._model, samples, threads, core.WANTS[wanted], regime, whole, self._params))
 
+    def _threads_for(self, samples: int) -> int:
+        """Threads for a pass over so many samples."""
+        return _threads.threads_for(core.paying_threads(self._model, samples, 0, False, self._params))
+
     def _rows(self, X: ArrayLike, name: str = "X") -> Any:
         """X with samples as rows."""
         _validate.has_layers(self._layers)
@@ -382,7 +386,7 @@ class NeuralNetwork:
     def _pass(self, samples: Samples, what: str, **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
         rows, labels, targets, weights, order, name = samples
-        threads = _threads.threads_for(samples.size() * self._params.size)
+        threads = self._threads_for(samples.size())
         work = _arrays.empty(self._work_for(samples.size(), threads, what), self.dtype)
         loss, correct, finite = core.run(
             self._model,
@@ -410,7 +414,8 @@ class NeuralNetwork:
         if shortcut is None:
             if not self._layers:
                 return None
-            work = _arrays.empty(self._work_for(FEW_SAMPLES, 1, what), self.dtype)
+            threads = self._threads_for(FEW_SAMPLES)
+            work = _arrays.empty(self._work_for(FEW_SAMPLES, threads, what), self.dtype)
             shortcut = self._shortcuts[what] = core.Shortcut(
                 self._model,
                 work,
@@ -420,6 +425,8 @@ class NeuralNetwork:
                 np.ndarray,
                 np.empty,
                 INDEX if what == "classes" else self.dtype,
+                threads,
+                _threads.get_num_threads,
             )
         few: Array | None = shortcut(X, out)
         return few

@@ -276,8 +276,8 @@ def _train(
     memory = network._memory
     batch = min(batch, samples.size())
     whole = shaping.clip_norm > 0 or isinstance(samples.rows, SparseRows)
-    paying = core.paying_threads(network._model, batch, whole, params)
-    threads = _threads.threads_for(-(-samples.size() // batch) * batch * params.size, paying)
+    steps = -(-samples.size() // batch)
+    threads = _threads.threads_for(core.paying_threads(network._model, batch, steps, whole, params))
     size = network._work_for(batch, threads, "gradient", whole)
     if memory.work is None or memory.work.size < size:
         work = _arrays.empty(size, params.dtype)

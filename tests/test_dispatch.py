@@ -115,9 +115,11 @@ def test_small_work_takes_one_thread(monkeypatch):
     monkeypatch.setattr(_threads, "_limit", 8)
     if not _dispatch.core.has_threads():
         pytest.skip("built without threads: there is one always")
-    assert _threads.threads_for(100) == 1
-    assert _threads.threads_for(3 * _threads.WORK_PER_THREAD) == 3
-    assert _threads.threads_for(10**12) == 8
+    assert [_threads.threads_for(paying) for paying in (0, 3, 10**12)] == [1, 3, 8]
+    nn = cmlp.NeuralNetwork(rng=0)
+    nn.add_layer(20, 10, "softmax")  # of 21 x 16 numbers
+    assert nn._threads_for(1) == nn._threads_for(100) == 1
+    assert nn._threads_for(10_000) == 8
 
 
 def test_a_forked_child_works_on_threads_of_its_own(tmp_path):

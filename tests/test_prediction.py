@@ -1,9 +1,11 @@
 """Prediction of few samples and of many, into arrays of the user's own."""
 
+import copy
+
 import numpy as np
 import pytest
 
-from cmlp import NeuralNetwork, network
+from cmlp import NeuralNetwork, get_num_threads, network, set_num_threads
 
 SIZES = [1, 2, 5, 127, 128, 129, 700]  # around network.FEW_SAMPLES, and beyond
 
@@ -37,6 +39,38 @@ def test_a_single_row_gives_the_bits_of_a_tile(core, dtype, rng, monkeypatch, wi
         X = rng.normal(size=(inputs, 20))
         whole = nn.forward(X)
         assert (np.hstack([nn.forward(X[:, i]) for i in range(20)]) == whole).all(), inputs
+
+
+# From those that threads share by layers to those of which each takes some, around a tile's rows and a block's; with
+# rows of weights that push each other out of the caches, and others. Threads take part if they happen to be awake.
+@pytest.mark.parametrize("sizes", [(300, 1024, 200, 3), (70, 2048, 40), (600, 330, 260, 600)], ids=str)
+def test_any_number_of_samples_gives_the_bits_of_many_on_any_threads(core, dtype, rng, monkeypatch, sizes):
+    for module in ("network", "layer", "_arrays", "_threads"):
+        monkeypatch.setattr(f"cmlp.{module}.core", core)
+    before = get_num_threads()
+    activations = ("relu", "tanh", "softmax")[-len(sizes) + 1 :]
+    nn = NeuralNetwork(dtype=dtype, rng=1)
+    for k, n, activation in zip(sizes, sizes[1:], activations, strict=False):
+        nn.add_layer(k, n, activation)
+    X = rng.normal(size=(sizes[0], 1100)).astype(dtype)
+    try:
+        set_num_threads(1)
+        outputs, classes = nn.forward(X), nn.predict(X)
+        nets = {1: nn}
+        for threads in (2, 5):
+            set_num_threads(threads)
+            nets[threads] = copy.deepcopy(nn)
+            for samples in (1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 27, 33, 64, 100, 130, 1023, 1024):
+                for _ in range(8 if samples < 40 else 1):
+                    assert (nets[threads].forward(X[:, :samples]) == outputs[:, :samples]).all(), (threads, samples)
+                    assert (nets[threads].predict(X[:, -samples:]) == classes[-samples:]).all(), (threads, samples)
+    finally:
+        set_num_threads(before)
+    exact = X.astype(np.float64)
+    functions = {"relu": lambda z: np.maximum(z, 0), "tanh": np.tanh, "softmax": lambda z: np.exp(z) / np.exp(z).sum(0)}
+    for layer, activation in zip(nn.layers, activations, strict=True):
+        exact = functions[activation](layer.weights.astype(np.float64) @ exact + layer.biases)
+    np.testing.assert_allclose(outputs, exact, atol=1e-12 if dtype == np.float64 else 2e-5)
 
 
 def layouts(shape, dtype):

@@ -26,9 +26,6 @@ include "step.pyx"
 include "wide.pyx"
 include "train.pyx"
 
-cdef enum:
-    PACKING_PAYS = 64                    # samples of a pass for which the parameters are first put in panels
-
 STATUSES = {"done": DONE, "bad_loss": BAD_LOSS, "bad_start": BAD_START, "bad_step": BAD_STEP}
 WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADIENT}
 REGIMES = {"fused": FUSED, "wide": WIDE, "by_size": BY_SIZE}
@@ -240,6 +237,11 @@ cdef bint signalled(void* caught) noexcept nogil:
     return False
 
 
+cdef bint never(void* asker) noexcept nogil:
+    """For what is done before anybody could want it to end"""
+    return False
+
+
 cdef inline Py_ssize_t double_room(Py_ssize_t m, const floating* like) noexcept nogil:
     """Elements that m doubles take"""
     return padded((m * <Py_ssize_t> sizeof(double) + sizeof(floating) - 1) // sizeof(floating), like)
@@ -270,7 +272,7 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     job.hits = <double*> at
     at += double_room(m, work)
     job.space = at
-    job.own_size = rows * row_count(net, False, work) + copy_size(work) if fused else 0
+    job.own_size = pass_size(net, rows, work) if fused else 0
     job.wide_shared = wide_rows * row_count(net, True, work) if wide else 0
     if wide and splits_inputs(net, 1, threads, work):
         job.wide_shared += min(wide_rows, net.sizes[0]) * chain_count(net.sizes[0]) * spread(net.sizes[1], work)
@@ -279,14 +281,14 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
 
 
 cdef Py_ssize_t lay_out_pass(Job* job, floating* work, Py_ssize_t m, int threads) noexcept nogil:
-    """The same for a pass forward"""
+    """The same for a pass forward, whichever of the threads take part in it"""
     cdef const Net* net = &job.net
-    cdef Py_ssize_t count = parameter_count(net, work)
+    cdef Py_ssize_t count = parameter_count(net, work) if m >= PACKING_PAYS else 0
     cdef Py_ssize_t doubles = double_room(m, work) if job.wanted == LOSS else 0
     job.losses, job.hits = <double*> (work + count), <double*> (work + count + doubles)
     job.space = work + count + 2 * doubles
-    job.own_size = min(m, largest_block(net, work)) * row_count(net, False, work) + copy_size(work)
-    return <floating*> job.space - work + threads * job.own_size
+    return (<floating*> job.space - work + min(m + threads, threads * largest_block(net, work)) * row_count(net, False, work)
+            + threads * copy_size(work))
 
 
 def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, const floating[::1] like):
@@ -304,11 +306,11 @@ def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int for
     return lay_out_pass(&job, <floating*> &like[0], samples, threads)
 
 
-def paying_threads(Model model, Py_ssize_t samples, bint whole, const floating[::1] like):
-    """Threads that are worth waiting for in steps of so many samples; whole: as for `work_size`."""
+def paying_threads(Model model, Py_ssize_t samples, Py_ssize_t steps, bint whole, const floating[::1] like):
+    """Threads that are worth having for steps of so many samples, or if there are none for a pass; whole: as for `work_size`."""
     cdef Net net = model.net
     net.whole = whole
-    return threads_paying(&net, samples, &like[0])
+    return threads_paying(&net, samples, steps, &like[0])
 
 
 cdef void give(Job* job, Model model, View given, View wanted, const Py_ssize_t[::1] labels, const double[::1] weights,
@@ -351,44 +353,45 @@ def run(Model model, floating[::1] work, const floating[::1] params, x, int thre
     threads = min(threads, MAX_THREADS)
     if given.columns != model.inputs or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
         raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    job.run, job.in_double, job.plan, job.params = NULL, sizeof(floating) == sizeof(double), plan(&job.net, m, w, False, 0), w
-    job.plan.shards = job.plan.blocks    # each to be taken by itself
+    job.params = w
     with nogil:
         if job.packed:
             pack_layers(&job.net, &work[0], w)
             job.params = &work[0]
-        do_job(&job, min(threads, job.plan.blocks), signalled, <void*> caught)
+        finite = do_pass(&job, m, threads, signalled, <void*> caught, w)
         if job.wanted == LOSS:
             losses, hits = sum_of(job.losses, m), hits_of(&job, m)
-        finite = all_is_finite(&job, job.threads)
     if caught:
         raise caught[0]
     return losses, hits, bool(finite)
 
 
 cdef class Shortcut:
-    """What a network makes of a few samples, without threads, and without judging: it takes what needs no judgement.
+    """What a network makes of a few samples, without judging: it takes what needs no judgement.
 
     array_type: that of NumPy. empty: its function. wanted: "outputs" or "classes". model, work, params: as for `run`.
+    threads: what work has room for. limit: a function that says how many may be used.
     """
     cdef Job job
     cdef Py_buffer work, params
-    cdef object model, array_type, empty, dtype
-    cdef Py_ssize_t inputs, outputs, most
+    cdef object model, array_type, empty, dtype, limit
+    cdef Py_ssize_t inputs, outputs, most, fewest_shared
+    cdef int threads
     cdef bint in_double
 
-    def __cinit__(self, Model model, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype):
+    def __cinit__(self, Model model, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype, int threads, limit):
         PyObject_GetBuffer(work, &self.work, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
         PyObject_GetBuffer(params, &self.params, PyBUF_STRIDED_RO)
         self.in_double = self.params.itemsize == sizeof(double)
         self.model, self.array_type, self.empty, self.dtype = model, array_type, empty, dtype
+        self.threads, self.limit = min(threads, MAX_THREADS), limit
         self.job.net, self.job.order, self.job.labels, self.job.weights = model.net, NULL, NULL, NULL
         self.job.wanted, self.job.packed, self.job.sparse.values = wanted, False, NULL
         self.inputs, self.outputs = model.inputs, model.net.sizes[model.net.layers]
         if self.in_double:
-            self.most = min(most, largest_block(&self.job.net, <double*> NULL))
+            self.settle[double](NULL, most)
         else:
-            self.most = min(most, largest_block(&self.job.net, <float*> NULL))
+            self.settle[float](NULL, most)
 
     def __dealloc__(self):
         PyBuffer_Release(&self.work)
@@ -401,6 +404,7 @@ cdef class Shortcut:
         """
         cdef Py_buffer given, made
         cdef Py_ssize_t m, apart
+        cdef int threads = 1
         cdef bint finite
         if type(x) is not self.array_type:
             return None
@@ -428,6 +432,8 @@ cdef class Shortcut:
                 if made.ndim != (2 if self.job.wanted == OUTPUTS else 1) or made.shape[made.ndim - 1] != m \
                         or made.ndim == 2 and made.shape[0] != self.outputs:
                     return None
+                if self.threads > 1 and m >= self.fewest_shared:
+                    threads = min(self.limit(), self.threads)
                 with cython.critical_section(self):
                     self.job.x = table_of(&given, apart, given.strides[0])
                     self.job.results, self.job.results_apart = <char*> made.buf, made.strides[made.ndim - 1]
@@ -435,21 +441,30 @@ cdef class Shortcut:
                     if self.job.x.kind == 0:
                         finite = False
                     elif self.in_double:
-                        finite = self.passed[double](NULL, m)
+                        finite = self.passed[double](NULL, m, threads)
                     else:
-                        finite = self.passed[float](NULL, m)
+                        finite = self.passed[float](NULL, m, threads)
                 return out if finite else None
             finally:
                 PyBuffer_Release(&made)
         finally:
             PyBuffer_Release(&given)
 
-    cdef bint passed(self, const floating* none, Py_ssize_t m) noexcept nogil:
+    cdef void settle(self, const floating* like, Py_ssize_t most) noexcept nogil:
+        """How many samples it takes, and which of them it shares"""
+        self.most = min(most, largest_block(&self.job.net, like))
+        self.fewest_shared = (2 * HANDING_WORK - 1) // parameter_count(&self.job.net, like) + 1
+        lay_out_pass(&self.job, <floating*> self.work.buf, self.most, self.threads)
+
+    cdef bint passed(self, const floating* like, Py_ssize_t m, int threads) noexcept nogil:
         """The pass; whether what x holds is finite"""
         cdef Tally tally
         cdef const floating* w = <const floating*> self.params.buf
+        if threads > 1:
+            self.job.params = w
+            return do_pass(&self.job, m, threads, never, NULL, like)
         tally.finite = True
-        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.work.buf, 0, 0, m, 0, &tally)
+        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.job.space, 0, 0, m, 0, &tally)
         return tally.finite
 
 
@@ -493,7 +508,7 @@ def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1
     job.run, job.in_double = &steps, sizeof(floating) == sizeof(double)
     with nogil:
         pack_layers(&job.net, <floating*> steps.current, like)
-        do_job(&job, threads, signalled, <void*> caught)
+        do_steps(&job, threads, signalled, <void*> caught)
         unpack_layers(&job.net, &params[0], <floating*> steps.current)
         if steps.other == &work[0]:      # where the next call does not expect it
             memcpy(&work[count], &work[0], count * sizeof(floating))

@@ -68,6 +68,9 @@ cdef struct Job:
     Run* run                             # the steps that the gradient is for, or NULL
     Plan plan                            # of a pass forward
     const void* params                   # for it
+    bint by_layers                       # the threads share each layer, not the samples
+    bint accompanied                     # the first thread does it alone; the others stay awake until it is over
+    int over
     int threads
     Team team
     Tally tallies[MAX_THREADS]
@@ -196,6 +199,18 @@ cdef void leave_out(const Job* job, floating* y, floating* s, Py_ssize_t m, Py_s
         drop(y, s, m, columns, spread(job.net.sizes[l + 1], y), job.net.dropout[l], job.seed, step, l, row, column)
 
 
+cdef void give_results(Job* job, const floating* y, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
+    """What is wanted of the samples from the first on, from their last activations"""
+    cdef Py_ssize_t i, j, ld = spread(n, y)
+    if job.wanted == OUTPUTS:
+        for i in range(m):
+            for j in range(n):
+                (<floating*> (job.results + (first + i) * job.results_apart + j * job.outputs_apart))[0] = y[i * ld + j]
+    else:
+        for i in range(m):
+            (<Py_ssize_t*> (job.results + (first + i) * job.results_apart))[0] = arg_max(y + i * ld, n)
+
+
 cdef void block_pass(Job* job, const floating* w, const floating* turned, floating* g, bint fresh, floating* space,
                      Py_ssize_t at, Py_ssize_t first, Py_ssize_t m, Py_ssize_t step, Tally* tally) noexcept nogil:
     """What is wanted of m samples: layer by layer forward, the loss, layer by layer backward into g
@@ -204,7 +219,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
     """
     cdef Net* net = &job.net
     cdef Room room = room_for(net, space, m, False)
-    cdef Py_ssize_t l, i, k, n = net.sizes[net.layers], ld, ldx = 0
+    cdef Py_ssize_t l, k, n = net.sizes[net.layers], ld, ldx = 0
     cdef Part part = whole(m, net.sizes[0])
     cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, part)
     cdef const floating* a
@@ -235,14 +250,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         w += (k + 1) * part.columns
         free += m * ld
 
-    if job.wanted == OUTPUTS:
-        for i in range(m):
-            for k in range(n):
-                (<floating*> (job.results + (first + i) * job.results_apart + k * job.outputs_apart))[0] = y[i * ld + k]
-    elif job.wanted == CLASSES:
-        for i in range(m):
-            (<Py_ssize_t*> (job.results + (first + i) * job.results_apart))[0] = arg_max(y + i * ld, n)
     if job.wanted <= CLASSES:
+        give_results(job, y, first, m, n)
         return
 
     take_loss(job, d, y, s if keeps_slope(net, net.layers - 1) else <floating*> NULL, <floating*> room.t, at, first, m)

@@ -54,6 +54,12 @@ cdef bint is_mostly_empty(const floating* a, Py_ssize_t rows_apart, Py_ssize_t m
     return 4 * count < 3 * k
 
 
+cdef inline Py_ssize_t alias_ways(Py_ssize_t ldb, const floating* like) noexcept nogil:
+    """How badly rows so far apart push each other out of the caches: 0 hardly, 1 out of L1, 2 out of L2 as well"""
+    cdef Py_ssize_t bytes = ldb * sizeof(floating)
+    return 0 if bytes == 0 or bytes % (2 * ALIAS_BYTES) != 0 else 2 if bytes % (4 * ALIAS_BYTES) == 0 else 1
+
+
 cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
@@ -72,6 +78,10 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef bint single = n <= width and turned == NULL
     cdef bint streams = (n <= 2 * width and columns_apart == 1 and rows_apart < k + line(y) and k * n * size <= STREAM_BYTES
                          and turned == NULL)
+    # A row-major b whose rows push each other out of the cache: it is read as it lies for a few rows, and once for all tiles.
+    cdef Py_ssize_t aliases = alias_ways(ldb, y)
+    cdef bint sweeps = c == FROM_BIAS and ldb > 0 and n > 2 * width and m <= (2 if aliases > 0 else 1) * MOST_SWEPT
+    cdef bint gathers = aliases > 0 and m > (2 * MOST_SWEPT if aliases > 1 else MOST_UNGATHERED)
     # Blocks of about as many rows. With a single panel there is nothing to come back for: a tile's rows are read end to end.
     cdef Py_ssize_t row_block = TILE_ROWS if single or streams else whole_tiles(m, MOST_ROWS)
     cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
@@ -84,10 +94,12 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef floating* yj
     cdef Live live[MOST_TILES]
     memset(zero, 0, sizeof(zero))
+    if sweeps and MOST_SWEPT * n <= copy_size(copy):
+        for i from 0 <= i < m by MOST_SWEPT:
+            row_sweep(y + i * ldy, ldy, b + k * ldb, a + i * rows_apart, rows_apart, columns_apart, b, ldb,
+                      min(m - i, MOST_SWEPT), k, n, copy)
+        return
     if m == 1 and c == FROM_BIAS:
-        if ldb > 0 and 2 * width < n <= copy_size(copy):
-            row_sweep(y, b + k * ldb, a, columns_apart, b, ldb, k, n, copy)
-            return
         for j from 0 <= j < n by width:
             columns = min(n - j, width)
             bld, bj = ldb or columns, b + j // width * b_step
@@ -121,6 +133,9 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 else:
                     bj = b + j // width * b_step
                     bp = bj + p * bld
+                    if gathers:
+                        gather_block(copy_of_b, bp, bld, depth, columns)
+                        bp = copy_of_b
                 if p > 0 or c == FROM_Y:
                     cj, cld = yj, yld
                 else:
@@ -129,5 +144,5 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     ahead = a + (i + TILE_ROWS) * rows_apart + p * fetch_size(y)
                 else:
                     ahead = bp + (b_step if ldb == 0 and j + width < n and turned == NULL else 0)
-                strip(yj, yld, cj, cld, block, ta, ra, ca, bp, bld, rows, depth, columns,
+                strip(yj, yld, cj, cld, block, ta, ra, ca, bp, columns if gathers else bld, rows, depth, columns,
                       &live[0] if skips else <Live*> NULL, ahead, fetch)

@@ -8,8 +8,13 @@ cdef enum:
     MAX_SHARDS = 32
     FEWEST_ROWS = 32                     # in a block, if there are samples enough
     BLOCKS_FOR_THREADS = 4               # at most, of a step that would do with fewer
+    HANDING_WORK = 100000                # samples times parameters of a pass that pay handing them to a thread that is awake
+    WAKING_WORK = 2000000                # and that pay waking one
     THREAD_WORK = 500000                 # samples times parameters of a step that pay a thread, and so a block for it
     STAYING_WORK = 100000                # the same, if few parameters ever move from one thread's cache to another's
+    FEWEST_PASSED = 4                    # samples of a thread in a pass forward
+    L2_BYTES = 4194304                   # of parameters, beyond which a thread would rather read some for all samples
+    PACKING_PAYS = 1024                  # samples of a pass forward for which the parameters are first put in panels
     UPDATE_SAMPLES = 7                   # that take as long as reading and moving the parameters does
     PASS_BYTES = 524288                  # of a block and its activations: half of an L2 cache of 1 MiB
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
@@ -170,6 +175,27 @@ cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py
     return p
 
 
+cdef Plan plan_pass(const Net* net, Py_ssize_t m, int threads, const floating* like) noexcept nogil:
+    """How m samples are cut for a pass forward, where no sum is over samples: as many blocks for each thread"""
+    cdef Plan p
+    cdef Py_ssize_t rows = largest_block(net, like), each = min(threads, max(m // FEWEST_PASSED, 1))
+    p.rows, p.wide, p.step = m, False, 0
+    p.blocks = (max((m + rows - 1) // rows, 1) + each - 1) // each * each
+    p.block = max((m + p.blocks - 1) // p.blocks, 1)
+    p.shards = p.blocks = (m + p.block - 1) // p.block       # each to be taken by itself
+    return p
+
+
+cdef inline bint goes_by_layers(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+    """Whether the threads share the layers of a pass forward, not its few samples"""
+    return m < (4 if parameter_bytes(net, like) > L2_BYTES else 2) * FEWEST_PASSED
+
+
+cdef inline Py_ssize_t pass_size(const Net* net, Py_ssize_t rows, const floating* like) noexcept nogil:
+    """Elements that a thread needs for blocks of so many rows"""
+    return rows * row_count(net, False, like) + copy_size(like)
+
+
 cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
     """The first row of a shard"""
     return min(p.blocks * s // p.shards * p.block, m)
@@ -180,9 +206,16 @@ cdef inline Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating*
     return min(max(m // largest_block(net, like) + 1, BLOCKS_FOR_THREADS), MAX_SHARDS, shards_in_cache(net, like))
 
 
-cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
-    """Threads that are worth having for a step of m samples: what they hand over may take longer than what they compute"""
-    cdef Py_ssize_t count = parameter_count(net, like), first = (net.sizes[0] + 1) * padded(net.sizes[1], like)
-    if not is_wide(net, m, like):
-        return m * count // THREAD_WORK
-    return (m + UPDATE_SAMPLES) * count // (STAYING_WORK if net.sizes[0] > K_BLOCK and 4 * first > 3 * count else THREAD_WORK)
+cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, Py_ssize_t steps, const floating* like) noexcept nogil:
+    """Threads that are worth having for steps of m samples, or in none for a pass forward over them
+
+    What they hand over may take longer than what they compute.
+    """
+    cdef Py_ssize_t count = parameter_count(net, like), first = (net.sizes[0] + 1) * padded(net.sizes[1], like), work
+    if steps == 0:
+        return m * count // HANDING_WORK
+    work = m * count // THREAD_WORK
+    if is_wide(net, m, like):
+        work = (m + UPDATE_SAMPLES) * count
+        work //= STAYING_WORK if net.sizes[0] > K_BLOCK and 4 * first > 3 * count else THREAD_WORK
+    return min(work, steps * m * count // WAKING_WORK)

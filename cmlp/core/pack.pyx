@@ -64,6 +64,16 @@ cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* sour
         memcpy(to + i * ld_to, source + i * ld_source, columns * sizeof(floating))
 
 
+cdef void gather_block(floating* to, const floating* source, Py_ssize_t ld_source, Py_ssize_t rows,
+                       Py_ssize_t columns) noexcept nogil:
+    """to := a panel's block, row by row; what is next to it is fetched"""
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        for j from columns <= j < 2 * columns by line(to):
+            prefetch_far(source + i * ld_source + j)
+        memcpy(to + i * columns, source + i * ld_source, columns * sizeof(floating))
+
+
 cdef void unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """to, row-major, := source, packed panels of `rows` rows"""
     cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to)

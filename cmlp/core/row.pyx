@@ -1,5 +1,5 @@
-# A single row of y := c + a @ b, as one sample makes it: the sums of a tile's row, without the waiting. The letters are those of
-# gemm.pyx.
+# A single row of y := c + a @ b, as one sample makes it, or a few: the sums of a tile's rows, without the waiting. The letters
+# are those of gemm.pyx.
 
 cdef inline inlined chains(floating* y, const floating* c, const floating* a, Py_ssize_t apart, const vec* b, Py_ssize_t ldb,
                            Py_ssize_t depth, int blocks, int vectors) noexcept nogil:
@@ -62,27 +62,68 @@ cdef void row_panel(floating* y, const floating* c, const floating* a, Py_ssize_
             row_tile(y + j, c + j, a, apart, b + j, ldb, k, 1)
 
 
-cdef void row_sweep(floating* y, const floating* c, const floating* a, Py_ssize_t apart, const floating* b, Py_ssize_t ldb,
-                    Py_ssize_t k, Py_ssize_t n, floating* acc) noexcept nogil:
-    """y := c + a @ b for one row and a row-major b that is read from end to end; acc: room for n chains"""
-    cdef Py_ssize_t p, q, _q, j, depth, chain = chain_length(k)
-    cdef floating a0, a1, a2, a3
+cdef inline inlined sweep(vec* acc, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart, const vec* b, Py_ssize_t ldb,
+                          Py_ssize_t registers, int rows, int depth) noexcept nogil:
+    """acc += a @ b for `rows` rows and `depth` of k, constants where this is inlined: rows of acc lie side by side"""
+    cdef vec factors[MOST_SWEPT][SWEPT_DEPTH]
+    cdef vec sums[MOST_SWEPT]
+    cdef vec one
+    cdef Py_ssize_t _j
+    cdef int i, q
+    memset(&one, 0, sizeof(one))
+    for i in range(rows):
+        for q in range(depth):
+            factors[i][q] = one + a[i * rows_apart + q * apart]
+    for _j in range(registers):
+        for i in range(rows):
+            sums[i] = acc[i * registers]
+        for q in range(depth):
+            one = (<const vec*> (<const floating*> b + q * ldb))[0]
+            for i in range(rows):
+                sums[i] = sums[i] + one * factors[i][q]
+        for i in range(rows):
+            acc[i * registers] = sums[i]
+        acc += 1
+        b += 1
+
+
+cdef inline inlined sweep_rows(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart, const floating* b,
+                               Py_ssize_t ldb, Py_ssize_t n, int rows, int depth) noexcept nogil:
+    """`sweep` for the dtype at hand"""
+    if floating is float:
+        sweep(<vf*> acc, a, rows_apart, apart, <const vf*> b, ldb, n * sizeof(float) // sizeof(vf), rows, depth)
+    else:
+        sweep(<vd*> acc, a, rows_apart, apart, <const vd*> b, ldb, n * sizeof(double) // sizeof(vd), rows, depth)
+
+
+cdef void sweep_any(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart, const floating* b,
+                    Py_ssize_t ldb, Py_ssize_t n, Py_ssize_t rows, int depth) noexcept nogil:
+    """`sweep` for some depth that is 1 or SWEPT_DEPTH, and a few rows"""
+    cdef Py_ssize_t i
+    if depth == 1:
+        for i in range(rows):
+            sweep_rows(acc + i * n, a + i * rows_apart, 0, apart, b, ldb, n, 1, 1)
+    elif rows == 1:
+        sweep_rows(acc, a, rows_apart, apart, b, ldb, n, 1, SWEPT_DEPTH)
+    elif rows == 2:
+        sweep_rows(acc, a, rows_apart, apart, b, ldb, n, 2, SWEPT_DEPTH)
+    elif rows == 3:
+        sweep_rows(acc, a, rows_apart, apart, b, ldb, n, 3, SWEPT_DEPTH)
+    else:
+        sweep_rows(acc, a, rows_apart, apart, b, ldb, n, MOST_SWEPT, SWEPT_DEPTH)
+
+
+cdef void row_sweep(floating* y, Py_ssize_t ldy, const floating* c, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart,
+                    const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, floating* acc) noexcept nogil:
+    """y := c + a @ b for a few rows, c being one, and a row-major b that is read from end to end; acc: room for m rows of n"""
+    cdef Py_ssize_t p, q, i, j, depth, chain = chain_length(k)
     for p from 0 <= p < max(k, 1) by chain:
         depth = min(k - p, chain)
-        memset(acc, 0, n * sizeof(floating))
-        for q from 0 <= q < depth // 4 * 4 by 4:
-            a0, a1, a2, a3 = a[0], a[apart], a[2 * apart], a[3 * apart]
+        memset(acc, 0, m * n * sizeof(floating))
+        for q from 0 <= q < depth // SWEPT_DEPTH * SWEPT_DEPTH by SWEPT_DEPTH:
+            sweep_any(acc, a + (p + q) * apart, rows_apart, apart, b + (p + q) * ldb, ldb, n, m, SWEPT_DEPTH)
+        for q in range(depth // SWEPT_DEPTH * SWEPT_DEPTH, depth):
+            sweep_any(acc, a + (p + q) * apart, rows_apart, apart, b + (p + q) * ldb, ldb, n, m, 1)
+        for i in range(m):
             for j in range(n):
-                acc[j] = acc[j] + a0 * b[j]
-                acc[j] = acc[j] + a1 * b[ldb + j]
-                acc[j] = acc[j] + a2 * b[2 * ldb + j]
-                acc[j] = acc[j] + a3 * b[3 * ldb + j]
-            a, b = a + 4 * apart, b + 4 * ldb
-        for _q in range(depth // 4 * 4, depth):
-            a0 = a[0]
-            for j in range(n):
-                acc[j] = acc[j] + a0 * b[j]
-            a, b = a + apart, b + ldb
-        for j in range(n):
-            y[j] = c[j] + acc[j]
-        c = y
+                y[i * ldy + j] = (c[j] if p == 0 else y[i * ldy + j]) + acc[i * n + j]

@@ -38,10 +38,13 @@ cdef extern from "vec.h" nogil:
 
 cdef enum:
     SPINS = 1000                         # ten or twenty microseconds
+    IDLE_SPINS = 3000                    # of a worker that waits for work, which may well come soon after the last
     YIELDS = 4000                        # a few milliseconds
     MAX_THREADS = 256
+    PASSES_WITHOUT = 1000
 
 cdef double ASK_SECONDS = 0.02
+cdef double SOON_SECONDS = 2e-5          # after one pass the next one comes so soon that workers are to wait for it awake
 
 ctypedef bint (*question)(void*) noexcept nogil
 
@@ -126,6 +129,7 @@ cdef struct Worker:
     pthread_mutex_t lock
     pthread_cond_t changed
     int state
+    int asleep
     part what
     void* work
     int number
@@ -133,7 +137,9 @@ cdef struct Worker:
 
 cdef struct Workers:
     pthread_mutex_t lock
-    Worker* idle
+    Worker* idle                         # who worked last comes first
+    double passed                        # when the last pass was done that they might have had a part in
+    int late                             # passes that are to go without them, as they kept one waiting
 
 cdef Workers workers
 
@@ -141,7 +147,7 @@ cdef Workers workers
 cdef void forget_workers() noexcept nogil:
     """Begin without any: at first, and in a forked child, where there are none"""
     pthread_mutex_init(&workers.lock, NULL)
-    workers.idle = NULL
+    workers.idle, workers.passed, workers.late = NULL, 0, 0
 
 
 cdef void set_state(Worker* worker, int state) noexcept nogil:
@@ -155,13 +161,15 @@ cdef void set_state(Worker* worker, int state) noexcept nogil:
 cdef void wait_until(Worker* worker, int state) noexcept nogil:
     """Spins for a while, then sleeps"""
     cdef int _spin
-    for _spin in range(SPINS):
+    for _spin in range(IDLE_SPINS if state == GIVEN else SPINS):
         if __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) == state:
             return
         relax()
     pthread_mutex_lock(&worker.lock)
+    __atomic_store_n(&worker.asleep, state == GIVEN, __ATOMIC_RELEASE)
     while __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) != state:
         pthread_cond_wait(&worker.changed, &worker.lock)
+    __atomic_store_n(&worker.asleep, False, __ATOMIC_RELEASE)
     pthread_mutex_unlock(&worker.lock)
 
 
@@ -184,6 +192,7 @@ cdef Worker* new_worker() noexcept nogil:
         return NULL
     pthread_mutex_init(&worker.lock, NULL)
     pthread_cond_init(&worker.changed, NULL)
+    worker.asleep = True
     if pthread_create(&worker.thread, NULL, wait_for_work, worker) != 0:
         free(worker)
         return NULL
@@ -191,16 +200,22 @@ cdef Worker* new_worker() noexcept nogil:
     return worker
 
 
-cdef int hire(Worker** hired, int wanted) noexcept nogil:
-    """Idle workers, or new ones; how many they are"""
+cdef int hire(Worker** hired, int wanted, int wake) noexcept nogil:
+    """Workers that are idle and awake; and so many that are not, or new ones; how many they are"""
     cdef int number = 0
     cdef Worker* worker
+    cdef bint awake
     while HAS_THREADS and number < wanted:
         pthread_mutex_lock(&workers.lock)
         worker = workers.idle
-        if worker != NULL:
+        awake = worker != NULL and not __atomic_load_n(&worker.asleep, __ATOMIC_ACQUIRE)
+        if worker != NULL and (awake or wake > 0):
             workers.idle = worker.next
         pthread_mutex_unlock(&workers.lock)
+        if not awake:
+            if wake <= 0:
+                break
+            wake -= 1
         if worker == NULL:
             worker = new_worker()
         if worker == NULL:
@@ -220,7 +235,8 @@ cdef void work_together(part what, void* work, Worker** hired, int number, bint 
     for i in range(number):
         worker = hired[i]
         worker.what, worker.work, worker.number = what, work, i + 1
-        keep_off(worker.thread)
+        if __atomic_load_n(&worker.asleep, __ATOMIC_ACQUIRE):
+            keep_off(worker.thread)
         set_state(worker, GIVEN)
     what(work, 0)
     for i in range(number):
@@ -231,3 +247,25 @@ cdef void work_together(part what, void* work, Worker** hired, int number, bint 
         pthread_mutex_lock(&workers.lock)
         worker.next, workers.idle = workers.idle, worker
         pthread_mutex_unlock(&workers.lock)
+
+
+cdef int to_wake(double now, int paying) noexcept nogil:
+    """Workers that a pass may wake, which would pay so many; -1 if it is to do without any"""
+    cdef bint soon
+    cdef int late
+    pthread_mutex_lock(&workers.lock)
+    soon, late = now - workers.passed < SOON_SECONDS, workers.late
+    workers.late = max(late - 1, 0)
+    pthread_mutex_unlock(&workers.lock)
+    if late > 0 and paying == 0:
+        return -1
+    return MAX_THREADS if soon and late == 0 else paying
+
+
+cdef void has_passed(double began, double now, double most) noexcept nogil:
+    """A pass is done: when, and whether it took more than the most seconds that it should, as its workers had no processor"""
+    pthread_mutex_lock(&workers.lock)
+    workers.passed = now
+    if now - began > most:
+        workers.late = PASSES_WITHOUT
+    pthread_mutex_unlock(&workers.lock)

@@ -30,6 +30,9 @@ cdef enum:
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 294                      # of a that are used on one panel after another
     MOST_TILES = 49                      # in these, of 6 rows or more
+    MOST_SWEPT = 4                       # rows for which a row-major b is read from end to end
+    SWEPT_DEPTH = 4                      # of its rows at a time
+    MOST_UNGATHERED = 63                 # rows of a for which no block of a row-major b is copied, unless it has to be
     FEWEST_TO_SKIP = 32                  # of k: with fewer it does not pay to look for those at which a tile is 0
     STREAM_BYTES = 4194304               # of b at most, if it is to be read again for each tile's rows of a
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory

@@ -83,8 +83,14 @@ cdef void job_thread(Job* job, int thread, const floating* like) noexcept nogil:
     cdef const floating* w = <const floating*> job.params
     if job.run != NULL:
         train_thread(job, job.run, thread, like)
+    elif job.accompanied and thread > 0:
+        while not __atomic_load_n(&job.over, __ATOMIC_ACQUIRE):
+            relax()
+    elif job.by_layers:
+        layer_pass(job, w, thread, job.threads)
     else:
         shard_pass(job, &job.plan, w, w, <floating*> NULL, 0, job.plan.rows, thread)
+        __atomic_store_n(&job.over, True, __ATOMIC_RELEASE)
 
 
 cdef void take_part(void* work, int thread) noexcept nogil:
@@ -96,12 +102,54 @@ cdef void take_part(void* work, int thread) noexcept nogil:
         job_thread(job, thread, <const float*> NULL)
 
 
-cdef void do_job(Job* job, int threads, question wanted, void* asker) noexcept nogil:
-    """All of it, on this thread and on so many more as can be had"""
-    cdef Worker* hired[MAX_THREADS]
+cdef void do_job(Job* job, Worker** hired, int number, question wanted, void* asker) noexcept nogil:
+    """All of it, on this thread and by the workers hired"""
     cdef int i
-    job.threads = 1 + hire(hired, min(threads, MAX_THREADS) - 1)
+    job.threads = 1 + number
     start_team(&job.team, wanted, asker)
     for i in range(job.threads):
         job.tallies[i].finite = True
-    work_together(take_part, job, hired, job.threads - 1, job.run != NULL)
+    work_together(take_part, job, hired, number, job.run != NULL or job.by_layers)
+
+
+cdef void do_steps(Job* job, int threads, question wanted, void* asker) noexcept nogil:
+    """Training, on so many threads as can be had"""
+    cdef Worker* hired[MAX_THREADS]
+    do_job(job, hired, hire(hired, threads - 1, threads - 1), wanted, asker)
+
+
+cdef double LATE_SECONDS = 1e-3          # no pass over so little takes as long
+cdef double LATE_PER_WORK = 1e-9         # and more for each sample times parameter
+
+
+cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* asker, const floating* like) noexcept nogil:
+    """A pass forward, on at most so many threads; whether all that x holds is finite
+
+    Waking a worker may take longer than the work. So it is shared with those that are awake, as they are if one pass follows
+    the other. A few samples they share by layers, where all have to be there; if none is awake, one is woken for the next pass.
+    """
+    cdef Worker* hired[MAX_THREADS]
+    cdef Py_ssize_t work = m * parameter_count(&job.net, like)
+    cdef int number = 0, wake
+    cdef bint few = goes_by_layers(&job.net, m, like)
+    cdef double began = 0
+    job.run, job.in_double = NULL, sizeof(floating) == sizeof(double)
+    job.by_layers = job.accompanied = job.over = False
+    threads = <int> min(threads, work // HANDING_WORK)
+    if few and (job.wanted == LOSS or job.sparse.values != NULL):
+        threads = 1
+    if threads > 1:
+        began = seconds()
+        wake = to_wake(began, <int> min(max(work // WAKING_WORK - 1, 0), MAX_THREADS))
+        if wake >= 0:
+            number = hire(hired, threads - 1, 0 if few else wake)
+        job.by_layers = few and number > 0
+        if few and number == 0 and wake > 0:
+            number = hire(hired, 1, 1)
+            job.accompanied = number > 0
+    job.plan = plan_pass(&job.net, m, 1 if few else 1 + number, like)
+    job.own_size = pass_size(&job.net, job.plan.block, like)
+    do_job(job, hired, number, wanted, asker)
+    if threads > 1:
+        has_passed(began, seconds(), LATE_SECONDS + work * LATE_PER_WORK)
+    return all_is_finite(job, job.threads)
