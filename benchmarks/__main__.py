@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--threads", type=int, help="of cmlp; by default what it chooses")
     parser.add_argument("--more", action="store_true", help="also scaling, product, memory and footprint of cmlp")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="whose size is noted with --more")
-    parser.add_argument("--sweeps", action="store_true", help="widths and batches instead, for the second picture")
+    parser.add_argument("--sweeps", action="store_true", help="widths, batches, samples instead: the second picture")
     parser.add_argument(
         "--json",
         type=Path,

@@ -202,11 +202,11 @@ def draw_workloads(figures, path):
 
 
 def draw_sweeps(figures, path):
-    """Samples a second over the width of two hidden layers, and over the batch."""
+    """Samples a second over the width of two hidden layers, over the batch, and over the samples of a prediction."""
     from matplotlib import pyplot
 
-    figure, pair = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for axes, kind in zip(pair, ("width", "batch"), strict=True):
+    figure, three = pyplot.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    for axes, kind in zip(three, ("width", "batch", "samples"), strict=True):
         chosen = {int(key.split()[1]): e for key, e in figures["workloads"].items() if key.startswith(kind)}
         for name in ("cmlp", *PEERS):
             points = [(n, fastest(entry["results"], name), entry["samples"]) for n, entry in sorted(chosen.items())]
@@ -225,9 +225,10 @@ def draw_sweeps(figures, path):
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    pair[0].set(title="64-n-n-10, batch 128, SGD", xlabel="width n", ylabel="samples a second")
-    pair[1].set(title="64-64-64-10, SGD", xlabel="batch")
-    pair[1].legend(frameon=False)
+    three[0].set(title="64-n-n-10, batch 128, SGD", xlabel="width n", ylabel="samples a second")
+    three[1].set(title="64-64-64-10, SGD", xlabel="batch")
+    three[2].set(title="784-512-256-10, prediction", xlabel="samples")
+    three[2].legend(frameon=False)
     figure.savefig(path)
     pyplot.close(figure)
 

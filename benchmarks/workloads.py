@@ -100,13 +100,14 @@ REMEMBERED = "W1"  # whose memory is set beside the notebook's
 
 SWEEP_WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)
 SWEEP_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+SWEEP_SAMPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 def sweeps():
-    """Workloads over the width of two equal hidden layers, and over the batch."""
+    """Workloads over the width of two equal hidden layers, over the batch, and over the samples of a prediction."""
     widths = [
         Workload(f"width {n}", (64, n, n, 10), max(128, min(16_384, 2**31 // (n * n) // 128 * 128)), 128, "sgd")
         for n in SWEEP_WIDTHS
     ]
     batches = [Workload(f"batch {b}", (64, 64, 64, 10), max(b, min(256 * b, 16_384)), b, "sgd") for b in SWEEP_BATCHES]
-    return widths, batches
+    return widths, batches, [Workload(f"samples {m}", MIDDLE, m) for m in SWEEP_SAMPLES]

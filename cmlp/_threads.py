@@ -109,3 +109,8 @@ def limited(n_jobs: int | None) -> Iterator[None]:
 def threads_for(paying: int) -> int:
     """Threads for work that the core says pays so many."""
     return max(1, min(get_num_threads(), paying))
+
+
+def most(paying: int) -> int:
+    """Threads that such work may be given later, whatever the limit is now."""
+    return max(1, min(max(get_num_threads(), os.cpu_count() or 1), paying))

@@ -414,7 +414,7 @@ class NeuralNetwork:
         if shortcut is None:
             if not self._layers:
                 return None
-            threads = self._threads_for(FEW_SAMPLES)
+            threads = _threads.most(core.paying_threads(self._model, FEW_SAMPLES, 0, False, self._params))
             work = _arrays.empty(self._work_for(FEW_SAMPLES, threads, what), self.dtype)
             shortcut = self._shortcuts[what] = core.Shortcut(
                 self._model,

@@ -274,7 +274,8 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     job.space = at
     job.own_size = pass_size(net, rows, work) if fused else 0
     job.wide_shared = wide_rows * row_count(net, True, work) if wide else 0
-    if wide and splits_inputs(net, 1, threads, work):
+    job.splits = wide and splits_inputs(net, 1, threads, work)
+    if job.splits:
         job.wide_shared += min(wide_rows, net.sizes[0]) * chain_count(net.sizes[0]) * spread(net.sizes[1], work)
     job.wide_size = tile_size(net, work) * (1 if run.forced == BY_SIZE else shards) + copy_size(work) if wide else 0
     return at - work + max(threads * job.own_size, job.wide_shared + threads * job.wide_size)

@@ -7,6 +7,11 @@ cdef enum want:
     LOSS                                 # and how many classes are right
     GRADIENT                             # of the loss as well
 
+cdef enum sharing:                       # how threads share a pass forward
+    BY_SAMPLES
+    BY_LAYERS
+    ACCOMPANIED                          # one does it alone, another stays awake for the next pass
+
 cdef enum status:
     DONE
     BAD_LOSS                             # it is not finite: the step that led there has been taken back
@@ -68,9 +73,9 @@ cdef struct Job:
     Run* run                             # the steps that the gradient is for, or NULL
     Plan plan                            # of a pass forward
     const void* params                   # for it
-    bint by_layers                       # the threads share each layer, not the samples
-    bint accompanied                     # the first thread does it alone; the others stay awake until it is over
-    int over
+    sharing way
+    int over                             # whether the first thread has done its part
+    bint splits                          # there is room for a first layer shared by its inputs: see wide.pyx
     int threads
     Team team
     Tally tallies[MAX_THREADS]

@@ -54,10 +54,19 @@ cdef bint is_mostly_empty(const floating* a, Py_ssize_t rows_apart, Py_ssize_t m
     return 4 * count < 3 * k
 
 
-cdef inline Py_ssize_t alias_ways(Py_ssize_t ldb, const floating* like) noexcept nogil:
-    """How badly rows so far apart push each other out of the caches: 0 hardly, 1 out of L1, 2 out of L2 as well"""
-    cdef Py_ssize_t bytes = ldb * sizeof(floating)
-    return 0 if bytes == 0 or bytes % (2 * ALIAS_BYTES) != 0 else 2 if bytes % (4 * ALIAS_BYTES) == 0 else 1
+cdef inline bint alias(Py_ssize_t ldb, int ways, const floating* like) noexcept nogil:
+    """Whether rows of b so far apart push each other out of the L1 cache, or, of 2 ways, out of the L2 cache too"""
+    return ldb > 0 and ldb * <Py_ssize_t> sizeof(floating) % (2 * ways * ALIAS_BYTES) == 0
+
+
+cdef inline bint sweeps(Py_ssize_t m, Py_ssize_t n, Py_ssize_t ldb, const floating* like) noexcept nogil:
+    """Whether a row-major b is read from end to end, for MOST_SWEPT rows of a at a time: panels are left to more rows"""
+    return n > 2 * panel(like) and ldb > 0 and m <= MOST_SWEPT * (2 if alias(ldb, 1, like) else 1)
+
+
+cdef inline bint gathers(Py_ssize_t m, Py_ssize_t ldb, const floating* like) noexcept nogil:
+    """Whether a panel's block of a row-major b is copied first, since several tiles would each read it from afar"""
+    return m > 2 * MOST_SWEPT and alias(ldb, 2, like) or m >= FEWEST_TO_GATHER and alias(ldb, 1, like)
 
 
 cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
@@ -78,10 +87,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef bint single = n <= width and turned == NULL
     cdef bint streams = (n <= 2 * width and columns_apart == 1 and rows_apart < k + line(y) and k * n * size <= STREAM_BYTES
                          and turned == NULL)
-    # A row-major b whose rows push each other out of the cache: it is read as it lies for a few rows, and once for all tiles.
-    cdef Py_ssize_t aliases = alias_ways(ldb, y)
-    cdef bint sweeps = c == FROM_BIAS and ldb > 0 and n > 2 * width and m <= (2 if aliases > 0 else 1) * MOST_SWEPT
-    cdef bint gathers = aliases > 0 and m > (2 * MOST_SWEPT if aliases > 1 else MOST_UNGATHERED)
+    cdef bint gathered = gathers(m, ldb, y)
     # Blocks of about as many rows. With a single panel there is nothing to come back for: a tile's rows are read end to end.
     cdef Py_ssize_t row_block = TILE_ROWS if single or streams else whole_tiles(m, MOST_ROWS)
     cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
@@ -94,7 +100,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef floating* yj
     cdef Live live[MOST_TILES]
     memset(zero, 0, sizeof(zero))
-    if sweeps and MOST_SWEPT * n <= copy_size(copy):
+    if c == FROM_BIAS and sweeps(m, n, ldb, y) and MOST_SWEPT * n <= copy_size(copy):
         for i from 0 <= i < m by MOST_SWEPT:
             row_sweep(y + i * ldy, ldy, b + k * ldb, a + i * rows_apart, rows_apart, columns_apart, b, ldb,
                       min(m - i, MOST_SWEPT), k, n, copy)
@@ -133,7 +139,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 else:
                     bj = b + j // width * b_step
                     bp = bj + p * bld
-                    if gathers:
+                    if gathered:
                         gather_block(copy_of_b, bp, bld, depth, columns)
                         bp = copy_of_b
                 if p > 0 or c == FROM_Y:
@@ -144,5 +150,5 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     ahead = a + (i + TILE_ROWS) * rows_apart + p * fetch_size(y)
                 else:
                     ahead = bp + (b_step if ldb == 0 and j + width < n and turned == NULL else 0)
-                strip(yj, yld, cj, cld, block, ta, ra, ca, bp, columns if gathers else bld, rows, depth, columns,
+                strip(yj, yld, cj, cld, block, ta, ra, ca, bp, columns if gathered else bld, rows, depth, columns,
                       &live[0] if skips else <Live*> NULL, ahead, fetch)

@@ -20,7 +20,7 @@ cdef enum:
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
     WIDE_BYTES = 262144                  # of parameters: more than this, and a gradient for each shard costs more than barriers
     WIDE_SAMPLES = 4096                  # of a step that goes through a wide network layer by layer
-    FEW_SAMPLES = 128                    # of a step that is not worth cutting by samples, if there are many inputs to cut by
+    BATCH_TO_CUT = 128                   # samples, with fewer of which a step is rather cut by its many inputs, if it has them
 
 cdef enum regime:
     FUSED                                # a thread takes a block of samples through all layers
@@ -148,7 +148,7 @@ cdef inline Py_ssize_t wide_samples(const Net* net, const floating* like) noexce
         return 0
     if parameter_bytes(net, like) > WIDE_BYTES:
         return WIDE_SAMPLES
-    return FEW_SAMPLES - 1 if net.sizes[0] > K_BLOCK else 0
+    return BATCH_TO_CUT - 1 if net.sizes[0] > K_BLOCK else 0
 
 
 cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:

@@ -41,7 +41,8 @@ cdef enum:
     IDLE_SPINS = 3000                    # of a worker that waits for work, which may well come soon after the last
     YIELDS = 4000                        # a few milliseconds
     MAX_THREADS = 256
-    PASSES_WITHOUT = 1000
+    FEWEST_WITHOUT = 1000                # passes without workers, after they kept one waiting; twice as many after the next time
+    MOST_WITHOUT = 1024000
 
 cdef double ASK_SECONDS = 0.02
 cdef double SOON_SECONDS = 2e-5          # after one pass the next one comes so soon that workers are to wait for it awake
@@ -139,7 +140,9 @@ cdef struct Workers:
     pthread_mutex_t lock
     Worker* idle                         # who worked last comes first
     double passed                        # when the last pass was done that they might have had a part in
-    int late                             # passes that are to go without them, as they kept one waiting
+    int without                          # passes that are still to go without them, as they kept one waiting
+    int next_without                     # how many it will be after the next time
+    int in_time                          # passes since the last time
 
 cdef Workers workers
 
@@ -147,7 +150,8 @@ cdef Workers workers
 cdef void forget_workers() noexcept nogil:
     """Begin without any: at first, and in a forked child, where there are none"""
     pthread_mutex_init(&workers.lock, NULL)
-    workers.idle, workers.passed, workers.late = NULL, 0, 0
+    workers.idle, workers.passed, workers.without = NULL, 0, 0
+    workers.next_without, workers.in_time = FEWEST_WITHOUT, 0
 
 
 cdef void set_state(Worker* worker, int state) noexcept nogil:
@@ -158,18 +162,21 @@ cdef void set_state(Worker* worker, int state) noexcept nogil:
     pthread_mutex_unlock(&worker.lock)
 
 
-cdef void wait_until(Worker* worker, int state) noexcept nogil:
-    """Spins for a while, then sleeps"""
+cdef inline bint spins_until(const int* state, int wanted, int spins) noexcept nogil:
+    """Whether the state is soon as wanted"""
     cdef int _spin
-    for _spin in range(IDLE_SPINS if state == GIVEN else SPINS):
-        if __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) == state:
-            return
+    for _spin in range(spins):
+        if __atomic_load_n(state, __ATOMIC_ACQUIRE) == wanted:
+            return True
         relax()
+    return False
+
+
+cdef void wait_until(Worker* worker, int state) noexcept nogil:
+    """Sleeps"""
     pthread_mutex_lock(&worker.lock)
-    __atomic_store_n(&worker.asleep, state == GIVEN, __ATOMIC_RELEASE)
     while __atomic_load_n(&worker.state, __ATOMIC_ACQUIRE) != state:
         pthread_cond_wait(&worker.changed, &worker.lock)
-    __atomic_store_n(&worker.asleep, False, __ATOMIC_RELEASE)
     pthread_mutex_unlock(&worker.lock)
 
 
@@ -178,7 +185,10 @@ cdef void* wait_for_work(void* of) noexcept nogil:
     cdef Worker* worker = <Worker*> of
     cdef int given
     while True:
-        wait_until(worker, GIVEN)
+        if not spins_until(&worker.state, GIVEN, IDLE_SPINS):
+            __atomic_store_n(&worker.asleep, True, __ATOMIC_RELEASE)
+            wait_until(worker, GIVEN)
+            __atomic_store_n(&worker.asleep, False, __ATOMIC_RELEASE)
         given = GIVEN
         if __atomic_compare_exchange_n(&worker.state, &given, WORKING, False, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE):
             worker.what(worker.work, worker.number)
@@ -243,29 +253,37 @@ cdef void work_together(part what, void* work, Worker** hired, int number, bint 
         worker = hired[i]
         given = GIVEN
         if all_of_them or not __atomic_compare_exchange_n(&worker.state, &given, IDLE, False, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE):
-            wait_until(worker, IDLE)
+            if not spins_until(&worker.state, IDLE, SPINS):
+                wait_until(worker, IDLE)
         pthread_mutex_lock(&workers.lock)
         worker.next, workers.idle = workers.idle, worker
         pthread_mutex_unlock(&workers.lock)
 
 
 cdef int to_wake(double now, int paying) noexcept nogil:
-    """Workers that a pass may wake, which would pay so many; -1 if it is to do without any"""
+    """Workers that a pass may wake which is long enough for so many; -1 if it is to do without any, awake or not
+
+    Any number, if it follows so soon on the last one that the next may be expected as soon.
+    """
     cdef bint soon
-    cdef int late
+    cdef int without
     pthread_mutex_lock(&workers.lock)
-    soon, late = now - workers.passed < SOON_SECONDS, workers.late
-    workers.late = max(late - 1, 0)
+    soon, without = now - workers.passed < SOON_SECONDS, workers.without
+    workers.without = max(without - 1, 0)
     pthread_mutex_unlock(&workers.lock)
-    if late > 0 and paying == 0:
+    if without > 0 and paying == 0:
         return -1
-    return MAX_THREADS if soon and late == 0 else paying
+    return MAX_THREADS if soon and without == 0 else paying
 
 
 cdef void has_passed(double began, double now, double most) noexcept nogil:
     """A pass is done: when, and whether it took more than the most seconds that it should, as its workers had no processor"""
     pthread_mutex_lock(&workers.lock)
     workers.passed = now
+    workers.in_time += 1
+    if workers.in_time > workers.next_without + MOST_WITHOUT:
+        workers.next_without, workers.in_time = FEWEST_WITHOUT, 0
     if now - began > most:
-        workers.late = PASSES_WITHOUT
+        workers.without, workers.in_time = workers.next_without, 0
+        workers.next_without = min(2 * workers.without, MOST_WITHOUT)
     pthread_mutex_unlock(&workers.lock)

@@ -32,7 +32,7 @@ cdef enum:
     MOST_TILES = 49                      # in these, of 6 rows or more
     MOST_SWEPT = 4                       # rows for which a row-major b is read from end to end
     SWEPT_DEPTH = 4                      # of its rows at a time
-    MOST_UNGATHERED = 63                 # rows of a for which no block of a row-major b is copied, unless it has to be
+    FEWEST_TO_GATHER = 64                # rows of a that copying a block of b pays for, if it stays in the L2 cache as it lies
     FEWEST_TO_SKIP = 32                  # of k: with fewer it does not pay to look for those at which a tile is 0
     STREAM_BYTES = 4194304               # of b at most, if it is to be read again for each tile's rows of a
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory

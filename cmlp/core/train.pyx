@@ -83,10 +83,9 @@ cdef void job_thread(Job* job, int thread, const floating* like) noexcept nogil:
     cdef const floating* w = <const floating*> job.params
     if job.run != NULL:
         train_thread(job, job.run, thread, like)
-    elif job.accompanied and thread > 0:
-        while not __atomic_load_n(&job.over, __ATOMIC_ACQUIRE):
-            relax()
-    elif job.by_layers:
+    elif job.way == ACCOMPANIED and thread > 0:
+        spins_until(&job.over, True, IDLE_SPINS)
+    elif job.way == BY_LAYERS:
         layer_pass(job, w, thread, job.threads)
     else:
         shard_pass(job, &job.plan, w, w, <floating*> NULL, 0, job.plan.rows, thread)
@@ -109,12 +108,13 @@ cdef void do_job(Job* job, Worker** hired, int number, question wanted, void* as
     start_team(&job.team, wanted, asker)
     for i in range(job.threads):
         job.tallies[i].finite = True
-    work_together(take_part, job, hired, number, job.run != NULL or job.by_layers)
+    work_together(take_part, job, hired, number, job.run != NULL or job.way == BY_LAYERS)
 
 
 cdef void do_steps(Job* job, int threads, question wanted, void* asker) noexcept nogil:
     """Training, on so many threads as can be had"""
     cdef Worker* hired[MAX_THREADS]
+    job.way = BY_SAMPLES
     do_job(job, hired, hire(hired, threads - 1, threads - 1), wanted, asker)
 
 
@@ -133,20 +133,21 @@ cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* as
     cdef int number = 0, wake
     cdef bint few = goes_by_layers(&job.net, m, like)
     cdef double began = 0
-    job.run, job.in_double = NULL, sizeof(floating) == sizeof(double)
-    job.by_layers = job.accompanied = job.over = False
+    job.run, job.in_double, job.way, job.over = NULL, sizeof(floating) == sizeof(double), BY_SAMPLES, False
     threads = <int> min(threads, work // HANDING_WORK)
-    if few and (job.wanted == LOSS or job.sparse.values != NULL):
+    if not few:
+        threads = <int> min(threads, m // FEWEST_PASSED)
+    elif job.wanted == LOSS or job.sparse.values != NULL:
         threads = 1
     if threads > 1:
         began = seconds()
-        wake = to_wake(began, <int> min(max(work // WAKING_WORK - 1, 0), MAX_THREADS))
+        wake = to_wake(began, <int> min(max(work // WAKING_WORK - 1, 0), MAX_THREADS))   # besides this thread
         if wake >= 0:
             number = hire(hired, threads - 1, 0 if few else wake)
-        job.by_layers = few and number > 0
-        if few and number == 0 and wake > 0:
-            number = hire(hired, 1, 1)
-            job.accompanied = number > 0
+        if few and number > 0:
+            job.way = BY_LAYERS
+        elif few and wake > 0:
+            number, job.way = hire(hired, 1, 1), ACCOMPANIED
     job.plan = plan_pass(&job.net, m, 1 if few else 1 + number, like)
     job.own_size = pass_size(&job.net, job.plan.block, like)
     do_job(job, hired, number, wanted, asker)

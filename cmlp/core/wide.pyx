@@ -280,7 +280,7 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     job.tallies[thread].finite = True
     v.thread, v.threads, v.alone = thread, threads, True
     v.room = room_for(net, <floating*> job.space, m, True)
-    v.split, v.inputs = splits_inputs(net, m, threads, w), share_inputs(net, thread, threads, w)
+    v.split, v.inputs = job.splits and splits_inputs(net, m, threads, w), share_inputs(net, thread, threads, w)
     of = samples_of(&v, m, net.sizes[0], w)
     v.x = inputs(job, <floating*> v.room.x, &v.ldx, first, of)
     v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, <floating*> v.room.x)
