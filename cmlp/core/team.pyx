@@ -15,7 +15,8 @@ cdef extern from "vec.h" nogil:
     double seconds()                     # of some clock that never goes back
     enum: HAS_THREADS
     int thread_limit()                   # OpenMP's, which OMP_NUM_THREADS and threadpoolctl set
-    void keep_off(pthread_t thread)      # the processor that this one is on
+    int processor()                      # that this thread is on, or -1
+    void keep_off(pthread_t thread, int here)
     void relax()                         # lets the processor know that this is a spin
     void give_way()                      # lets another thread have this processor, if one wants it
     ctypedef struct pthread_mutex_t:
@@ -131,6 +132,7 @@ cdef struct Worker:
     pthread_cond_t changed
     int state
     int asleep
+    int off                              # the processor that it keeps off
     part what
     void* work
     int number
@@ -241,12 +243,13 @@ cdef void work_together(part what, void* work, Worker** hired, int number, bint 
     all_of_them: whether they wait for each other; otherwise whoever has not begun when the first is done never will.
     """
     cdef Worker* worker
-    cdef int i, given
+    cdef int i, given, here = processor() if number > 0 else -1
     for i in range(number):
         worker = hired[i]
         worker.what, worker.work, worker.number = what, work, i + 1
-        if __atomic_load_n(&worker.asleep, __ATOMIC_ACQUIRE):
-            keep_off(worker.thread)
+        if worker.off != here or __atomic_load_n(&worker.asleep, __ATOMIC_ACQUIRE):
+            keep_off(worker.thread, here)
+            worker.off = here
         set_state(worker, GIVEN)
     what(work, 0)
     for i in range(number):

@@ -109,21 +109,22 @@ static inline double seconds(void)
 #define seconds() ((double)clock() / CLOCKS_PER_SEC)
 #endif
 
-/* Keep a thread off the processor that the calling one is on. A virtual machine's idle processors look busy to Linux, which then
-   wakes the thread behind the one that it is to work beside. */
+/* Keep a thread off the processor that the calling one is on, here. A virtual machine's idle processors look busy to Linux, which
+   then wakes the thread behind the one that it is to work beside. */
 #if defined(__linux__) && defined(__GNUC__)
-static inline void keep_off(pthread_t thread)
+#define processor() sched_getcpu()
+static inline void keep_off(pthread_t thread, int here)
 {
     cpu_set_t processors;
-    int mine = sched_getcpu();
-    if (mine < 0 || sched_getaffinity(0, sizeof(processors), &processors) != 0)
+    if (here < 0 || sched_getaffinity(0, sizeof(processors), &processors) != 0)
         return;
     if (CPU_COUNT(&processors) > 1)
-        CPU_CLR(mine, &processors);
+        CPU_CLR(here, &processors);
     pthread_setaffinity_np(thread, sizeof(processors), &processors);
 }
 #else
-#define keep_off(thread) (void)(thread)
+#define processor() (-1)
+#define keep_off(thread, here) (void)(thread)
 #endif
 
 /* How many threads OpenMP would use; without it, any number. */
