@@ -57,11 +57,11 @@ def test_any_number_of_samples_gives_the_bits_of_many_on_any_threads(core, dtype
         set_num_threads(1)
         outputs, classes = nn.forward(X), nn.predict(X)
         nets = {1: nn}
-        for threads in (2, 5, 16):
+        for threads in (2, 16):
             set_num_threads(threads)
             nets[threads] = copy.deepcopy(nn)
-            for samples in (1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 27, 33, 64, 100, 130, 1024, 4095, 4096):
-                for _ in range(8 if samples < 40 else 1):
+            for samples in (1, 2, 3, 5, 8, 9, 15, 16, 27, 33, 64, 130, 4096):
+                for _ in range(4 if samples < 40 else 1):
                     assert (nets[threads].forward(X[:, :samples]) == outputs[:, :samples]).all(), (threads, samples)
                     assert (nets[threads].predict(X[:, -samples:]) == classes[-samples:]).all(), (threads, samples)
     finally:
