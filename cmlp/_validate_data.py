@@ -8,8 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from cmlp._arrays import CHUNK
 from cmlp._sparse import SparseRows
+from cmlp.losses import smooth
 
 Array = NDArray[Any]
+
+# How far from 1 the shares of a sample's classes may add up to: float16 rounds each of them.
+SHARES_OFF = 1e-2
 
 
 def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
@@ -129,7 +133,7 @@ def targets(
             raise ValueError(f"{name} must hold numbers of at least 0 under poisson, got {of_each.min()}")
         return None, of_each if levels == 1 else np.repeat(of_each, levels, axis=1)
     if array.shape == table and (n_outputs > 1 or array.dtype.kind == "f"):
-        return _columns(array, loss_name, name)
+        return _columns(array, loss, name)
     if array.shape not in flat:
         hint = f": {variable}.T, perhaps" if array.shape == table[::-1] else ""
         raise ValueError(
@@ -137,7 +141,7 @@ def targets(
         )
     if array.dtype.kind == "f":
         if n_outputs == 1:
-            return _columns(array.reshape(table), loss_name, name)
+            return _columns(array.reshape(table), loss, name)
         odd = array[array != np.trunc(array)]
         such_as = (odd if odd.size else array).flat[0]
         hint = "numbers to predict need another loss" if odd.size else f"{variable}.astype(int), perhaps"
@@ -149,16 +153,26 @@ def targets(
     return labels.astype(np.intp, copy=False), None
 
 
-def _columns(array: Array, loss_name: str, name: str) -> tuple[Array | None, Array | None]:
-    """Labels of one-hot columns; under binary cross-entropy targets in [0, 1], whatever the columns add up to."""
+def _columns(array: Array, loss: tuple[str, dict[str, Any]], name: str) -> tuple[Array | None, Array | None]:
+    """Labels of one-hot columns; else targets: shares of the classes, or each in [0, 1], whatever they add up to."""
     finite(array.T, name)
-    if loss_name == "cross_entropy":
-        if not (((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all()):
-            raise ValueError(f"{name} of shape {array.shape} must be one-hot: a single 1 in each column, 0 elsewhere")
+    loss_name, options = loss
+    of_classes = loss_name == "cross_entropy"
+    if of_classes and ((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all():
         return array.argmax(axis=0), None
-    if array.min() < 0 or array.max() > 1:
+    if array.min() < 0 or array.max() > 1 + SHARES_OFF * of_classes:
         raise ValueError(f"{name} must lie between 0 and 1 under {loss_name}, got {array.min()} to {array.max()}")
-    return None, array.T
+    if not of_classes:
+        return None, array.T
+    sums = array.sum(axis=0, dtype=np.float64)
+    off = np.abs(sums - 1)
+    if off.max() > SHARES_OFF:
+        worst = int(off.argmax())
+        raise ValueError(
+            f"{name} of shape {array.shape} must hold one-hot columns, or each class's share of a sample, which add up "
+            f"to 1: got {sums[worst]:g} in column {worst}"
+        )
+    return None, smooth(array, **options).T
 
 
 def finite(rows: Any, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Any:

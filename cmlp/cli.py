@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 import cmlp
 from cmlp import _validate, model_file
 from cmlp.activations import ACTIVATIONS
+from cmlp.callbacks import EarlyStopping
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
 
 Array = NDArray[Any]
@@ -28,6 +29,8 @@ RECIPE: dict[str, Any] = {
     "epochs": 15,
     "batch_size": 64,
     "optimizer": "adam",
+    "class_weight": None,
+    "patience": None,
     "test_rows": None,
     "standardize": None,
 }
@@ -42,6 +45,9 @@ NOTEBOOK: dict[str, Any] = {
     "standardize": False,
 }
 NOTEBOOK_RATE = 0.1
+
+# Share of the training rows that early stopping goes by.
+VALIDATION_SHARE = 0.1
 
 # Rows set aside for the test unless told otherwise: so many, but not a larger share of all than this.
 TEST_ROWS, TEST_SHARE = 1000, 0.2
@@ -122,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
     column = {"type": _column, "metavar": "COLUMN"}
     labels = {**column, "default": "label", "help": "column of the labels: name, or position from 0 (label)"}
+    header = {"action": argparse.BooleanOptionalAction, "help": "the first row names the columns (if it holds text)"}
     threads = {"type": partial(_whole, 1), "metavar": "N", "help": "use at most so many (all processors)"}
     model = {"metavar": "MODEL", "help": "a file that cmlp train --out wrote"}
     hidden = [name for name in ACTIVATIONS if name != "softmax"]
@@ -139,6 +146,16 @@ def _parser() -> argparse.ArgumentParser:
         ("epochs", "passes over the training samples", {"type": partial(_whole, 1)}),
         ("batch_size", "samples of a step", {"type": partial(_whole, 1)}),
         ("optimizer", ", ".join(OPTIMIZERS), {"choices": list(OPTIMIZERS), "metavar": "NAME"}),
+        (
+            "class_weight",
+            "balanced: all classes count the same, however many samples they have",
+            {"choices": ["balanced"], "metavar": "balanced"},
+        ),
+        (
+            "patience",
+            f"stop after N epochs without a lower loss on {VALIDATION_SHARE:.0%} of the training rows; keep the best",
+            {"type": partial(_whole, 1)},
+        ),
         ("test_rows", "rows set aside for the test: how many, or which share of all", {"type": _count_or_share}),
         ("learning_rate", "size of a step", {"type": partial(_number, "learning_rate"), "metavar": "X"}),
         ("momentum", "share of the last step that sgd keeps", {"type": partial(_number, "momentum"), "metavar": "X"}),
@@ -147,7 +164,8 @@ def _parser() -> argparse.ArgumentParser:
         defaults["test_rows"] = f"{TEST_ROWS}, or if that is less {TEST_SHARE} of all"
         default = defaults.get(name, RECIPE.get(name))
         options = {"metavar": "N", "default": argparse.SUPPRESS, **settings}
-        add(f"--{name.replace('_', '-')}", help=f"{text} ({default})", **options)
+        usual = "not done unless asked for" if default is None else default
+        add(f"--{name.replace('_', '-')}", help=f"{text} ({usual})".replace("%", "%%"), **options)
     text = (
         "shift and scale each feature to mean 0 and deviation 1 of the training rows (unless all numbers in the file "
     )
@@ -157,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     types = list(model_file.TYPES)
     add("--dtype", choices=types, default="float32", metavar="TYPE", help=f"computes in {', '.join(types)} (float32)")
     add("--label", **labels)
+    add("--header", **header)
     add("--threads", **threads)
     add("--out", metavar="FILE", help="save the model, in the safetensors format; also as Ctrl-C leaves it")
     add("--notebook", action="store_true", help="train as the notebook: 200 steps of 0.1, each on all training samples")
@@ -166,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
     add("model", **model)
     add("file", metavar="FILE", help="one sample a row, with or without labels")
     add("--label", **column, help="column to leave out: name, or position from 0 (label, if there is one)")
+    add("--header", **header)
+    add("--probabilities", action="store_true", help="a column for each class more, with its probability")
     add("--threads", **threads)
     add("--out", default="-", metavar="FILE", help="a CSV file (stdout)")
 
@@ -173,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     add("model", **model)
     add("file", metavar="FILE", help="one sample a row, with a column of labels")
     add("--label", **labels)
+    add("--header", **header)
     add("--threads", **threads)
 
     command("config", _config, "print what this installation is and uses")
@@ -226,7 +248,7 @@ def _train(given: argparse.Namespace) -> None:
     recipe, optimizer = _recipe(given)
     _set_threads(given)
     with nullcontext() if given.out is None else _output(given.out, given.file) as out:
-        X, y = _labelled(given.file, given.label, given.dtype)
+        X, y = _labelled(given, given.dtype)
         classes = int(y.max()) + 1
         if not 2 <= classes <= len(y):
             raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got at most {classes - 1} in {len(y)} rows")
@@ -244,6 +266,7 @@ def _train(given: argparse.Namespace) -> None:
         try:
             if given.notebook:
                 seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
+                seen = NOTEBOOK["epochs"] * len(y_train)
             else:
                 history = network.fit(
                     X_train,
@@ -251,10 +274,14 @@ def _train(given: argparse.Namespace) -> None:
                     epochs=recipe["epochs"],
                     batch_size=recipe["batch_size"],
                     optimizer=optimizer,
-                    validation_data=(X_test, y_test),
                     verbose=0 if given.quiet else 1,
+                    class_weight=recipe["class_weight"],
+                    **_stopping(recipe["patience"], X_test, y_test),
                 )
-                seconds = sum(history["seconds"])
+                share = 1 if recipe["patience"] is None else 1 - VALIDATION_SHARE
+                seconds, seen = sum(history["seconds"]), len(history["loss"]) * share * len(y_train)
+                if history.stopped is not None and not given.quiet:
+                    say(history.stopped)
         except KeyboardInterrupt:  # which comes between two steps
             if out is None or np.array_equal(network._params, untrained):
                 raise
@@ -264,8 +291,15 @@ def _train(given: argparse.Namespace) -> None:
     if interrupted:
         raise KeyboardInterrupt(f"{given.out} holds the model as it was then")
     accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
-    rate = recipe["epochs"] * len(y_train) / seconds
-    say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), f" {seconds:.2f} s  {rate:,.0f} samples/s")
+    figures = f" {seconds:.2f} s  {seen / seconds:,.0f} samples/s"
+    say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), figures)
+
+
+def _stopping(patience: int | None, X_test: Array, y_test: Array) -> dict[str, Any]:
+    """Return what to look at after every epoch: the test rows, unless that decides when training stops."""
+    if patience is None:
+        return {"validation_data": (X_test, y_test)}
+    return {"validation_fraction": VALIDATION_SHARE, "callbacks": [EarlyStopping(patience=patience)]}
 
 
 def _test_rows(wanted: float | None, rows: int, path: str) -> int:
@@ -336,22 +370,30 @@ def _predict(given: argparse.Namespace) -> None:
     to_stdout = given.out == "-"
     with _stdout() if to_stdout else _output(given.out, given.file, given.model) as out:
         network = _classifier(given.model)
-        X, _, names = cmlp.load_csv(given.file, label=given.label, dtype=network.dtype)
+        X, _, names = cmlp.load_csv(given.file, given.label, network.dtype, given.header)
         if given.label is None and "label" in names:
             X = np.delete(X, names.index("label"), axis=0)
         _check_features(X, network, given)
         labels = network.predict(X)
         table = _pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
+        if given.probabilities:
+            table = table.join(_pandas().DataFrame(_probabilities(network, X).T))
         out.write(table.to_csv(index=False, lineterminator="\n").encode())
     if not to_stdout:
         say(f"{given.out}: {len(labels)} predictions")
+
+
+def _probabilities(network: cmlp.NeuralNetwork, X: Array) -> Array:
+    """Return one row of probabilities for each class; a single output is that of the second."""
+    outputs = network.forward(X)
+    return np.concatenate((1 - outputs, outputs)) if len(outputs) == 1 else outputs
 
 
 def _evaluate(given: argparse.Namespace) -> None:
     """Print how good a model is, and which classes it takes for which."""
     _set_threads(given)
     network = _classifier(given.model)
-    X, y = _labelled(given.file, given.label, network.dtype)
+    X, y = _labelled(given, network.dtype)
     _check_features(X, network, given)
     classes = max(2, network.layers[-1].neurons)
     if y.max() >= classes:
@@ -392,11 +434,13 @@ def _stdout() -> IO[bytes]:
     return open(sys.stdout.fileno(), "wb", closefd=False)
 
 
-def _labelled(path: str, label: str | int, dtype: DTypeLike) -> tuple[Array, Array]:
+def _labelled(given: argparse.Namespace, dtype: DTypeLike) -> tuple[Array, Array]:
     """Return samples and their labels."""
-    X, y, _ = cmlp.load_csv(path, label=label, dtype=dtype)
+    X, y, _ = cmlp.load_csv(given.file, given.label, dtype, given.header)
     if y is None or y.dtype.kind != "i" or y.min() < 0:
-        raise ValueError(f"{path}: labels must be whole numbers of at least 0, got others in column {label!r}")
+        raise ValueError(
+            f"{given.file}: labels must be whole numbers of at least 0, got others in column {given.label!r}"
+        )
     return X, y
 
 

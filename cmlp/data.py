@@ -32,21 +32,26 @@ _EXACT = 2.0**53  # whole numbers below are exact in float64
 
 
 def load_csv(
-    path: str | PathLike[str], label: str | int | None = "label", dtype: DTypeLike = "float32"
+    path: str | PathLike[str],
+    label: str | int | None = "label",
+    dtype: DTypeLike = "float32",
+    header: bool | None = None,
 ) -> tuple[Features, Labels | None, list[str]]:
     """Read samples, and their labels, from a comma-separated file of numbers.
 
     Parameters
     ----------
     path : str or path-like
-        The file, one sample per row; ``.gz``, ``.bz2`` and ``.xz`` are decompressed. Its first row is a
-        header if any of its cells is text. Blank lines are passed over.
+        The file, one sample per row; ``.gz``, ``.bz2`` and ``.xz`` are decompressed. Blank lines are passed over.
     label : str, int or None, default="label"
         The column of the labels: its name, or its position counted from 0 (from -1 backwards). None reads
         every column as a feature: a file without labels, to predict on.
     dtype : {"float32", "float64"}, default="float32"
         What numbers that are not such integers as below are kept in. float32 tells 7 digits apart: times in
         seconds since 1970, say, want float64.
+    header : bool, optional
+        Whether the first row names the columns. By default it does if any of its cells is text, which names that
+        are numbers are not.
 
     Returns
     -------
@@ -81,7 +86,8 @@ def load_csv(
     labels: list[NDArray[np.float64]] = []
     with _opened(Path(path)) as file:
         columns, line = _first_row(file)
-        header = not all(map(_is_number, filter(None, columns)))
+        if header is None:
+            header = not all(map(_is_number, filter(None, columns)))
         position = _label_position(label, columns, header)
         if not header:
             columns, line = [str(i) for i in range(len(columns))], 0

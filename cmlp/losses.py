@@ -39,8 +39,26 @@ def _y_log_a(Y: Array, A: Array) -> Array:
         return np.asarray(Y * np.log(np.where((Y == 0) & (A == 0), 1, A)))
 
 
-def _smooth(Y: Array, label_smoothing: float) -> Array:
-    """Return the targets of which a share is spread evenly over the n outputs: Szegedy et al., 2016, section 7."""
+def smooth(Y: Array, label_smoothing: float = 0.0) -> Array:
+    """Return targets a share of which is spread evenly over the outputs.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n, m), any number type
+        Targets.
+    label_smoothing : float, default 0.0
+        The share s, in [0, 1).
+
+    Returns
+    -------
+    ndarray of shape (n, m), float32 or float64
+        (1 - s) y + s / n: Szegedy et al., 2016, section 7.
+
+    Raises
+    ------
+    ValueError
+        If the share is out of its range.
+    """
     check_options("cross_entropy", {"label_smoothing": label_smoothing})
     return np.asarray((1 - label_smoothing) * Y + label_smoothing / len(Y))
 
@@ -66,7 +84,7 @@ def cross_entropy(A: ArrayLike, Y: ArrayLike, label_smoothing: float = 0.0) -> f
         If the shapes differ, or the option is out of its range.
     """
     A = np.asarray(A, dtype=np.float64)
-    return float(-np.mean(np.sum(_y_log_a(_smooth(_targets(A, Y), label_smoothing), A), axis=0)))
+    return float(-np.mean(np.sum(_y_log_a(smooth(_targets(A, Y), label_smoothing), A), axis=0)))
 
 
 def cross_entropy_deriv(A: ArrayLike, Y: ArrayLike, label_smoothing: float = 0.0) -> Array:
@@ -90,7 +108,7 @@ def cross_entropy_deriv(A: ArrayLike, Y: ArrayLike, label_smoothing: float = 0.0
         If the shapes differ, or the option is out of its range.
     """
     A = floating(A)
-    return A - _smooth(_targets(A, Y), label_smoothing)
+    return A - smooth(_targets(A, Y), label_smoothing)
 
 
 def binary_cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
@@ -269,6 +287,46 @@ def poisson(A: ArrayLike, Y: ArrayLike) -> float:
     return float(np.mean(_y_log_a(Y, Y) - _y_log_a(Y, A) - Y + A))
 
 
+def given_gradient(A: ArrayLike, Y: ArrayLike) -> float:
+    """Return the mean over the samples of sum_j y_j a_j, whose derivative by a is y.
+
+    It stands for any loss of one's own: with y the derivative of that by the outputs as they are, a step by the one is
+    a step by the other.
+
+    Parameters
+    ----------
+    A, Y : ndarray of shape (n, m), float32 or float64
+        Outputs, and the derivative of each sample's loss by them.
+
+    Returns
+    -------
+    float
+        By itself it says nothing of how good the outputs are.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    The squared error of those targets that are known:
+
+    >>> import numpy as np
+    >>> from cmlp import NeuralNetwork
+    >>> X, Y = np.eye(3), np.array([[1, 2, np.nan], [3, np.nan, 4]])
+    >>> nn = NeuralNetwork("given_gradient", rng=0)
+    >>> nn.add_layer(3, 2, "identity")
+    >>> for _ in range(500):
+    ...     error = nn.forward(X) - Y
+    ...     history = nn.partial_fit(X, np.where(np.isnan(Y), 0, 2 * error), optimizer="sgd", learning_rate=0.1)
+    >>> bool(np.nanmax(np.abs(error)) < 1e-4)
+    True
+    """
+    A = np.asarray(A, dtype=np.float64)
+    return float(np.mean(np.sum(_targets(A, Y) * A, axis=0)))
+
+
 LOSSES: dict[str, Callable[..., float]] = {
     "cross_entropy": cross_entropy,
     "binary_cross_entropy": binary_cross_entropy,
@@ -277,6 +335,7 @@ LOSSES: dict[str, Callable[..., float]] = {
     "huber": huber,
     "quantile": quantile_loss,
     "poisson": poisson,
+    "given_gradient": given_gradient,
 }
 
 # The output activations whose dz is known for each loss.
@@ -285,6 +344,7 @@ PAIRS: dict[str, tuple[str, ...]] = {
     "binary_cross_entropy": ("sigmoid",),
     **dict.fromkeys(_OF_ERROR, tuple(ACTIVATIONS)),
     "poisson": ("exp",),
+    "given_gradient": tuple(ACTIVATIONS),
 }
 
 # What a loss takes beside a and y: when it is in its range, and that range in words.
@@ -418,7 +478,7 @@ WITH_OPTIONS: dict[str, Any] = {loss.name: loss for loss in (CrossEntropy, Huber
 
 def _cross_entropy_of_softmax(Z: Array, Y: Array, label_smoothing: float = 0.0) -> tuple[Array, Array]:
     """-sum_j y_j log a_j, where log a_j is z_j - log sum_i exp(z_i)."""
-    Y = _smooth(Y, label_smoothing)
+    Y = smooth(Y, label_smoothing)
     below = Z - np.max(Z, axis=0, keepdims=True)
     return np.sum(Y * (np.log(np.sum(np.exp(below), axis=0)) - below), axis=0), softmax(Z) - Y
 
@@ -448,9 +508,12 @@ def _of_z(loss: str, activation: str, Z: Array, Y: ArrayLike, options: Mapping[s
     check_pair(loss, activation)
     check_options(loss, options)
     targets = _targets(Z, Y)
-    if loss not in _OF_ERROR:
+    if (loss, activation) in _OF_Z:
         return _OF_Z[loss, activation](Z, targets, **options)
-    values, slopes = _OF_ERROR[loss](ACTIVATIONS[activation](Z) - targets, **options)
+    A = ACTIVATIONS[activation](Z)
+    if loss == "given_gradient":
+        return np.sum(targets * A, axis=0), activation_backward(activation, Z, targets)
+    values, slopes = _OF_ERROR[loss](A - targets, **options)
     return np.mean(values, axis=0), activation_backward(activation, Z, slopes / len(Z))
 
 

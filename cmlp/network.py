@@ -49,7 +49,8 @@ class NeuralNetwork:
     loss : str or callable, default cmlp.cross_entropy
         "cross_entropy", for classes, after softmax; "binary_cross_entropy", for yes or no, after sigmoid; "poisson",
         for counts, after exp; for other numbers, after any activation, "mean_squared_error", "mean_absolute_error",
-        "huber" and "quantile"; or the function of that name in cmlp. With options: `CrossEntropy`, `Huber`, `Quantile`.
+        "huber" and "quantile"; "given_gradient", for a loss of one's own, whose derivative by the outputs is y; or the
+        function of that name in cmlp. With options: `CrossEntropy`, `Huber`, `Quantile`.
     dtype : {"float32", "float64"}, default "float32"
         Type of the parameters and of all that is computed, whatever the data's.
     rng : None, int or numpy.random.Generator, optional
@@ -629,8 +630,9 @@ class NeuralNetwork:
             One sample a column. It is read fastest where a sample's numbers lie side by side, as in the transpose of a
             C-ordered table with one sample a row.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
-            Labels of any integer type, one-hot columns, or targets: under binary cross-entropy with several outputs, a
-            table of 0 and 1 says of each output on its own whether it holds, and there is no accuracy.
+            Labels of any integer type, one-hot columns, or targets: under cross-entropy the classes' shares, which add
+            up to 1 in each column; under binary cross-entropy with several outputs a table of 0 and 1, or of what lies
+            between, which says of each output on its own whether it holds. Targets have no accuracy.
         epochs : int, default 10
             Passes over all samples.
         batch_size : int, default 128

@@ -195,6 +195,48 @@ def test_train_trains_as_it_is_told_to(case, csv, trained):
     assert call["validation_data"][0].shape == (FEATURES, 150)
 
 
+def test_classes_can_be_balanced(csv, trained):
+    assert run("train", csv, "--epochs", 1, "--quiet", "--class-weight", "balanced") == 0
+    assert run("train", csv, "--epochs", 1, "--quiet") == 0
+    assert [call["class_weight"] for call in trained] == ["balanced", None]
+
+
+def test_patience_stops_the_training_and_keeps_the_best(csv, tmp_path, trained, capfd):
+    options = ("--patience", 3, "--learning-rate", 0.05, "--epochs", 300, "--out", tmp_path / "model")
+    assert run("train", csv, *options) == 0
+    *_, reason, result = lines = capfd.readouterr().out.splitlines()
+    (call,) = trained
+    (stopping,) = call["callbacks"]
+    assert "validation_data" not in call
+    assert call["validation_fraction"] == 0.1
+    best = stopping.best_epoch
+    assert reason == f"val_loss was no better for 3 epochs than {stopping.best:.6g}"
+    assert [line.split()[1] for line in lines[8:-2]] == [f"{number}/300" for number in range(1, best + 5)]
+    X_train, X_test, y_train, y_test = train_test_split(*load_csv(csv)[:2], 220, rng := np.random.default_rng(0))
+    twin = NeuralNetwork(rng=rng, input_scale=1 / 255)
+    for layer in ((FEATURES, 30, "relu"), (30, 20, "relu"), (20, CLASSES, "softmax")):
+        twin.add_layer(*layer)
+    twin.fit(X_train, y_train, epochs=best + 1, batch_size=64, optimizer=Adam(0.05), validation_fraction=0.1)
+    assert result.startswith(
+        f"train accuracy {twin.evaluate(X_train, y_train)['accuracy']:.4f}  "
+        f"test accuracy {twin.evaluate(X_test, y_test)['accuracy']:.4f} "
+    )
+    np.testing.assert_array_equal(NeuralNetwork.load(tmp_path / "model")._params, twin._params)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("option", "rows"), [("--header", 3), ("--no-header", 4), (None, 4)])
+def test_numbers_can_be_names(option, rows, capfd):
+    Path("numbers").write_text("0,1,2\n0,3,4\n1,5,6\n1,7,8\n")
+    options = [option] if option else []
+    assert run("train", "numbers", "--label", 0, "--test-rows", 1, "--epochs", 1, "--out", "model", *options) == 0
+    assert capfd.readouterr().out.startswith(f"numbers: {rows} samples")
+    assert run("evaluate", "model", "numbers", "--label", 0, *options) == 0
+    assert capfd.readouterr().out.startswith(f"{rows} samples")
+    assert run("predict", "model", "numbers", "--label", 0, *options) == 0
+    assert capfd.readouterr().out.count("\n") == rows + 1
+
+
 def test_a_seed_makes_the_model(csv, tmp_path):
     for name, seed, threads in (("a", 1, 1), ("b", 1, 2), ("c", 2, 2)):
         assert run("train", csv, "--epochs", 2, "--seed", seed, "--threads", threads, "--out", tmp_path / name) == 0
@@ -324,6 +366,8 @@ def test_notebook_can_be_quiet(csv, capfd):
         "--optimizer sgd",
         "--learning-rate 0.1",
         "--momentum 0",
+        "--class-weight balanced",
+        "--patience 3",
         "--test-rows 1000",
         "--standardize",
         "--no-standardize",
@@ -382,6 +426,17 @@ def test_predict_writes_a_file(csv, frame, model, tmp_path, capfd):
     assert leftovers(tmp_path) == []
 
 
+def test_predict_writes_probabilities(csv, frame, model, capfd):
+    path, network = model
+    assert run("predict", path, csv, "--probabilities") == 0
+    first, *rest = capfd.readouterr().out.splitlines()
+    assert first == "ImageId,Label,0,1,2"
+    written = np.array([line.split(",") for line in rest], float)
+    X = frame.drop(columns="label").to_numpy().T
+    np.testing.assert_array_equal(written[:, 1], network.predict(X))
+    np.testing.assert_allclose(written[:, 2:], network.forward(X).T, rtol=1e-6)
+
+
 # ---- evaluate ----
 
 
@@ -419,6 +474,15 @@ def test_a_network_for_yes_or_no_is_a_classifier_too(tmp_path, capfd):
     (tmp_path / "file.csv").write_text("label,a,b\n1,2,0.5\n0,-2,0.5\n0,2,0.5\n")
     assert run("predict", tmp_path / "model", tmp_path / "file.csv") == 0
     assert capfd.readouterr().out == "ImageId,Label\n1,1\n2,0\n3,1\n"
+    assert run("predict", tmp_path / "model", tmp_path / "file.csv", "--probabilities") == 0
+    first, *rest = capfd.readouterr().out.splitlines()
+    assert first == "ImageId,Label,0,1"
+    probability = 1 / (1 + np.exp(-2.0))
+    np.testing.assert_allclose(
+        np.array([line.split(",")[2:] for line in rest], float),
+        [[1 - probability, probability], [probability, 1 - probability], [1 - probability, probability]],
+        rtol=1e-6,
+    )
     assert run("evaluate", tmp_path / "model", tmp_path / "file.csv") == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.split() for line in lines[3:]] == [["0", "1", "1"], ["1", "0", "1"]]

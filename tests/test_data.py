@@ -98,6 +98,14 @@ def test_suffix_in_capitals(write):
     check(load_csv(path), PIXELS, LABELS, ["a", "b"])
 
 
+def test_a_header_of_numbers(write):
+    path = write("2020,2021\n0,255\n20,40\n")
+    check(load_csv(path, None, header=True), PIXELS, None, ["2020", "2021"])
+    assert load_csv(path, None)[0].shape == load_csv(path, None, header=False)[0].shape == (2, 3)
+    with pytest.raises(ValueError, match=r"line 1, column 0 .*'a'"):
+        load_csv(write("a,b\n0,255\n"), None, header=False)
+
+
 @pytest.mark.parametrize(("header", "names"), [("a,b\n", ["a", "b"]), ("", ["0", "1"])])
 def test_no_label(write, header, names):
     check(load_csv(write(header + "0,255\n20,40\n"), label=None), PIXELS, None, names)

@@ -1,6 +1,5 @@
 """scikit-learn's estimators: its own checks, its numbers, its ways of use, and what it lacks."""
 
-import doctest
 import pickle
 import signal
 import subprocess
@@ -27,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import cmlp
-from cmlp import MLPClassifier, MLPRegressor, estimators
+from cmlp import MLPClassifier, MLPRegressor
 from cmlp.callbacks import Callback
 
 pytestmark = pytest.mark.filterwarnings(
@@ -213,10 +212,6 @@ def test_early_stopping_holds_out_the_same_share_of_every_class():
     np.testing.assert_array_equal(seen, [[10, 6, 4]] * 5)
     y[0] = "alone"
     MLPClassifier(early_stopping=True, max_iter=1).fit(X, y)
-
-
-def test_own_examples():
-    assert doctest.testmod(estimators) == (0, 10)
 
 
 def test_labels_of_any_type():

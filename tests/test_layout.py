@@ -1,7 +1,9 @@
-"""The house's order: which module may use which, and that the core knows nothing of Python's side."""
+"""The house's order: which module may use which, that the core knows nothing of Python's side, that examples run."""
 
 import ast
+import doctest
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,9 @@ def test_parts_of_the_core_have_no_def(part):
     for line in lines:
         assert line.count("noexcept") == line.count("noexcept nogil"), line
     assert all("noexcept nogil" in line for line in kernels)
+
+
+@pytest.mark.filterwarnings("ignore:.*not converged")
+@pytest.mark.parametrize("name", [name for name, path in MODULES.items() if ">>>" in path.read_text("utf-8")])
+def test_examples_in_docstrings_run(name):
+    assert doctest.testmod(import_module(f"cmlp.{name}")).failed == 0

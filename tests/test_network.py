@@ -13,12 +13,14 @@ import cmlp
 from cmlp import (
     SGD,
     Adam,
+    CrossEntropy,
     DenseLayer,
     Huber,
     NeuralNetwork,
     cross_entropy,
     mean_squared_error,
     one_hot,
+    reference,
     reLU,
     relu,
     softmax,
@@ -271,6 +273,47 @@ def test_several_labels_a_sample_are_in_the_outputs(data):
     assert (nn.predict(X) == nn.forward(X).argmax(axis=0)).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(0.2)])
+def test_shares_of_classes_are_targets(data, dtype, loss):
+    X, y = data
+    shares = np.random.default_rng(1).dirichlet([1.0, 1.0, 1.0], len(y)).T
+    nn = make(loss=loss, dtype=dtype)
+    layers = [(layer.weights.astype(float), layer.biases.astype(float), layer.activation) for layer in nn.layers]
+    oracle = reference.Network(*map(list, zip(*layers, strict=True)), "cross_entropy", **loss.options)
+    assert list(nn.evaluate(X, shares)) == ["loss"]
+    for _ in range(20):
+        assert nn.train(X, shares, 0.5) == pytest.approx(oracle.train(X, shares, 0.5), rel=1e-5)
+    np.testing.assert_allclose(nn.forward(X), oracle.forward(X)[1][-1], rtol=1e-4 if dtype == "float32" else 1e-10)
+    assert nn.fit(X, shares, epochs=1, validation_data=(X, y)).keys() >= {"loss", "val_loss", "val_accuracy"}
+    with pytest.raises(ValueError, match="class_weight needs classes"):
+        nn.fit(X, shares, class_weight="balanced")
+
+
+def test_shares_may_be_rounded(data):
+    X, _ = data
+    teacher = make(rng=1).forward(X)  # whose float32 do not add up to 1 exactly
+    teacher[:, 0] = [1 / 3, 1 / 3, 1 / 3 + 1e-3]
+    student, other = make(), make()
+    student.fit(X, teacher.astype(np.float16), epochs=2)
+    other.fit(X, teacher, epochs=2)
+    np.testing.assert_allclose(student.forward(X), other.forward(X), atol=1e-3)
+
+
+def test_a_step_by_a_gradient_of_ones_own_is_that_of_the_loss(data):
+    X, y = data
+    own = make(loss="given_gradient", output="softmax", dtype="float64")
+    twin = make(dtype="float64")
+    adam = Adam(0.01)
+    for _ in range(5):
+        gradient = -one_hot(y, 3) / own.forward(X)  # of the cross-entropy, by the probabilities
+        own.partial_fit(X, gradient, len(y), adam, shuffle=False)
+        twin.partial_fit(X, y, len(y), adam, shuffle=False)
+        np.testing.assert_allclose(own.forward(X), twin.forward(X), rtol=1e-9)
+    assert own.predict(X).shape == (3, len(y))
+    assert own.evaluate(X, gradient)["loss"] == pytest.approx((gradient * own.forward(X)).sum(axis=0).mean())
+
+
 def test_history_has_a_number_for_every_epoch(data):
     X, y = data
     history = make().fit(X, y, epochs=3, validation_data=(X[:, :7], y[:7]))
@@ -331,7 +374,9 @@ BAD_INPUTS = {
     "ragged": ([[1.0, 2.0], [3.0]], Y_GOOD, ValueError, "X must be an array of numbers: .*inhomogeneous"),
     "no y": (X_GOOD, None, TypeError, "y must hold .* got object"),
     "masked": (np.ma.masked_array(np.ones((6, 4)), mask=True), Y_GOOD, TypeError, "X is masked"),
-    "not one-hot": (X_GOOD, np.ones((3, 4)), ValueError, "must be one-hot"),
+    "two classes a sample": (X_GOOD, np.ones((3, 4)), ValueError, r"one-hot columns, or .* got 3 in column 0"),
+    "no whole": (X_GOOD, np.full((3, 4), 0.32), ValueError, "add up to 1: got 0.96 in column 0"),
+    "a negative share": (X_GOOD, np.full((3, 4), [[-0.5], [1], [0.5]]), ValueError, r"y must lie .* -0.5 to 1"),
     "nan in y": (X_GOOD, np.full((3, 4), nan), ValueError, "y holds NaN"),
 }
 

@@ -15,10 +15,11 @@ cdef enum loss:
     HUBER
     QUANTILE
     POISSON
+    GIVEN_GRADIENT
 
 LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
           "mean_squared_error": MEAN_SQUARED_ERROR, "mean_absolute_error": MEAN_ABSOLUTE_ERROR, "huber": HUBER,
-          "quantile": QUANTILE, "poisson": POISSON}
+          "quantile": QUANTILE, "poisson": POISSON, "given_gradient": GIVEN_GRADIENT}
 
 cdef struct Loss:
     int kind
@@ -120,6 +121,16 @@ cdef inline double mean_error(floating* d, const floating* y, const floating* t,
     return value / n
 
 
+cdef inline double inner_product(floating* d, const floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
+    """GIVEN_GRADIENT: sum(t * y), with its gradient t by y"""
+    cdef double value = 0
+    cdef Py_ssize_t j
+    for j in range(n):
+        value += <double> t[j] * y[j]
+        d[j] = t[j]
+    return value
+
+
 cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* s, const floating* t, Py_ssize_t m, Py_ssize_t n,
                             Py_ssize_t ld, const Loss* loss, int output) noexcept nogil:
     """losses := those of m rows; s: room for f' of the output activation, or NULL if that can be read off y"""
@@ -133,7 +144,10 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* 
     else:
         activate(y, s, m, n, padded(n, y), ld, output)
         for i in range(m):
-            losses[i] = mean_error(d + i * ld, y + i * ld, t + i * ld, n, loss)
+            if loss.kind == GIVEN_GRADIENT:
+                losses[i] = inner_product(d + i * ld, y + i * ld, t + i * ld, n)
+            else:
+                losses[i] = mean_error(d + i * ld, y + i * ld, t + i * ld, n, loss)
         activate_backward(d, y, s, m, n, padded(n, y), ld, output)
 
 
