@@ -218,7 +218,7 @@ def fit(
     aside = _validate_data.part_of(fraction, samples.labels, len(samples.rows)) if fraction else 0
     run = Run(network, recipe.optimizer, epochs, _measured(samples, samples if aside else validation))
     with network._memory.alone(), _watched(run, recipe.callbacks):
-        origin = _Origin(network)
+        origin = _Origin(network, epochs == 1 and not aside and _is_one_step(samples, recipe, validation))
         if aside:
             samples, validation = split(samples, aside, network.rng)
         return _train(run, recipe, origin, repeat(samples.times(class_weight), epochs), validation)
@@ -256,9 +256,10 @@ def fit_chunks(
         first = next(chunks)
         run = Run(network, recipe.optimizer, epochs, _measured(first, validation))
         rounds = chain([first], chunks)
+        origin = _Origin(network, epochs in (None, 1) and _is_one_step(first, recipe, validation))
         del first  # a chunk may be large
         with _watched(run, recipe.callbacks):
-            return _train(run, recipe, _Origin(network), rounds, validation)
+            return _train(run, recipe, origin, rounds, validation)
 
 
 def fit_at_once(
@@ -301,15 +302,25 @@ def fit_at_once(
 
 
 class _Origin:
-    """What a network was, its generator too, before something that may turn out not to be possible."""
+    """What a network was, its generator too, before steps that may turn out not to be possible: `alone`, a single one."""
 
-    def __init__(self, network: NeuralNetwork) -> None:
-        self.snapshot, self.generator = network._memory.origin_of(network), network.rng.bit_generator.state
+    def __init__(self, network: NeuralNetwork, alone: bool = False) -> None:
+        memory = network._memory
+        self.snapshot = None if alone else memory.origin_of(network)  # a copy of all, which may take as long as a step
+        self.memory, self.generator = memory.__getstate__(), network.rng.bit_generator.state
 
     def restore(self, network: NeuralNetwork) -> None:
         """Make it that again."""
-        self.snapshot.restore(network)
+        if self.snapshot is None:
+            network._memory.restore(**self.memory)
+        else:
+            self.snapshot.restore(network)
         network.rng.bit_generator.state = self.generator
+
+
+def _is_one_step(samples: Samples, recipe: Recipe, validation: Samples | None) -> bool:
+    """Whether nothing that is wrong with the data can show after a step has been taken on them."""
+    return samples.size() <= recipe.batch and validation is None
 
 
 def _measured(samples: Samples, validation: Samples | None) -> tuple[str, ...]:

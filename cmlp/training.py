@@ -86,6 +86,7 @@ class Memory:
         self.owner: int | None = None  # the thread that trains
         self.work: Array | None = None
         self.origin: Snapshot | None = None
+        self.squares = 0.0  # the sum of the parameters', as the last step left them
         self.forget()
 
     def forget(self) -> None:
@@ -288,7 +289,7 @@ def _train(
             continued = False
         memory.work = work
     try:
-        loss, penalty, correct, count, status = core.train(
+        loss, penalty, correct, count, status, memory.squares = core.train(
             network._model,
             memory.work,
             params,
@@ -375,16 +376,13 @@ def check_last_step(network: NeuralNetwork, samples: Samples, moments: Array, ta
     FloatingPointError
         If it was taken back.
     """
-    params = network._params
-    with np.errstate(over="ignore"):
-        squares = np.einsum("i,i", params, params)  # no BLAS, whose threads would stay awake beside ours
-    if squares < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
+    params, memory = network._params, network._memory
+    if memory.squares < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
         return
     if not np.isfinite(network._pass(samples, "loss")[0]):
-        work = network._memory.work
-        assert work is not None  # steps have been taken in it
-        core.take_back(network._model, params, work)
-        network._memory.lose(moments)
+        assert memory.work is not None  # steps have been taken in it
+        core.take_back(network._model, params, memory.work)
+        memory.lose(moments)
         raise bad_step(network, "bad_loss", taken)
 
 

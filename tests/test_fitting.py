@@ -530,6 +530,13 @@ def test_nan_found_on_the_way_changes_nothing(data):
         nn.fit(X, y, 2, **whole, callbacks=[callbacks.EarlyStopping("f1")])
     with pytest.raises(ValueError, match="X of validation_data holds infinity"):
         nn.fit(X, y, 2, 10, validation_data=(spoiled, y))
+    for optimizer in ("adam", "rmsprop", "sgd"):  # a single step: with the same moments, with others, with none
+        with pytest.raises(ValueError, match="X holds infinity"):
+            nn.partial_fit(spoiled, y, 53, optimizer)
+        with pytest.raises(ValueError, match="X holds infinity"):
+            nn.fit(spoiled, y, 1, 53, optimizer)
+        with pytest.raises(ValueError, match="X of validation_data holds infinity"):
+            nn.fit(X, y, 1, 53, optimizer, validation_data=(spoiled, y))
     assert bits(nn) == bits(twin)
     assert nn.fit(X, y, 2, 10)["loss"] == twin.fit(X, y, 2, 10)["loss"]
 

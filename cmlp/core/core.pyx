@@ -357,7 +357,7 @@ def run(Model model, floating[::1] work, const floating[::1] params, x, int thre
     job.params = w
     with nogil:
         if job.packed:
-            pack_layers(&job.net, &work[0], w)
+            pack_layers(&job.net, &work[0], w, 0, 1)
             job.params = &work[0]
         finite = do_pass(&job, m, threads, signalled, <void*> caught, w)
         if job.wanted == LOSS:
@@ -480,14 +480,16 @@ def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1
     step. seed: of dropout. Ends at a step whose loss is not finite, with the parameters from before the step that led there,
     even if that was the last one of the call before.
     Returns the sums of the samples' losses and of the penalties, each times its weight, what those whose classes were right
-    weigh, the steps taken and a status; after a signal whose handler raised an error, that is raised, with the parameters of a
-    whole number of steps.
+    weigh, the steps taken, a status, and the sum of the parameters' squares; after a signal whose handler raised an error, that
+    is raised, with the parameters of a whole number of steps.
     """
     cdef View given = View(x), wanted = given if targets is None else View(targets)
     cdef Job job
     cdef Run steps
     cdef Py_ssize_t m = given.rows, count
     cdef const floating* like = &params[0]
+    cdef double squares = 0
+    cdef int i
     cdef list caught = []
     give(&job, model, given, wanted, labels, weights, order)
     m = m if order is None else order.shape[0]
@@ -507,15 +509,18 @@ def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1
     steps.samples, steps.batch, steps.taken, steps.continued = m, batch, taken, continued
     steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
     job.run, job.in_double = &steps, sizeof(floating) == sizeof(double)
+    if not continued and (m + batch - 1) // batch % 2 == 1:
+        steps.current, steps.other = steps.other, steps.current      # so that they are in their places after the last step
+    steps.params = &params[0]
     with nogil:
-        pack_layers(&job.net, <floating*> steps.current, like)
         do_steps(&job, threads, signalled, <void*> caught)
-        unpack_layers(&job.net, &params[0], <floating*> steps.current)
         if steps.other == &work[0]:      # where the next call does not expect it
             memcpy(&work[count], &work[0], count * sizeof(floating))
     if caught:
         raise caught[0]
-    return steps.loss, steps.penalty, steps.correct, steps.steps, steps.ended
+    for i in range(job.threads):
+        squares += steps.params_squared[i]
+    return steps.loss, steps.penalty, steps.correct, steps.steps, steps.ended, squares
 
 
 def take_back(Model model, floating[::1] params, const floating[::1] work):
@@ -524,4 +529,4 @@ def take_back(Model model, floating[::1] params, const floating[::1] work):
     if params.shape[0] != count or work.shape[0] < 2 * count:
         raise ValueError("params and work must be those that `train` was given")
     with nogil:
-        unpack_layers(&model.net, &params[0], &work[count])
+        unpack_layers(&model.net, &params[0], &work[count], 0, 1)

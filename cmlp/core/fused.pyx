@@ -26,7 +26,8 @@ cdef struct Run:                         # steps over mini-batches
     Py_ssize_t batch
     Py_ssize_t taken                     # steps before this run
     bint continued                       # work is that of the run before, which did the last of these
-    void* current                        # parameters, packed
+    void* params                         # as the user knows them
+    void* current                        # the same, packed
     void* other                          # those before the last step, and room for those after the next
     void* moment1
     void* moment2
@@ -36,6 +37,7 @@ cdef struct Run:                         # steps over mini-batches
     double* penalties                    # of each panel of weights: the sum of their sizes, and that of their squares
     const double* rates                  # a learning rate for each step, or NULL
     bint finite[MAX_THREADS]
+    double params_squared[MAX_THREADS]   # what each thread has seen of them at last
     double loss                          # of the steps taken
     double correct
     double penalty

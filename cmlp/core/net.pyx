@@ -66,24 +66,30 @@ cdef inline Py_ssize_t parameter_count(const Net* net, const floating* like) noe
     return count
 
 
-cdef void pack_layers(const Net* net, floating* to, const floating* params) noexcept nogil:
-    """to := the parameters in panels, from row-major ones"""
-    cdef Py_ssize_t l, k, ld
+cdef void pack_layers(const Net* net, floating* to, const floating* params, int thread, int threads) noexcept nogil:
+    """to := a thread's share of the parameters in panels, from row-major ones"""
+    cdef Py_ssize_t l, rows, ld
+    cdef Part of
     for l in range(net.layers):
-        k, ld = net.sizes[l], padded(net.sizes[l + 1], params)
-        pack(to, k + 1, 0, params, ld, 1, k + 1, ld)
-        to += (k + 1) * ld
-        params += (k + 1) * ld
+        rows, ld = net.sizes[l] + 1, padded(net.sizes[l + 1], params)
+        of = share(rows, ld, False, thread, threads, params)
+        pack(to + of.column * rows, rows, of.row, params + of.row * ld + of.column, ld, 1, of.rows, of.columns)
+        to += rows * ld
+        params += rows * ld
 
 
-cdef void unpack_layers(const Net* net, floating* params, const floating* source) noexcept nogil:
-    """params := row-major parameters, from those in panels"""
-    cdef Py_ssize_t l, k, ld
+cdef double unpack_layers(const Net* net, floating* params, const floating* source, int thread, int threads) noexcept nogil:
+    """params := a thread's share of the row-major parameters, from those in panels; the sum of their squares"""
+    cdef Py_ssize_t l, rows, ld
+    cdef double sum = 0
+    cdef Part of
     for l in range(net.layers):
-        k, ld = net.sizes[l], padded(net.sizes[l + 1], source)
-        unpack(params, ld, source, k + 1, ld)
-        params += (k + 1) * ld
-        source += (k + 1) * ld
+        rows, ld = net.sizes[l] + 1, padded(net.sizes[l + 1], source)
+        of = share(rows, ld, False, thread, threads, source)
+        sum += unpack(params + of.row * ld + of.column, ld, source + of.column * rows, rows, of.row, of.rows, of.columns)
+        params += rows * ld
+        source += rows * ld
+    return sum
 
 
 cdef inline Py_ssize_t turned_count(const Net* net, const floating* like) noexcept nogil:

@@ -74,12 +74,24 @@ cdef void gather_block(floating* to, const floating* source, Py_ssize_t ld_sourc
         memcpy(to + i * columns, source + i * ld_source, columns * sizeof(floating))
 
 
-cdef void unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
-    """to, row-major, := source, packed panels of `rows` rows"""
-    cdef Py_ssize_t width = panel(to), all_columns = padded(columns, to)
-    cdef Py_ssize_t j
-    for j from 0 <= j < all_columns by width:
-        copy_block(to + j, ld, source + j * rows, min(all_columns - j, width), rows, min(columns - j, width))
+cdef double unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t source_rows, Py_ssize_t first,
+                   Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to, row-major, := rows first .. first + rows of source, packed panels of source_rows rows; the sum of their squares"""
+    cdef Py_ssize_t width = panel(to), i, j, q, wide
+    cdef double sum = 0
+    cdef floating squares[PANEL_FLOATS]
+    cdef const floating* block
+    for j from 0 <= j < columns by width:
+        wide = min(columns - j, width)
+        block = source + j * source_rows + first * wide
+        copy_block(to + j, ld, block, wide, rows, wide)
+        memset(squares, 0, sizeof(squares))
+        for i in range(rows):
+            for q in range(wide):
+                squares[q] += block[i * wide + q] * block[i * wide + q]
+        for q in range(wide):
+            sum += squares[q]
+    return sum
 
 
 cdef void turn_block(floating* to, const floating* w, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t p, Py_ssize_t depth,

@@ -47,6 +47,8 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
     cdef Plan p
     cdef double loss = 0, correct = 0, penalty = 0
     cdef status ended = DONE
+    pack_layers(&job.net, current, <const floating*> run.params, thread, threads)
+    barrier(&job.team, threads)
     for first from 0 <= first < run.samples by run.batch:
         m, t = min(run.samples - first, run.batch), run.taken + steps + 1
         p = plan(&job.net, m, like, is_wide(&job.net, m, like), t)
@@ -73,6 +75,7 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
             barrier(&job.team, threads)
         current, other = other, current
         steps += 1
+    run.params_squared[thread] = unpack_layers(&job.net, <floating*> run.params, current, thread, threads)
     if thread == 0:
         run.current, run.other, run.steps, run.ended = current, other, steps, ended
         run.loss, run.correct, run.penalty = loss, correct, penalty
