@@ -302,7 +302,7 @@ def fit_at_once(
 
 
 class _Origin:
-    """What a network was, its generator too, before steps that may turn out not to be possible: `alone`, a single one."""
+    """What a network was, its generator too, before steps that may be refused; `alone`: before a single one."""
 
     def __init__(self, network: NeuralNetwork, alone: bool = False) -> None:
         memory = network._memory
