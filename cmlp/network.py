@@ -693,6 +693,9 @@ class NeuralNetwork:
         Notes
         -----
         Errors of a callback end the training, and leave the network as its last epoch made it.
+
+        Steps take denormal numbers, those below 1e-38 in float32, for 0. Adam's moments of dead neurons become such,
+        and some processors take a hundred times as long for them.
         """
         from cmlp import fitting  # a third of cmlp's import, which those who only predict do without
         from cmlp.optimizers import LBFGS

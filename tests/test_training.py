@@ -303,6 +303,23 @@ def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, h
     assert len(set(results)) == 1
 
 
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("regime", ["fused", "wide"])
+def test_moments_of_dead_neurons_do_not_become_denormal(dtype, rng, threads, monkeypatch, regime):
+    monkeypatch.setattr("cmlp._threads.threads_for", lambda *_: _threads.get_num_threads())
+    threads(2)
+    X, y, _ = problem(rng, "cross_entropy", m=20)
+    nn, _ = network(rng, "cross_entropy", (6, 5, 4), ("relu", "softmax"), dtype)
+    nn._regime = regime
+    tiny, settings = np.finfo(dtype).tiny, {"batch_size": 20, "optimizer": Adam(1e-3, beta1=0.8)}
+    nn.fit(X, y, epochs=1, **settings)
+    nn.layers[0].biases = -100 * np.ones((5, 1))  # each step leaves 0.8 times their first moments
+    nn.fit(X, y, epochs=500 if dtype == np.float32 else 3500, **settings)
+    moments = np.abs(nn._memory.moments)
+    assert not ((moments > 0) & (moments < tiny)).any()
+    assert np.array([tiny], dtype) / 2 > 0  # NumPy goes on as before
+
+
 # Networks whose first layer the threads share by its inputs, in steps of fewer and more samples than tiles have rows:
 # what is read in place, row by row, from columns far apart, and to be converted.
 @pytest.mark.usefixtures("use_core")

@@ -76,19 +76,19 @@ cdef void mean_by_z(double* losses, floating* d, floating* y, const floating* t,
         rows = min(m - i, some)
         for j from 0 <= j < n by LOSS_PIECE:
             wide = min(n - j, LOSS_PIECE)
-            for r in range(rows):
-                for q in range(wide):
-                    z[r * wide + q], of[r * wide + q] = y[(i + r) * ld + j + q], t[(i + r) * ld + j + q]
+            for q in range(wide):
+                for r in range(rows):
+                    z[q * rows + r], of[q * rows + r] = y[(i + r) * ld + j + q], t[(i + r) * ld + j + q]
             if kind == BINARY_CROSS_ENTROPY:
                 for q in range(rows * wide):
                     terms[q] = binary_cross_entropy_after_sigmoid(&g[q], &z[q], z[q], of[q])
             else:
                 for q in range(rows * wide):
                     terms[q] = poisson_after_exp(&g[q], &z[q], z[q], of[q])
-            for r in range(rows):
-                for q in range(wide):
-                    y[(i + r) * ld + j + q], d[(i + r) * ld + j + q] = z[r * wide + q], g[r * wide + q] / n
-                    losses[i + r] += terms[r * wide + q]
+            for q in range(wide):
+                for r in range(rows):
+                    y[(i + r) * ld + j + q], d[(i + r) * ld + j + q] = z[q * rows + r], g[q * rows + r] / n
+                    losses[i + r] += terms[q * rows + r]
     for i in range(m):
         losses[i] /= n
 

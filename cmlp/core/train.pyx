@@ -1,5 +1,10 @@
 # The loop of steps over mini-batches, which every thread runs: all come to the same decisions from the same numbers.
 
+cdef extern from "vec.h" nogil:
+    unsigned long float_mode()
+    void set_float_mode(unsigned long mode)
+    unsigned long FLUSHES
+
 cdef void turn_weights(const Net* net, floating* turned, const floating* w, int thread, int threads) noexcept nogil:
     """This thread's share of the layers' transposed weights"""
     cdef Py_ssize_t l, k, n
@@ -84,8 +89,13 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
 cdef void job_thread(Job* job, int thread, const floating* like) noexcept nogil:
     """One thread's part in a job"""
     cdef const floating* w = <const floating*> job.params
+    cdef unsigned long mode
     if job.run != NULL:
+        # Moments of what has no gradient any more decay into denormal numbers, which may take a hundred times as long.
+        mode = float_mode()
+        set_float_mode(mode | FLUSHES)
         train_thread(job, job.run, thread, like)
+        set_float_mode(mode)
     elif job.way == ACCOMPANIED and thread > 0:
         spins_until(&job.over, True, IDLE_SPINS)
     elif job.way == BY_LAYERS:

@@ -96,6 +96,26 @@ typedef int pthread_t, pthread_mutex_t, pthread_cond_t;
 #define give_way() (void)0
 #endif
 
+/* How this thread's arithmetic goes, and the bits of that which let it take denormal numbers for 0, and give none. */
+#if defined(__GNUC__) && defined(__SSE__)
+#define FLUSHES 0x8040UL
+#define float_mode() ((unsigned long)__builtin_ia32_stmxcsr())
+#define set_float_mode(mode) __builtin_ia32_ldmxcsr((unsigned int)(mode))
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define FLUSHES (1UL << 24)
+static inline unsigned long float_mode(void)
+{
+    unsigned long mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
+}
+#define set_float_mode(mode) __asm__ volatile("msr fpcr, %0" : : "r"((unsigned long)(mode)))
+#else
+#define FLUSHES 0UL
+#define float_mode() 0UL
+#define set_float_mode(mode) (void)(mode)
+#endif
+
 /* Seconds on a clock that never goes back. */
 #include <time.h>
 #if defined(CLOCK_MONOTONIC)
