@@ -465,7 +465,7 @@ cdef class Shortcut:
             self.job.params = w
             return do_pass(&self.job, m, threads, never, NULL, like)
         tally.finite = True
-        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.job.space, 0, 0, m, 0, &tally)
+        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.job.space, 0, 0, m, 0, NULL, &tally)
         return tally.finite
 
 

@@ -34,12 +34,12 @@ cdef Part share(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, int thread, i
 
 
 cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed, const Part* of,
-                        Py_ssize_t k, Py_ssize_t n, bint skips, floating* copy) noexcept nogil:
+                        Py_ssize_t k, Py_ssize_t n, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
     """y := x @ w + b"""
     cdef Py_ssize_t ldy = spread(n, y), width = panel(y)
     product(y + of.row * ldy + of.column, width, ldy, x + of.row * ldx, ldx, 1,
             w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else padded(n, y),
-            of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, NULL, NULL, copy)
+            of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, NULL, fetch, copy)
 
 
 cdef void dense_partial(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, const Part* of, Py_ssize_t m,

@@ -219,10 +219,10 @@ cdef void give_results(Job* job, const floating* y, Py_ssize_t first, Py_ssize_t
 
 
 cdef void block_pass(Job* job, const floating* w, const floating* turned, floating* g, bint fresh, floating* space,
-                     Py_ssize_t at, Py_ssize_t first, Py_ssize_t m, Py_ssize_t step, Tally* tally) noexcept nogil:
+                     Py_ssize_t at, Py_ssize_t first, Py_ssize_t m, Py_ssize_t step, Fetch* fetch, Tally* tally) noexcept nogil:
     """What is wanted of m samples: layer by layer forward, the loss, layer by layer backward into g
 
-    at: the number of the first of them in the pass. first: in the order of the samples.
+    at: the number of the first of them in the pass. first: in the order of the samples. fetch: those that come next, or NULL.
     """
     cdef Net* net = &job.net
     cdef Room room = room_for(net, space, m, False)
@@ -247,7 +247,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         if l == 0 and x == NULL:
             sparse_forward(y, &job.sparse, &net.inputs, job.order, first, m, w, job.packed, k, n)
         else:
-            dense_forward(y, a, ldx if l == 0 else spread(k, w), w, job.packed, &part, k, n, l == 0 and skips, copy)
+            dense_forward(y, a, ldx if l == 0 else spread(k, w), w, job.packed, &part, k, n, l == 0 and skips,
+                          fetch if l == 0 else NULL, copy)
         if l == 0:
             tally.finite &= all_finite(y, m, ld)
         if l + 1 < net.layers or job.wanted <= CLASSES:
@@ -278,7 +279,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         a = in_panels(<floating*> room.packed, d, m, &part, n)
         part = whole(k, padded(n, w))
         dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else spread(k, w), l > 0 or x == <floating*> room.x,
-                       m, &part, k, n, fresh, m, l == 0 and skips, NULL, copy)
+                       m, &part, k, n, fresh, m, l == 0 and skips, fetch if l == 0 else NULL, copy)
         if l > 0:
             turned -= n * padded(k, w)
             part = whole(m, padded(k, w))
@@ -294,23 +295,41 @@ cdef inline floating* own_space(const Job* job, int thread, const floating* like
     return <floating*> job.space + thread * job.own_size
 
 
+cdef Fetch fetch_block(const Job* job, const Plan* p, Py_ssize_t first, Py_ssize_t b) noexcept nogil:
+    """Block b of the samples from the first, to be brought while the first layer is at work"""
+    cdef Py_ssize_t k = job.net.sizes[0], at = first + b * p.block, end = job.run.samples
+    return fetching(&job.x, job.order, at, max(min(p.block, end - at), 0), 0, k)
+
+
 cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating* turned, floating* gradients,
                      Py_ssize_t first, Py_ssize_t m, int thread) noexcept nogil:
-    """Shards of m samples, until none is left: a thread takes the next one when it is ready for it"""
-    cdef Py_ssize_t s, b, begin, at
+    """Shards of m samples, until none is left: a thread takes the next one when it is ready for it
+
+    In a step it begins with its own, and takes the next one before it is done: so it knows what to fetch meanwhile.
+    """
+    cdef bint steps = job.run != NULL
+    cdef bint fetches = steps and job.sparse.values == NULL and not in_place(&job.x, job.order, &job.net.inputs, w)
+    cdef Py_ssize_t s = thread if steps else claim(&job.team), then = p.shards, b, begin, end, at
     cdef Tally* tally = &job.tallies[thread]
+    cdef Fetch fetch
     tally.finite = True
-    while True:
-        s = claim(&job.team)
-        if s >= p.shards:
-            return
-        begin = p.blocks * s // p.shards
-        for b in range(begin, p.blocks * (s + 1) // p.shards):
+    while s < p.shards:
+        if steps:
+            then = job.threads + claim(&job.team)
+        begin, end = p.blocks * s // p.shards, p.blocks * (s + 1) // p.shards
+        for b in range(begin, end):
             if stopped(&job.team, thread):
                 break
             at = b * p.block
+            if fetches and b + 1 < end:
+                fetch = fetch_block(job, p, first, b + 1)
+            elif fetches and then < p.shards:
+                fetch = fetch_block(job, p, first, p.blocks * then // p.shards)
+            elif fetches:                # the next step's, as far as it is like this one
+                fetch = fetch_block(job, p, first + m, p.blocks * thread // p.shards)
             block_pass(job, w, turned, gradients + s * parameter_count(&job.net, w), b == begin, own_space(job, thread, w),
-                       at, first + at, min(p.block, m - at), p.step, tally)
+                       at, first + at, min(p.block, m - at), p.step, &fetch if fetches else NULL, tally)
+        s = then if steps else claim(&job.team)
 
 
 cdef bint all_is_finite(const Job* job, int threads) noexcept nogil:

@@ -157,11 +157,10 @@ cdef inline bint in_place(const Table* table, const Py_ssize_t* order, const Sca
 
 
 cdef Fetch fetching(const Table* table, const Py_ssize_t* order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t column,
-                    Py_ssize_t n, Py_ssize_t tiles) noexcept nogil:
-    """n columns of m rows of the table, which are to come while so many tiles are made; if a row is a run of memory"""
+                    Py_ssize_t n) noexcept nogil:
+    """n columns of m rows of the table, which are to come; if a row is a run of memory"""
     cdef Fetch f
     f.data, f.rows_apart, f.order = table.data + column * table.columns_apart, table.rows_apart, order
     f.row, f.at, f.size = first, 0, n * table.itemsize
     f.end = first + m if table.columns_apart == table.itemsize else first
-    f.lines = <int> (m * (f.size // LINE_BYTES + 1) // max(tiles, 1) + 1)
     return f

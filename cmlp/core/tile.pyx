@@ -68,24 +68,16 @@ cdef struct Fetch:                       # rows that are to come, brought into t
     Py_ssize_t end
     Py_ssize_t at                        # bytes of the row
     Py_ssize_t size
-    int lines                            # with each tile
 
 
-cdef inline void fetch_some(Fetch* f) noexcept nogil:
-    """The next lines of them"""
-    cdef const char* row
-    cdef int _i
-    if f.row >= f.end:
-        return
-    row = f.data + (f.row if f.order == NULL else f.order[f.row]) * f.rows_apart
-    for _i in range(f.lines):
-        prefetch_far(row + f.at)
-        f.at += LINE_BYTES
-        if f.at >= f.size:
-            f.at, f.row = 0, f.row + 1
-            if f.row >= f.end:
-                return
-            row = f.data + (f.row if f.order == NULL else f.order[f.row]) * f.rows_apart
+cdef inline const char* next_piece(Fetch* f, Py_ssize_t most, Py_ssize_t* size) noexcept nogil:
+    """Some bytes of a row, most at most"""
+    cdef const char* piece = f.data + (f.row if f.order == NULL else f.order[f.row]) * f.rows_apart + f.at
+    size[0] = min(f.size - f.at, most)
+    f.at += size[0]
+    if f.at >= f.size:
+        f.at, f.row = 0, f.row + 1
+    return piece
 
 
 cdef inline Py_ssize_t line(const floating* like) noexcept nogil:
@@ -198,20 +190,25 @@ cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, 
                 Fetch* fetch) noexcept nogil:
     """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel
 
-    live: of each whole tile, or NULL. ahead: what is read after it, one run of memory.
+    live: of each whole tile, or NULL. ahead: what is read after it, one run of memory; fetch: what is to be fetched instead.
     """
-    cdef Py_ssize_t fetched = 0, ahead_by
+    cdef Py_ssize_t fetched = 0, ahead_by, size = 0, i
+    cdef const char* piece = NULL
     while m >= TILE_ROWS:
-        if fetch != NULL:
-            fetch_some(fetch)
+        piece, ahead_by, size = <const char*> (ahead + fetched), fetch_size(y) if fetched < k * n else 0, 0
+        if fetch != NULL and fetch.row < fetch.end and k > 0:
+            piece = next_piece(fetch, k * LINE_BYTES, &size)
+            ahead_by = (size // <Py_ssize_t> sizeof(floating) - 1) // k + 1      # a cache can wait for few lines at a time
+        elif live == NULL:
+            fetched += k * ahead_by
         if live != NULL:
+            for i from 0 <= i < size by LINE_BYTES:
+                prefetch_far(piece + i)
             tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, b, 0, n, TILE_ROWS)
             live += 1
         else:
-            ahead_by = fetch_size(y) if fetched < k * n else 0
-            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, ahead + fetched, ahead_by,
-                  n, TILE_ROWS)
-            fetched += k * ahead_by
+            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const floating*> piece,
+                  ahead_by, n, TILE_ROWS)
         y, c, a, m = y + TILE_ROWS * ldy, c + TILE_ROWS * ldc, a + tile_apart, m - TILE_ROWS
     if TILE_ROWS > 8 and m >= 8:
         tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 8)

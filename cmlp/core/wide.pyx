@@ -107,7 +107,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
         if parts != NULL:
             dense_sum(y, parts, m * ld, chain_count(k), w, &of, k, n)
         else:
-            dense_forward(y, x, ldx, w, True, &of, k, n, skips, copy)
+            dense_forward(y, x, ldx, w, True, &of, k, n, skips, NULL, copy)
         if l == 0:
             job.tallies[thread].finite &= all_finite(y + row * ld + of.column, of.rows, ld)
         if activated:
@@ -256,9 +256,7 @@ cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p,
     # In the user's array, whole rows are fetched by the processor and by the product.
     cdef bint fetches = v.split or x == v.room.x
     cdef Part of = samples_of(v, min(m, max(run.samples - first - m, 0)), net.sizes[0], w)
-    cdef Part made = update_part(net, v, 0, w)
-    cdef Fetch next = fetching(&job.x, job.order, first + m + of.row, of.rows, of.column, of.columns,
-                               made.rows // TILE_ROWS * ((made.columns + panel(w) - 1) // panel(w)))
+    cdef Fetch next = fetching(&job.x, job.order, first + m + of.row, of.rows, of.column, of.columns)
     for l in range(net.layers):
         k, n, before = net.sizes[l], net.sizes[l + 1], m * layers_before(net, l, w)
         of = update_part(net, v, l, w)
@@ -313,7 +311,7 @@ cdef void layer_pass(Job* job, const floating* w, int thread, int threads) noexc
         k, n, by_rows = net.sizes[l], net.sizes[l + 1], net.activations[l] == SOFTMAX or l + 1 == net.layers
         ld, of = spread(n, w), share(m, padded(n, w), False, thread, threads, w)
         waits(job, &v, &of, padded(n, w))
-        dense_forward(y, a, v.ldx if l == 0 else spread(k, w), w, False, &of, k, n, False, copy)
+        dense_forward(y, a, v.ldx if l == 0 else spread(k, w), w, False, &of, k, n, False, NULL, copy)
         if l == 0:
             job.tallies[thread].finite &= all_finite(y + of.row * ld + of.column, of.rows, ld)
         if by_rows:
