@@ -67,6 +67,7 @@ PARTS = [
     "step",
     "wide",
     "train",
+    "job",
 ]
 
 

@@ -25,6 +25,7 @@ include "fused.pyx"
 include "step.pyx"
 include "wide.pyx"
 include "train.pyx"
+include "job.pyx"
 
 STATUSES = {"done": DONE, "bad_loss": BAD_LOSS, "bad_start": BAD_START, "bad_step": BAD_STEP}
 WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADIENT}

@@ -292,33 +292,3 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     if thread == 0:
         take_sums(job, run, loss, first, m, w)
     return INTERRUPTED if barrier(&job.team, threads) else DONE
-
-
-cdef void layer_pass(Job* job, const floating* w, int thread, int threads) noexcept nogil:
-    """This thread's part of a pass forward over a few samples, which the threads share layer by layer"""
-    cdef const Net* net = &job.net
-    cdef Py_ssize_t l, k, n, ld, at, m = job.plan.rows
-    cdef Room room = room_for(net, <floating*> job.space, m, False)
-    cdef floating* y = <floating*> room.y
-    cdef floating* copy = <floating*> room.end + thread * copy_size(w)
-    cdef const floating* a
-    cdef bint by_rows
-    cdef Wide v
-    cdef Part of
-    v.thread, v.threads, v.alone = thread, threads, True
-    a = inputs(job, <floating*> room.x, &v.ldx, 0, share(m, net.sizes[0], True, thread, threads, w))
-    for l in range(net.layers):
-        k, n, by_rows = net.sizes[l], net.sizes[l + 1], net.activations[l] == SOFTMAX or l + 1 == net.layers
-        ld, of = spread(n, w), share(m, padded(n, w), False, thread, threads, w)
-        waits(job, &v, &of, padded(n, w))
-        dense_forward(y, a, v.ldx if l == 0 else spread(k, w), w, False, &of, k, n, False, NULL, copy)
-        if l == 0:
-            job.tallies[thread].finite &= all_finite(y + of.row * ld + of.column, of.rows, ld)
-        if by_rows:
-            of = share(m, padded(n, w), True, thread, threads, w)
-            waits(job, &v, &of, padded(n, w))
-        at = of.row * ld + of.column
-        activate(y + at, <floating*> NULL, of.rows, n, of.columns, ld, net.activations[l])
-        if l + 1 == net.layers:
-            give_results(job, y + at, of.row, of.rows, n)
-        a, y, w = y, y + m * ld, w + (k + 1) * padded(n, w)
