@@ -1,7 +1,8 @@
 """What the figures look like: as lines of text, as the README's table, as pictures.
 
 python -m benchmarks.report [FILE]   puts the tables of a file that `python -m benchmarks --json` wrote into README.md,
-                                     and draws the pictures beside this program
+                                     those of other processors (results-*.json) into the README beside this program,
+                                     and draws the pictures there
 """
 
 import json
@@ -28,7 +29,7 @@ COLOURS = {
     "numpy": "#737373",
 }
 BEGIN, END = "<!-- benchmark: written by benchmarks/report.py -->", "<!-- end -->"
-BEGIN_MORE = BEGIN.replace("benchmark:", "more:")
+BEGIN_MORE, BEGIN_OTHERS = BEGIN.replace("benchmark:", "more:"), BEGIN.replace("benchmark:", "others:")
 
 
 def cpu_name():
@@ -165,9 +166,15 @@ def more_table(figures):
     return "\n".join(["| | |", "| --- | --- |", *rows]) if rows else ""
 
 
+def other_tables():
+    """The figures of other processors, one table below the other."""
+    return "\n\n".join(table(json.loads(path.read_text())) for path in sorted(HERE.glob("results-*.json")))
+
+
 def with_tables(readme, figures):
-    """The README's text with the figures' tables between their marks."""
-    for begin, text in ((BEGIN, table(figures)), (BEGIN_MORE, more_table(figures))):
+    """The text of a README with the figures' tables between their marks, as far as it has these."""
+    tables = ((BEGIN, table(figures)), (BEGIN_MORE, more_table(figures)), (BEGIN_OTHERS, other_tables()))
+    for begin, text in tables:
         between = re.compile(f"{re.escape(begin)}.*?{re.escape(END)}", re.DOTALL)
         readme = between.sub(lambda _, lines=(begin, text, END): "\n".join(filter(None, lines)), readme)
     return readme
@@ -235,9 +242,9 @@ def draw_sweeps(figures, path):
 
 def main():
     results = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
-    readme = HERE.parent / "README.md"
     figures = json.loads(results.read_text())
-    readme.write_text(with_tables(readme.read_text(), figures))
+    for readme in (HERE.parent / "README.md", HERE / "README.md"):
+        readme.write_text(with_tables(readme.read_text(), figures))
     draw_workloads(figures, HERE / "workloads.svg")
     if SWEEPS.exists():
         draw_sweeps(json.loads(SWEEPS.read_text()), HERE / "sweeps.svg")

@@ -172,6 +172,13 @@ class NeuralNetwork:
         -------
         str
             Its name.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When it is assigned, if there is no such loss.
+        RuntimeError
+            When it is assigned, if the network is being trained.
         """
         return self._loss[0]
 
@@ -219,6 +226,13 @@ class NeuralNetwork:
         -------
         float or ndarray of shape (features,), float64
             One for all features, or one for each: an array that cannot be written into. Assign a whole one instead.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When it is assigned, if it is not finite or not one for all features or one for each.
+        RuntimeError
+            When it is assigned, if the network is being trained.
         """
         return _arrays.read_only(self._scaling[0])
 
@@ -235,6 +249,13 @@ class NeuralNetwork:
         -------
         float or ndarray of shape (features,), float64
             One for all features, or one for each: an array that cannot be written into. Assign a whole one instead.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When it is assigned, if it is not finite or not one for all features or one for each.
+        RuntimeError
+            When it is assigned, if the network is being trained.
         """
         return _arrays.read_only(self._scaling[1])
 
