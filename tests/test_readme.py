@@ -25,6 +25,16 @@ def test_the_example_runs_as_it_stands(monkeypatch, capsys):
     assert float(lines[-1].removeprefix("Accuracy ")) > 0.45
 
 
+def test_losses_of_ones_own_are_learnt(capsys):
+    text = (ROOT / "docs" / "own_losses.md").read_text(encoding="utf-8")
+    masked, policy = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(masked, {})
+    exec(policy, {})
+    error, reward = map(float, capsys.readouterr().out.split())
+    assert error < 0.05
+    assert reward > 0.9
+
+
 def test_there_are_two_commands():
     install, test = (command.strip() for command in blocks("sh")[:2])
     assert install.endswith("cmlp train data/images.csv.gz")
