@@ -384,11 +384,7 @@ def _epoch(
     network, memory, start = run.network, run.network._memory, time.perf_counter()
     network._judge()  # callbacks may have assigned another dropout
     moments = memory.recall(run.optimizer, recipe.shaping, network._params)
-    count = -(-samples.size() // recipe.batch)
-    plan = Plan(begin, None, None, memory.seen)
-    if run.epochs is not None:
-        plan = plan._replace(total=run.epochs * count, per_epoch=count)
-    rates = _rates(recipe.schedule, run.learning_rate, np.arange(memory.taken, memory.taken + count), plan)
+    rates = _rates(run, recipe.schedule, begin, -(-samples.size() // recipe.batch))
     shuffled = samples
     if recipe.shuffle:
         order = network.rng.permutation(samples.size()).astype(np.intp, copy=False)
@@ -416,15 +412,20 @@ def _epoch(
     return {**figures, "learning_rate": rate, "seconds": seconds}
 
 
-def _rates(schedule: Schedule | Callable[[int], float] | None, base: float, steps: Array, plan: Plan) -> Array | None:
-    """Learning rates of the steps, or None if it is the base rate for all."""
+def _rates(run: Run, schedule: Schedule | Callable[[int], float] | None, begin: int, count: int) -> Array | None:
+    """Learning rates of so many steps of a training that began at step `begin`, or None if it is the base rate for all."""
     if schedule is None:
         return None
+    memory = run.network._memory
+    steps = np.arange(memory.taken, memory.taken + count)
     if isinstance(schedule, Schedule):
+        plan = Plan(begin, None, None, memory.seen)
+        if run.epochs is not None:
+            plan = plan._replace(total=run.epochs * count, per_epoch=count)
         factors = schedule.factors(steps, plan)
     else:
         factors = np.array([schedule(t) for t in steps.tolist()])
-    return base * _validate.factors(factors, steps)
+    return run.learning_rate * _validate.factors(factors, steps)
 
 
 def split(samples: Samples, wanted: int, rng: np.random.Generator) -> tuple[Samples, Samples]:
