@@ -413,7 +413,7 @@ def _epoch(
 
 
 def _rates(run: Run, schedule: Schedule | Callable[[int], float] | None, begin: int, count: int) -> Array | None:
-    """Learning rates of so many steps of a training that began at step `begin`, or None if it is the base rate for all."""
+    """Learning rates of the next steps of a training that began at step `begin`; None for the base rate."""
     if schedule is None:
         return None
     memory = run.network._memory
