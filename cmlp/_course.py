@@ -21,7 +21,7 @@ Array = NDArray[Any]
 LEAST_RATE = 1e-6
 
 # The least that cmlp's optimizers take; scikit-learn's take any number above 0.
-LEAST_EPSILON = 1e-30
+LEAST_EPSILON = 1e-16
 
 
 class Held(NamedTuple):

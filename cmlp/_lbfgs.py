@@ -135,7 +135,7 @@ def search(
     ValueError, FloatingPointError, ImportError, RuntimeError
         As `minimise` does.
     """
-    _validate.smooth([layer.dropout for layer in network.layers], shaping._asdict())
+    _validate.smooth([layer.dropout for layer in network.layers], shaping._asdict(), network.loss)
     params, minimize = network._params, _scipy().minimize
     losses: list[float] = []
 

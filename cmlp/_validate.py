@@ -106,7 +106,11 @@ BOUNDS = {
     "momentum": (0.0, 1.0, False),
     "beta1": (0.0, 1.0, False),
     "beta2": (0.0, 1.0, False),
-    "epsilon": (1e-30, np.inf, False),  # less might be 0 in float32, and 0 / 0 a step
+    "epsilon": (
+        1e-16,
+        np.inf,
+        False,
+    ),  # a root of a mean of squares may be 0 below 1e-19 in float32
     "weight_decay": (0.0, np.inf, False),
     "tolerance": (0.0, np.inf, False),
 }
@@ -329,8 +333,26 @@ def dropout_places(rates: Sequence[float], activations: Sequence[str]) -> None:
             raise ValueError(f"layer {number_} cannot have dropout after softmax, whose outputs belong together")
 
 
-def smooth(dropout: Sequence[float], shaping: dict[str, float]) -> None:
+def dropout_beside(loss_name: str, rates: Sequence[float]) -> None:
+    """That the outputs whose loss it is are those that a step sees."""
+    if loss_name == "given_gradient" and any(rates):
+        raise ValueError("given_gradient cannot have dropout: y is the derivative by outputs that are made without it")
+
+
+def one_step(loss_name: str, samples: int, batch: int, epochs: int | None) -> None:
+    """That a derivative by the outputs as they are is not used for steps after the first."""
+    if loss_name == "given_gradient" and (samples > batch or (epochs or 1) > 1):
+        raise ValueError(
+            f"under given_gradient y is the derivative by the outputs as they are, which holds for a single step: got "
+            f"{samples} samples with batch_size={batch}{'' if epochs is None else f' and epochs={epochs}'}; call "
+            "partial_fit with all samples in one batch, and y made anew, for each step"
+        )
+
+
+def smooth(dropout: Sequence[float], shaping: dict[str, float], loss_name: str) -> None:
     """That a loss is a function of the parameters whose gradient is followed as it is, and has no kinks of its own."""
+    if loss_name == "given_gradient":
+        raise ValueError("L-BFGS needs the same loss at every step: not given_gradient")
     if any(dropout):
         raise ValueError("L-BFGS needs the same loss at every step: not with dropout")
     for name, value in shaping.items():

@@ -137,7 +137,7 @@ def targets(
     if array.shape not in flat:
         hint = f": {variable}.T, perhaps" if array.shape == table[::-1] else ""
         raise ValueError(
-            f"{name} must hold {m} labels, one for each sample, or one column of {n_outputs}, got {array.shape}{hint}"
+            f"{name} must hold {m} labels, one for each sample, or have shape {table}, got {array.shape}{hint}"
         )
     if array.dtype.kind == "f":
         if n_outputs == 1:
@@ -172,7 +172,7 @@ def _columns(array: Array, loss: tuple[str, dict[str, Any]], name: str) -> tuple
             f"{name} of shape {array.shape} must hold one-hot columns, or each class's share of a sample, which add up "
             f"to 1: got {sums[worst]:g} in column {worst}"
         )
-    return None, smooth(array, **options).T
+    return None, smooth(array.astype(np.float64), **options).T
 
 
 def finite(rows: Any, name: str, dtype: np.dtype[Any] | None = None, scaling: tuple[Any, Any] = (1.0, 0.0)) -> Any:

@@ -3,6 +3,8 @@
 Letters: z and a of shape (n, m), a layer's values before and after its activation, one sample a column.
 """
 
+from __future__ import annotations  # whose names are what `help` shows
+
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar

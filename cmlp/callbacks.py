@@ -130,7 +130,8 @@ class EarlyStopping(_Watcher):
         Whether less or more is better; "auto" takes more for accuracies and less for the rest, and is not for a
         function.
     restore_best : bool, default True
-        At the end of the training put back the parameters of the best epoch, and what the optimizer remembered then.
+        At the end of the training, by Ctrl-C too, put back the parameters of the best epoch, and what the optimizer
+        remembered then.
 
     Attributes
     ----------
@@ -177,7 +178,7 @@ class EarlyStopping(_Watcher):
 
     def on_train_end(self, run: Run) -> None:
         """Put the best epoch's parameters back."""
-        if self._kept is not None and run.error is None:
+        if self._kept is not None and (run.error is None or isinstance(run.error, KeyboardInterrupt)):
             self._kept.restore(run.network)
         self._kept = None
 

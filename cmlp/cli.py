@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     add("file", metavar="FILE", help="one sample a row, with or without labels")
     add("--label", **column, help="column to leave out: name, or position from 0 (label, if there is one)")
     add("--header", **header)
-    add("--probabilities", action="store_true", help="a column for each class more, with its probability")
+    add("--probabilities", action="store_true", help="add a column for each class, with its probability")
     add("--threads", **threads)
     add("--out", default="-", metavar="FILE", help="a CSV file (stdout)")
 
@@ -251,7 +251,8 @@ def _train(given: argparse.Namespace) -> None:
         X, y = _labelled(given, given.dtype)
         classes = int(y.max()) + 1
         if not 2 <= classes <= len(y):
-            raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got at most {classes - 1} in {len(y)} rows")
+            got = "nothing but 0" if classes == 1 else f"at most {classes - 1}"
+            raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got {got} in {len(y)} rows")
         test_rows = _test_rows(recipe["test_rows"], len(y), given.file)
         rng = np.random.default_rng(given.seed)
         X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
@@ -260,7 +261,8 @@ def _train(given: argparse.Namespace) -> None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
         if not given.quiet:
             say(f"{given.file}: {len(y)} samples of {len(X)} features, {classes} classes")
-            say(f"{test_rows} of {len(y)} rows are set aside for the test; {inputs}")
+            more = f", {VALIDATION_SHARE:.0%} of the others to decide when to stop" if recipe.get("patience") else ""
+            say(f"{test_rows} of {len(y)} rows are set aside for the test{more}; {inputs}")
             say(network)
         untrained, interrupted = network._params.copy(), False
         try:
@@ -289,7 +291,8 @@ def _train(given: argparse.Namespace) -> None:
         if out is not None:
             out.write(model_file.dumps(network, training_state=False))
     if interrupted:
-        raise KeyboardInterrupt(f"{given.out} holds the model as it was then")
+        which = "of the best epoch until then" if recipe.get("patience") else "as it was then"
+        raise KeyboardInterrupt(f"{given.out} holds the model {which}")
     accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
     figures = f" {seconds:.2f} s  {seen / seconds:,.0f} samples/s"
     say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), figures)

@@ -256,10 +256,10 @@ def fit_chunks(
         first = next(chunks)
         run = Run(network, recipe.optimizer, epochs, _measured(first, validation))
         rounds = chain([first], chunks)
-        origin = _Origin(network, epochs in (None, 1) and _is_one_step(first, recipe, validation))
+        alone = epochs in (None, 1) and _is_one_step(first, recipe, validation)
         del first  # a chunk may be large
         with _watched(run, recipe.callbacks):
-            return _train(run, recipe, origin, rounds, validation)
+            return _train(run, recipe, _Origin(network, alone), rounds, validation)
 
 
 def fit_at_once(
@@ -308,9 +308,13 @@ class _Origin:
         memory = network._memory
         self.snapshot = None if alone else memory.origin_of(network)  # a copy of all, which may take as long as a step
         self.memory, self.generator = memory.__getstate__(), network.rng.bit_generator.state
+        memory.stepping = False
 
     def restore(self, network: NeuralNetwork) -> None:
         """Make it that again."""
+        if self.snapshot is None and network._memory.stepping:  # by an error in the handler of a signal
+            network._memory.forget()
+            return
         if self.snapshot is None:
             network._memory.restore(**self.memory)
         else:
@@ -342,7 +346,9 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
                 begin = memory.taken
             elif run.epochs is None:  # what an earlier chunk taught stays
                 origin = _Origin(network)
-            run.figures = _epoch(run, recipe, samples, validation, begin, continued=last is not None)
+            _validate.one_step(network.loss, samples.size(), recipe.batch, run.epochs)
+            figures = _epoch(run, recipe, samples, validation, begin, continued=last is not None)
+            run.figures = {key: figures.get(key, np.nan) for key in run.metrics}  # those of the first chunk
         except (ValueError, TypeError):  # the passes find NaN and infinity on their way
             origin.restore(network)
             raise

@@ -4,6 +4,8 @@ Letters: m samples, one a column; z and a (n, m) the output layer's values befor
 targets; e = a - y. Every loss is a mean over the samples; a derivative is that of each sample's own loss.
 """
 
+from __future__ import annotations  # whose names are what `help` shows
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -290,18 +292,19 @@ def poisson(A: ArrayLike, Y: ArrayLike) -> float:
 def given_gradient(A: ArrayLike, Y: ArrayLike) -> float:
     """Return the mean over the samples of sum_j y_j a_j, whose derivative by a is y.
 
-    It stands for any loss of one's own: with y the derivative of that by the outputs as they are, a step by the one is
-    a step by the other.
+    It stands for a loss of one's own: y is then the derivative of that, by the outputs as they are now. A step of it is
+    the step that the loss itself would give. As the outputs have changed after it, y has to be made anew for the next.
 
     Parameters
     ----------
     A, Y : ndarray of shape (n, m), float32 or float64
-        Outputs, and the derivative of each sample's loss by them.
+        Outputs, after their activation; and the derivative of each sample's loss by them, not divided by m. That of
+        mean_squared_error would be 2 (a - target) / n.
 
     Returns
     -------
     float
-        By itself it says nothing of how good the outputs are.
+        The mean of y times a, summed over the outputs: not the value of the loss that y is the derivative of.
 
     Raises
     ------

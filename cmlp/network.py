@@ -65,7 +65,7 @@ class NeuralNetwork:
     Attributes
     ----------
     loss : str
-        Name of the loss.
+        Name of the loss; `loss_options` are its options.
     dtype : numpy.dtype
         Type of the parameters.
     rng : numpy.random.Generator
@@ -399,6 +399,7 @@ class NeuralNetwork:
             activations = [layer.activation for layer in self._layers]
             _validate.pair(self._loss, activations, self._layers[-1].neurons)
             _validate.dropout_places(self._dropouts, activations)
+            _validate.dropout_beside(self._loss[0], self._dropouts)
             self._trainable = True
 
     def _class_weight(self, value: Any, samples: Samples) -> Array | None:
@@ -462,7 +463,7 @@ class NeuralNetwork:
         X : array_like of shape (features, m), any number type
             One sample a column; a single sample may have shape (features,).
         out : ndarray of shape (n_outputs, m), the network's dtype, optional
-            Where the results go, in any layout; a part of X it must not be. After an error some may be there already.
+            Where the results go, in any layout; it must not share memory with X. After an error it may be half full.
 
         Returns
         -------
@@ -491,14 +492,14 @@ class NeuralNetwork:
         X : array_like of shape (features, m), any number type
             One sample a column; a single sample may have shape (features,).
         out : ndarray of the shape and type that is returned, optional
-            Where the results go, in any layout; a part of X it must not be. After an error some may be there already.
+            Where the results go, in any layout; it must not share memory with X. After an error it may be half full.
 
         Returns
         -------
         ndarray of shape (m,), intp; or ndarray of shape (n_outputs, m), the network's dtype
-            Index of the largest output; with a single output, whether it is above 0.5. For regression, the outputs.
-            Under binary cross-entropy with several outputs it is one class a sample as well: the table of all that hold
-            is ``nn.forward(X) > 0.5``.
+            Index of the largest output; with a single output, whether it is above 0.5. For regression and under
+            "given_gradient", the outputs. Under binary cross-entropy with several outputs it is one class a sample as
+            well: the table of all that hold is ``nn.forward(X) > 0.5``.
 
         Raises
         ------
@@ -524,7 +525,7 @@ class NeuralNetwork:
         X : array_like of shape (features, m), any number type
             One sample a column.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
-            Labels, one-hot columns, or targets.
+            Labels, one-hot columns, or targets, as for `fit`.
         sample_weight : array_like of shape (m,), optional
             How much each sample counts, at least 0.
 
@@ -555,7 +556,7 @@ class NeuralNetwork:
         X : array_like of shape (features, m), any number type
             One sample a column.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
-            Labels of any integer type, one-hot columns, or targets.
+            Labels of any integer type, one-hot columns, or targets, as for `fit`.
         learning_rate : float
             Size of the step, in units of the gradient of the mean loss.
         sample_weight : array_like of shape (m,), optional
@@ -652,8 +653,8 @@ class NeuralNetwork:
             C-ordered table with one sample a row.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
             Labels of any integer type, one-hot columns, or targets: under cross-entropy the classes' shares, which add
-            up to 1 in each column; under binary cross-entropy with several outputs a table of 0 and 1, or of what lies
-            between, which says of each output on its own whether it holds. Targets have no accuracy.
+            up to 1 in each column, within 0.01; under binary cross-entropy with several outputs a table of 0 and 1, or
+            of what lies between, which says of each output on its own whether it holds. Targets have no accuracy.
         epochs : int, default 10
             Passes over all samples.
         batch_size : int, default 128
@@ -675,7 +676,8 @@ class NeuralNetwork:
             How much each sample counts, at least 0: 2 is as if it were there twice in its batch.
         class_weight : mapping of int to float or "balanced", optional
             How much each label's samples count besides, 1 for labels that are not in it; "balanced" lets all classes of
-            y count the same in all, with a mean of 1: m / (classes * samples of the class).
+            y count the same in all, with a mean of 1: m / (classes * samples of the class). What validates is not
+            weighted by it: that can have weights of its own.
         validation_fraction : float, default 0.0
             Share of the samples, in [0, 1), that is drawn to validate with instead of being trained on; with labels the
             same share of every class, as far as that goes.
@@ -796,9 +798,9 @@ class NeuralNetwork:
         sample_weight : array_like of shape (m,), optional
             How much each sample of the single chunk counts.
         class_weight : mapping of int to float, optional
-            As for `fit`; nobody knows what "balanced" would be.
+            As for `fit`, but not "balanced": how many samples each class will have is not known.
         schedule : Schedule or callable, optional
-            As for `fit`; one that needs a total of steps has to be given it.
+            As for `fit`; a schedule that goes by the total of steps has to be made with that number.
         l1, l2 : float, default 0.0
             Penalties, as for `fit`.
         clip_value, clip_norm, max_norm : float, optional

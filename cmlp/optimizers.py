@@ -74,7 +74,7 @@ class Adam:
     beta2 : float, default 0.999
         Decay of the mean of its square, in [0, 1).
     epsilon : float, default 1e-08
-        Added to the root of that mean; at least 1e-30.
+        Added to the root of that mean; at least 1e-16.
     epsilon_hat : bool, default False
         Add epsilon before the mean's bias is corrected, as scikit-learn does and [1]_ remarks at the end of section 2.
 
@@ -127,7 +127,7 @@ class AdamW(Adam):
     beta2 : float, default 0.999
         Decay of the mean of its square, in [0, 1).
     epsilon : float, default 1e-08
-        Added to the root of that mean; at least 1e-30.
+        Added to the root of that mean; at least 1e-16.
     epsilon_hat : bool, default False
         Add epsilon before the mean's bias is corrected, as scikit-learn does.
     weight_decay : float, default 0.01
@@ -169,7 +169,7 @@ class RMSprop:
     beta2 : float, default 0.99
         Decay of the mean, in [0, 1); PyTorch's alpha, Keras's rho.
     epsilon : float, default 1e-08
-        Added to the root of that mean; at least 1e-30.
+        Added to the root of that mean; at least 1e-16.
     weight_decay : float, default 0.0
         Adds ``weight_decay * p`` to the gradient of every parameter, biases too.
 

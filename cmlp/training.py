@@ -86,7 +86,8 @@ class Memory:
         self.owner: int | None = None  # the thread that trains
         self.work: Array | None = None
         self.origin: Snapshot | None = None
-        self.squares = 0.0  # the sum of the parameters', as the last step left them
+        self.params_squared = 0.0  # the sum of the parameters' squares, as the last step left them
+        self.stepping = False  # whether steps may have been taken that nothing else tells of
         self.forget()
 
     def forget(self) -> None:
@@ -288,8 +289,9 @@ def _train(
         else:
             continued = False
         memory.work = work
+    memory.stepping = True
     try:
-        loss, penalty, correct, count, status, memory.squares = core.train(
+        loss, penalty, correct, count, status, memory.params_squared = core.train(
             network._model,
             memory.work,
             params,
@@ -311,6 +313,7 @@ def _train(
     except BaseException:  # interrupted: how many steps the moments have seen is not known
         memory.lose(moments)
         raise
+    memory.stepping = status == core.STATUSES["done"]
     if status != core.STATUSES["done"]:
         network._check_finite(samples.rows, "X")
     return samples.mean(loss + penalty), samples.mean(correct), count, STATUS_NAMES[status]
@@ -377,7 +380,7 @@ def check_last_step(network: NeuralNetwork, samples: Samples, moments: Array, ta
         If it was taken back.
     """
     params, memory = network._params, network._memory
-    if memory.squares < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
+    if memory.params_squared < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
         return
     if not np.isfinite(network._pass(samples, "loss")[0]):
         assert memory.work is not None  # steps have been taken in it

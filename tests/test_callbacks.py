@@ -203,18 +203,36 @@ def test_the_best_of_a_real_fit_comes_back_with_its_moments(rng):
     assert nn._params.tobytes() == twin._params.tobytes()
 
 
-def test_the_last_stays_if_that_is_wanted_or_there_was_an_error(data):
-    def fail(run):
+def ends_by(error):
+    """What a callback may do after an epoch."""
+
+    def end(run):
         if run.epoch == 2:
-            raise KeyboardInterrupt
+            raise error
+
+    return end
+
+
+def test_the_best_is_put_back_after_an_interrupt(data):
+    recorder, nn = Recorder(), make()
+    stopping = EarlyStopping(series(2, 1, 3, 4), mode="min")
+    with pytest.raises(KeyboardInterrupt):
+        nn.fit(*data, 4, callbacks=[stopping, recorder, LambdaCallback(on_epoch_end=ends_by(KeyboardInterrupt))])
+    epochs = [call[-1] for call in recorder.calls if call[0] == "epoch"]
+    assert stopping.best_epoch == 1
+    assert nn._params.tobytes() == epochs[1] != epochs[2]
+
+
+def test_the_last_stays_if_that_is_wanted_or_there_was_an_error(data):
 
     rising = series(1, 2, 3, 4)
     recorder, nn = Recorder(), make()
     nn.fit(*data, 4, callbacks=[EarlyStopping(rising, mode="min", restore_best=False), recorder])
     assert nn._params.tobytes() == recorder.calls[-2][-1]
     recorder, nn = Recorder(), make()
-    with pytest.raises(KeyboardInterrupt):
-        nn.fit(*data, 4, callbacks=[EarlyStopping(rising, mode="min"), recorder, LambdaCallback(on_epoch_end=fail)])
+    fails = LambdaCallback(on_epoch_end=ends_by(ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError):
+        nn.fit(*data, 4, callbacks=[EarlyStopping(rising, mode="min"), recorder, fails])
     assert nn._params.tobytes() == recorder.calls[-2][-1]
 
 

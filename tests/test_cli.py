@@ -561,7 +561,7 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
     "not a table": ("train MODEL", "MODEL: "),
     "no label": ("train CSV --label digit", "no column 'digit'"),
     "label beyond": ("train CSV --label 13", "CSV: positions of columns are from -13 to 12, got 13"),
-    "labels of one kind": ("train ZEROS", "ZEROS: labels must be 0, 1, 2, ..., got at most 0 in 1100 rows"),
+    "labels of one kind": ("train ZEROS", "ZEROS: labels must be 0, 1, 2, ..., got nothing but 0 in 1100 rows"),
     "labels vast": ("train VAST", "VAST: labels must be 0, 1, 2, ..., got at most 1000000000 in 1100 rows"),
     "labels negative": ("train NEGATIVE", "NEGATIVE: labels must be whole numbers of at least 0"),
     "labels fractions": ("train FRACTIONS", "FRACTIONS: labels must be whole numbers of at least 0"),

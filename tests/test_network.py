@@ -312,6 +312,19 @@ def test_a_step_by_a_gradient_of_ones_own_is_that_of_the_loss(data):
         np.testing.assert_allclose(own.forward(X), twin.forward(X), rtol=1e-9)
     assert own.predict(X).shape == (3, len(y))
     assert own.evaluate(X, gradient)["loss"] == pytest.approx((gradient * own.forward(X)).sum(axis=0).mean())
+    before = state(own)
+    for further, message in [
+        (lambda: own.fit(X, gradient, epochs=2), "40 samples with batch_size=128 and epochs=2"),
+        (lambda: own.fit(X, gradient, 1, 39), "batch_size=39 and epochs=1; call partial_fit with all"),
+        (lambda: own.partial_fit([(X, gradient)], batch_size=39), "40 samples with batch_size=39; call"),
+        (lambda: own.fit(X, gradient, optimizer="lbfgs"), "not given_gradient"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            further()
+    np.testing.assert_equal(state(own), before)
+    own.layers[0].dropout = 0.5
+    with pytest.raises(ValueError, match="given_gradient cannot have dropout"):
+        own.partial_fit(X, gradient)
 
 
 def test_history_has_a_number_for_every_epoch(data):
@@ -363,7 +376,7 @@ BAD_INPUTS = {
     "labels of floats": (X_GOOD, np.array([1.0, 0, 2, 0]), TypeError, r"got float64 such as 1: y.astype\(int\), perh"),
     "label is no integer": (X_GOOD, np.array([1, 0.5, 2, 0]), TypeError, "got float64 such as 0.5: numbers .* loss"),
     "label is nan": (X_GOOD, np.array([1, nan, 2, 0]), TypeError, "integer labels, got float64 such as nan"),
-    "one-hot rows": (X_GOOD, one_hot(Y_GOOD, 3).T, ValueError, r"one column of 3, got \(4, 3\): y.T, perhaps"),
+    "one-hot rows": (X_GOOD, one_hot(Y_GOOD, 3).T, ValueError, r"or have shape \(3, 4\), got \(4, 3\): y.T, perhaps"),
     "flat sample": (np.ones(5), Y_GOOD, ValueError, r"X must have 6 rows.*got shape \(5,\)$"),
     "label is text": (
         X_GOOD,
@@ -470,7 +483,7 @@ CALLS = {
     ),
     "activation is an array": (lambda nn: nn.add_layer(3, 2, np.zeros(3)), ValueError, "'identity', 'relu'"),
     "dtype is None": (lambda _: NeuralNetwork(dtype=None), ValueError, "'float32', 'float64', got 'None'"),
-    "epsilon": (lambda _: Adam(epsilon=1e-60), ValueError, "epsilon must be finite, at least 1e-30"),
+    "epsilon": (lambda _: Adam(epsilon=1e-60), ValueError, "epsilon must be finite, at least 1e-16"),
     "validation y": (
         lambda nn: nn.fit(X_GOOD, Y_GOOD, validation_data=(X_GOOD, [0, 1])),
         ValueError,

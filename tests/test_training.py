@@ -1,5 +1,6 @@
 """Training against the NumPy reference, for every activation and loss of the core's own tables."""
 
+import signal
 from itertools import pairwise
 
 import numpy as np
@@ -318,6 +319,24 @@ def test_moments_of_dead_neurons_do_not_become_denormal(dtype, rng, threads, mon
     moments = np.abs(nn._memory.moments)
     assert not ((moments > 0) & (moments < tiny)).any()
     assert np.array([tiny], dtype) / 2 > 0  # NumPy goes on as before
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
+def test_handlers_of_signals_know_denormal_numbers(rng):
+    seen = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(5e-324 * 1.0))
+    X, y, _ = problem(rng, "cross_entropy", m=2000)
+    nn, _ = network(rng, "cross_entropy", (6, 5, 4), ("relu", "softmax"), "float64")
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+        nn.fit(np.tile(X, 100), np.tile(y, 100), epochs=1, batch_size=10)
+        inside = len(seen)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert inside > 1
+    assert set(seen) == {5e-324}
 
 
 # Networks whose first layer the threads share by its inputs, in steps of fewer and more samples than tiles have rows:

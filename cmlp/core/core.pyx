@@ -229,13 +229,17 @@ def moment_count(rule):
 
 cdef bint signalled(void* caught) noexcept nogil:
     """Lets Python handle the signals that have come in the meantime, and keeps what their handlers raise"""
+    cdef unsigned long mode = float_mode()
+    cdef bint raised = False
+    set_float_mode(mode & ~FLUSHES)      # handlers are to compute as elsewhere
     with gil:
         try:
             PyErr_CheckSignals()
         except BaseException as error:
             (<list> caught).append(error)
-            return True
-    return False
+            raised = True
+    set_float_mode(mode)
+    return raised
 
 
 cdef bint never(void* asker) noexcept nogil:

@@ -192,21 +192,24 @@ cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, 
 
     live: of each whole tile, or NULL. ahead: what is read after it, one run of memory; fetch: what is to be fetched instead.
     """
-    cdef Py_ssize_t fetched = 0, ahead_by, size = 0, i
-    cdef const char* piece = NULL
+    cdef Py_ssize_t fetched = 0, ahead_by, size, i
+    cdef const char* piece
+    cdef bint more
     while m >= TILE_ROWS:
-        piece, ahead_by, size = <const char*> (ahead + fetched), fetch_size(y) if fetched < k * n else 0, 0
-        if fetch != NULL and fetch.row < fetch.end and k > 0:
+        more, size, piece = fetch != NULL and fetch.row < fetch.end and k > 0, 0, NULL
+        if more:
             piece = next_piece(fetch, k * LINE_BYTES, &size)
-            ahead_by = (size // <Py_ssize_t> sizeof(floating) - 1) // k + 1      # a cache can wait for few lines at a time
-        elif live == NULL:
-            fetched += k * ahead_by
         if live != NULL:
             for i from 0 <= i < size by LINE_BYTES:
                 prefetch_far(piece + i)
             tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, b, 0, n, TILE_ROWS)
             live += 1
         else:
+            if more:                     # a little with each k, as a cache can wait for few lines at a time
+                ahead_by = (size // <Py_ssize_t> sizeof(floating) - 1) // k + 1
+            else:
+                piece, ahead_by = <const char*> (ahead + fetched), fetch_size(y) if fetched < k * n else 0
+                fetched += k * ahead_by
             tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const floating*> piece,
                   ahead_by, n, TILE_ROWS)
         y, c, a, m = y + TILE_ROWS * ldy, c + TILE_ROWS * ldc, a + tile_apart, m - TILE_ROWS
