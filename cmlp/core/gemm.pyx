@@ -82,8 +82,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef floating zero[PANEL_FLOATS]
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when panels reuse it, or when its rows would push each other out of the cache.
-    cdef Py_ssize_t extent = (m if columns_apart == 1 else k) * apart * size
-    cdef bint copies = n > 2 * width and extent > NEAR_BYTES or apart * size % ALIAS_BYTES == 0
+    cdef bint far = m * apart * size > NEAR_BYTES if columns_apart == 1 else k * apart * size > NEAR_COLUMNS_BYTES
+    cdef bint copies = n > 2 * width and far or apart * size % ALIAS_BYTES == 0
     # With one panel or two it is the next rows that are fetched, if they lie end to end: b is in one of the caches.
     cdef bint single = n <= width and turned == NULL
     cdef bint streams = (n <= 2 * width and columns_apart == 1 and rows_apart < k + line(y) and k * n * size <= STREAM_BYTES
