@@ -92,7 +92,7 @@ cdef double unpack_layers(const Net* net, floating* params, const floating* sour
     return sum
 
 
-cdef inline Py_ssize_t turned_count(const Net* net, const floating* like) noexcept nogil:
+cdef Py_ssize_t turned_count(const Net* net, const floating* like) noexcept nogil:
     """Elements of the transposed weights of all layers but the first"""
     cdef Py_ssize_t l, count = 0
     for l in range(1, net.layers):
@@ -123,7 +123,7 @@ cdef inline Py_ssize_t row_count(const Net* net, bint wide, const floating* like
             + (2 * layers_before(net, net.layers, like) if wide else 3 * widest(net, like)))
 
 
-cdef inline Py_ssize_t panel_count(const Net* net, const floating* like) noexcept nogil:
+cdef Py_ssize_t panel_count(const Net* net, const floating* like) noexcept nogil:
     """Panels of all layers' weights"""
     cdef Py_ssize_t l, count = 0
     for l in range(net.layers):
@@ -136,19 +136,19 @@ cdef inline Py_ssize_t parameter_bytes(const Net* net, const floating* like) noe
     return parameter_count(net, like) * <Py_ssize_t> sizeof(floating)
 
 
-cdef inline Py_ssize_t largest_block(const Net* net, const floating* like) noexcept nogil:
+cdef Py_ssize_t largest_block(const Net* net, const floating* like) noexcept nogil:
     """Rows that leave room in the cache, or if the parameters do not fit there either, for which reading them pays"""
     cdef Py_ssize_t size = row_count(net, False, like) * <Py_ssize_t> sizeof(floating)
     cdef Py_ssize_t rows = max(PASS_BYTES, parameter_bytes(net, like)) // size
     return min(max(rows // WHOLE_TILES, 1), K_BLOCK // WHOLE_TILES) * WHOLE_TILES
 
 
-cdef inline Py_ssize_t shards_in_cache(const Net* net, const floating* like) noexcept nogil:
+cdef Py_ssize_t shards_in_cache(const Net* net, const floating* like) noexcept nogil:
     """Gradients that may be kept apart"""
     return max(SHARD_BYTES // parameter_bytes(net, like), 2)
 
 
-cdef inline Py_ssize_t wide_samples(const Net* net, const floating* like) noexcept nogil:
+cdef Py_ssize_t wide_samples(const Net* net, const floating* like) noexcept nogil:
     """Of the largest steps that go layer by layer"""
     if net.whole:
         return 0
@@ -192,12 +192,12 @@ cdef Plan plan_pass(const Net* net, Py_ssize_t m, int threads, const floating* l
     return p
 
 
-cdef inline bint goes_by_layers(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+cdef bint goes_by_layers(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Whether the threads share the layers of a pass forward, not its few samples"""
     return m < (4 if parameter_bytes(net, like) > L2_BYTES else 2) * FEWEST_PASSED
 
 
-cdef inline Py_ssize_t pass_size(const Net* net, Py_ssize_t rows, const floating* like) noexcept nogil:
+cdef Py_ssize_t pass_size(const Net* net, Py_ssize_t rows, const floating* like) noexcept nogil:
     """Elements that a thread needs for blocks of so many rows"""
     return rows * row_count(net, False, like) + copy_size(like)
 
@@ -207,7 +207,7 @@ cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) no
     return min(p.blocks * s // p.shards * p.block, m)
 
 
-cdef inline Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+cdef Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Of any step of at most m samples"""
     return min(max(m // largest_block(net, like) + 1, BLOCKS_FOR_THREADS), MAX_SHARDS, shards_in_cache(net, like))
 
