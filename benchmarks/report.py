@@ -42,6 +42,12 @@ def cpu_name():
     return f"{names[0]}, family {numbers[0]} model {numbers[1]}" if len(numbers) > 1 else names[0]
 
 
+def where(figures):
+    """The machine, and when it was."""
+    machine = figures["machine"]
+    return f"{machine['cpu']}, {machine['processors']} processors, {machine['date']}"
+
+
 def share(entry, milliseconds, peaks):
     """Of the multiply-adds that all processors could have done in the time."""
     return entry["operations"] / (milliseconds * 1e6) / (peaks[entry["dtype"]] * peaks["threads"])
@@ -201,7 +207,7 @@ def draw_workloads(figures, path):
     axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
     axes.set_xticks(range(len(entries)), entries)
     axes.set_ylabel("time, in cmlp's")
-    axes.set_title(f"{figures['machine']['cpu']}, {figures['machine']['processors']} processors")
+    axes.set_title(where(figures))
     axes.legend(ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
@@ -236,6 +242,7 @@ def draw_sweeps(figures, path):
     three[1].set(title="64-64-64-10, SGD", xlabel="batch")
     three[2].set(title="784-512-256-10, prediction", xlabel="samples")
     three[2].legend(frameon=False)
+    figure.suptitle(where(figures), fontsize="medium")
     figure.savefig(path)
     pyplot.close(figure)
 
