@@ -283,9 +283,8 @@ BLOCKS = {(50, 64, 64, 2): 240, (90, 100, 3): 180, (5, 3): 21_000}
 
 
 @pytest.mark.usefixtures("use_core")
-@pytest.mark.parametrize("hidden", ["relu", "softmax"])
+@pytest.mark.parametrize(("hidden", "optimizer"), [("relu", "adam"), ("softmax", "sgd")])
 @pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (50, 64, 64, 2), (100, 330, 260, 5), (90, 100, 3), (5, 3)])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, hidden, sizes, optimizer):
     monkeypatch.setattr("cmlp._threads.threads_for", lambda *_: _threads.get_num_threads())
     m = 1300 if max(sizes[1:]) < 300 else 650
