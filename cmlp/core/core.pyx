@@ -162,6 +162,10 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
     cdef Py_ssize_t m = y.shape[0], n = y.shape[1], k = a.shape[1], size = sizeof(floating), j, wide, width
     cdef floating* packed = &work[0]
     cdef floating* row
+    cdef Loose of_b
+    # A single row has a way of its own through panels; and if there are more than a block of rows, all of them come back to b.
+    cdef bint in_panels = m == 1 or m > MOST_ROWS
+    cdef Py_ssize_t rows = k if in_panels else 0
     wide, width = padded(n, packed), panel(packed)
     if a.shape[0] != m or b.shape[0] != k or b.shape[1] != n or (bias is not None and bias.shape[0] != n):
         raise ValueError(f"shapes do not match: y {m, n}, a {a.shape[0], a.shape[1]}, b {b.shape[0], b.shape[1]}")
@@ -179,17 +183,19 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
     if m == 0 or n == 0:
         return
     with nogil:
-        if k > 0:
+        if in_panels and k > 0:
             pack(packed, k + 1, 0, &b[0, 0], b.strides[0] // size, b.strides[1] // size, k, n)
         for j from 0 <= j < wide by width:
-            row = packed + j * (k + 1) + k * min(wide - j, width)
+            row = packed + j * (rows + 1) + rows * min(wide - j, width)
             memset(row, 0, min(wide - j, width) * size)
         if bias is not None:
-            pack(packed, k + 1, k, &bias[0], 0, bias.strides[0] // size, 1, n)
+            pack(packed, rows + 1, rows, &bias[0], 0, bias.strides[0] // size, 1, n)
+        of_b.b, of_b.bias, of_b.first, of_b.columns, of_b.panel_rows = &b[0, 0] if k > 0 else packed, packed, 0, n, 0
+        of_b.rows_apart, of_b.columns_apart = b.strides[0] // size, b.strides[1] // size
         product(&y[0, 0], width, y.strides[0] // size, &a[0, 0] if k > 0 else packed,
                 1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
                 packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, chain_length(k), False,
-                NULL, NULL, packed + (k + 1) * wide)
+                NULL if in_panels else &of_b, NULL, packed + (rows + 1) * wide)
 
 
 def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):

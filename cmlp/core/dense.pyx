@@ -73,8 +73,8 @@ cdef void dense_input_gradient(floating* dx, const floating* d, const floating* 
                                Py_ssize_t k, Py_ssize_t n, floating* copy) noexcept nogil:
     """dx := d @ w.T, by `turned`; or if that is NULL by w, packed, which is transposed on the way"""
     cdef Py_ssize_t ldx = spread(k, d), ldd = spread(n, d)
-    cdef Turned of_w
-    of_w.w, of_w.rows, of_w.first = w, k, of.column
+    cdef Loose of_w
+    of_w.b, of_w.bias, of_w.panel_rows, of_w.first, of_w.columns = w, NULL, k + 1, of.column, k
     product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
             NULL if turned == NULL else turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO,
             chain_length(n), False, &of_w if turned == NULL else NULL, NULL, copy)
@@ -125,9 +125,11 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
     """dw := (0 if fresh else dw) + x.T @ d for at most FEW outputs, through across := d.T @ x, whose rows fill registers"""
     cdef Py_ssize_t wide = padded(n, d), ld = padded(k, d), width = panel(d), i, j
     cdef floating zero[PANEL_FLOATS]
+    cdef Ahead nothing
     memset(zero, 0, sizeof(zero))
+    nothing.tiles = 0
     for j from 0 <= j < ld by width:
-        strip(across + j, ld, zero, 0, d, 0, 1, wide, x + j, ldx, n, m, min(ld - j, width), NULL, x, NULL)
+        strip(across + j, ld, zero, 0, d, 0, 1, wide, x + j, ldx, n, m, min(ld - j, width), NULL, &nothing, NULL)
     if fresh:
         memset(dw, 0, k * wide * sizeof(floating))
     for i in range(k):

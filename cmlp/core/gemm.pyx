@@ -5,19 +5,14 @@
 # a is read where it lies: element (i, p) at a[i * rows_apart + p * columns_apart], one of them 1. So a transposed left side
 # is the same loop. b and y are read in panels of PANEL_BYTES: panel j starts at j * step, its rows are ld apart; ld = 0 means
 # one after the other. A row-major matrix has step = one panel's width and ld = its row; a packed one has step = rows * width
-# and ld = 0, so that a block of its rows is one run of memory. A matrix of one panel is both.
+# and ld = 0, so that a block of its rows is one run of memory. A matrix of one panel is both. A loose b is in no panels: each
+# block of one is made when it is used.
 #
 # Order: blocks of rows, blocks of k, panels, tiles. A panel's block stays in or near the L1 cache while the rows of a pass over
 # it, and a block of a in the L2 cache while the panels do.
 #
 # Every y[i, j] is the same sum whatever the tile, the panel, the vector's width and the rows around it: for each block of k one
 # chain of multiply-adds from 0 in the order of k, and these chains added to c in order. Hence the same bits in any batch.
-
-cdef struct Turned:                      # w, of which b is the transpose; it lies in packed panels of its rows and one more
-    const void* w
-    Py_ssize_t rows
-    Py_ssize_t first                     # of these, the one that is b's first column
-
 
 cdef inline Py_ssize_t copy_size(const floating* like) noexcept nogil:
     """Elements that `product` needs to copy a block of a into, and a panel's block of b"""
@@ -69,15 +64,40 @@ cdef inline bint gathers(Py_ssize_t m, Py_ssize_t ldb, const floating* like) noe
     return m > 2 * MOST_SWEPT and alias(ldb, 2, like) or m >= FEWEST_TO_GATHER and alias(ldb, 1, like)
 
 
+cdef inline Ahead run_ahead(const floating* at, Py_ssize_t by, Py_ssize_t k, Py_ssize_t tiles) noexcept nogil:
+    """A run of memory, so many bytes for each of k and of the tiles"""
+    cdef Ahead ahead
+    ahead.at, ahead.by, ahead.beside = <const char*> at, by, LINE_BYTES if by > LINE_BYTES else 0
+    ahead.next, ahead.tiles = by * k, tiles
+    return ahead
+
+
+cdef inline Ahead block_ahead(const Loose* loose, Py_ssize_t p, Py_ssize_t j, Py_ssize_t n, const floating* like) noexcept nogil:
+    """The block of the panel that begins with column j: a line of each of its rows for one tile, or two of its columns"""
+    cdef Py_ssize_t size = sizeof(floating)
+    cdef Ahead ahead
+    ahead.tiles = 0
+    if loose.panel_rows > 0 or j >= n:   # of packed panels what is next has been fetched
+        return ahead
+    ahead.at = <const char*> (<const floating*> loose.b + p * loose.rows_apart + (loose.first + j) * loose.columns_apart)
+    if loose.columns_apart == 1:
+        ahead.by, ahead.beside, ahead.next = loose.rows_apart * size, 0, LINE_BYTES
+        ahead.tiles = PANEL_BYTES // LINE_BYTES
+    else:
+        ahead.by, ahead.beside, ahead.next = size, loose.columns_apart * size, 2 * loose.columns_apart * size
+        ahead.tiles = panel(like) // 2
+    return ahead
+
+
 cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
                   Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, Py_ssize_t k_block, bint skips,
-                  const Turned* turned, Fetch* fetch, floating* copy) noexcept nogil:
+                  const Loose* loose, Fetch* fetch, floating* copy) noexcept nogil:
     """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k; chain_length(k) after a bias
 
-    skips: the k at which a tile of a is 0, which gives the same if b is finite. turned: in place of b, unless it is NULL, and
-    not after a bias. Each block of a panel is transposed by itself, for all rows of a block of a while it is in the cache.
+    skips: the k at which a tile of a is 0, which gives the same if b is finite. loose: in place of b, unless it is NULL. Each
+    block of a panel is then put into one by itself, for all rows of a block of a while it is in the cache.
     """
     cdef floating zero[PANEL_FLOATS]
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
@@ -85,33 +105,37 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef bint far = m * apart * size > NEAR_BYTES if columns_apart == 1 else k * apart * size > NEAR_COLUMNS_BYTES
     cdef bint copies = n > 2 * width and far or apart * size % ALIAS_BYTES == 0
     # With one panel or two it is the next rows that are fetched, if they lie end to end: b is in one of the caches.
-    cdef bint single = n <= width and turned == NULL
+    cdef bint single = n <= width and loose == NULL
     cdef bint streams = (n <= 2 * width and columns_apart == 1 and rows_apart < k + line(y) and k * n * size <= STREAM_BYTES
-                         and turned == NULL)
-    cdef bint gathered = gathers(m, ldb, y)
+                         and loose == NULL)
     # Blocks of about as many rows. With a single panel there is nothing to come back for: a tile's rows are read end to end.
     cdef Py_ssize_t row_block = TILE_ROWS if single or streams else whole_tiles(m, MOST_ROWS)
-    cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld
+    cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld, strips
+    cdef Ahead ahead
+    cdef Loose rows_of_b
     cdef const floating* block
-    cdef const floating* bj
     cdef const floating* bp
+    cdef const floating* bias
     cdef floating* copy_of_b = copy + MOST_ROWS * (K_BLOCK + line(y))
     cdef const floating* cj
-    cdef const floating* ahead
     cdef floating* yj
     cdef Live live[MOST_TILES]
     memset(zero, 0, sizeof(zero))
-    if c == FROM_BIAS and sweeps(m, n, ldb, y) and MOST_SWEPT * n <= copy_size(copy):
+    if loose == NULL and c == FROM_BIAS and sweeps(m, n, ldb, y) and MOST_SWEPT * n <= copy_size(copy):
         for i from 0 <= i < m by MOST_SWEPT:
             row_sweep(y + i * ldy, ldy, b + k * ldb, a + i * rows_apart, rows_apart, columns_apart, b, ldb,
                       min(m - i, MOST_SWEPT), k, n, copy)
         return
-    if m == 1 and c == FROM_BIAS:
+    if loose == NULL and m == 1 and c == FROM_BIAS:
         for j from 0 <= j < n by width:
             columns = min(n - j, width)
-            bld, bj = ldb or columns, b + j // width * b_step
-            row_panel(y + j // width * y_step, bj + k * bld, a, columns_apart, bj, bld, k, columns)
+            bld, bp = ldb or columns, b + j // width * b_step
+            row_panel(y + j // width * y_step, bp + k * bld, a, columns_apart, bp, bld, k, columns)
         return
+    if loose == NULL and gathers(m, ldb, y):
+        rows_of_b.b, rows_of_b.bias, rows_of_b.panel_rows = b, b + k * ldb, 0
+        rows_of_b.rows_apart, rows_of_b.columns_apart, rows_of_b.first, rows_of_b.columns = ldb, 1, 0, n
+        loose = &rows_of_b
     for i from 0 <= i < m by row_block:
         rows = min(m - i, row_block)
         for p from 0 <= p < max(k, 1) by k_block:
@@ -134,22 +158,22 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 columns = min(n - j, width)
                 yld, bld = ldy or columns, ldb or columns
                 yj = y + j // width * y_step + i * yld
-                if turned != NULL:
-                    bj = bp = copy_of_b
-                    turn_block(copy_of_b, <const floating*> turned.w, turned.rows, k, p, depth, turned.first + j, columns)
+                if loose != NULL:
+                    bp, bld, bias = copy_of_b, columns, <const floating*> loose.bias + j
+                    take_block(copy_of_b, loose, k, p, depth, loose.first + j, columns)
                 else:
-                    bj = b + j // width * b_step
-                    bp = bj + p * bld
-                    if gathered:
-                        gather_block(copy_of_b, bp, bld, depth, columns)
-                        bp = copy_of_b
+                    bias = b + j // width * b_step
+                    bias, bp = bias + k * bld, bias + p * bld
                 if p > 0 or c == FROM_Y:
                     cj, cld = yj, yld
                 else:
-                    cj, cld = bj + k * bld if c == FROM_BIAS else zero, 0
+                    cj, cld = bias if c == FROM_BIAS else zero, 0
                 if streams and j == 0:
-                    ahead = a + (i + TILE_ROWS) * rows_apart + p * fetch_size(y)
+                    ahead = run_ahead(a + (i + TILE_ROWS) * rows_apart + p * TILE_ROWS, TILE_ROWS * size, depth, 1)
+                elif loose != NULL:
+                    ahead = block_ahead(loose, p, j + width, n, y)
                 else:
-                    ahead = bp + (b_step if ldb == 0 and j + width < n and turned == NULL else 0)
-                strip(yj, yld, cj, cld, block, ta, ra, ca, bp, columns if gathered else bld, rows, depth, columns,
-                      &live[0] if skips else <Live*> NULL, ahead, fetch)
+                    strips = rows // TILE_ROWS if ldb == 0 and j + width < n else 0
+                    ahead = run_ahead(bp + b_step, (columns * size - 1) // max(strips, 1) + 1, depth, strips)
+                strip(yj, yld, cj, cld, block, ta, ra, ca, bp, bld, rows, depth, columns,
+                      &live[0] if skips else <Live*> NULL, &ahead, fetch)

@@ -35,6 +35,25 @@ cdef void turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_
             to[r * ld_to + j] = source[r * rows_apart + j * columns_apart]
 
 
+cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source,
+                            Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to := source, row by row"""
+    cdef Py_ssize_t i
+    for i in range(rows):
+        memcpy(to + i * ld_to, source + i * ld_source, columns * sizeof(floating))
+
+
+cdef inline void copy_panel(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source,
+                            Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    """to := source, of at most a panel's columns"""
+    cdef Py_ssize_t i
+    if columns < panel(to):
+        copy_block(to, ld_to, source, ld_source, rows, columns)
+        return
+    for i in range(rows):                # of a size that the compiler knows
+        memcpy(to + i * ld_to, source + i * ld_source, PANEL_BYTES)
+
+
 cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floating* source,
                Py_ssize_t rows_apart, Py_ssize_t columns_apart, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """Rows first .. first + rows of `to`, packed panels of to_rows rows, := source; the padding := 0"""
@@ -47,31 +66,12 @@ cdef void pack(floating* to, Py_ssize_t to_rows, Py_ssize_t first, const floatin
         for j from 0 <= j < all_columns by width:
             wide, filled = min(all_columns - j, width), min(columns - j, width)
             out, block = to + j * to_rows + (first + i) * wide, source + i * rows_apart + j * columns_apart
-            for r in range(depth):
+            for r in range(depth if filled < wide else 0):
                 memset(out + r * wide + filled, 0, (wide - filled) * sizeof(floating))
             if columns_apart == 1:
-                for r in range(depth):
-                    memcpy(out + r * wide, block + r * rows_apart, filled * sizeof(floating))
+                copy_panel(out, wide, block, rows_apart, depth, filled)
             else:
                 turn(out, wide, block, rows_apart, columns_apart, depth, filled)
-
-
-cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source,
-                            Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
-    """to := source, row by row"""
-    cdef Py_ssize_t i
-    for i in range(rows):
-        memcpy(to + i * ld_to, source + i * ld_source, columns * sizeof(floating))
-
-
-cdef void gather_block(floating* to, const floating* source, Py_ssize_t ld_source, Py_ssize_t rows,
-                       Py_ssize_t columns) noexcept nogil:
-    """to := a panel's block, row by row; what is next to it is fetched"""
-    cdef Py_ssize_t i, j
-    for i in range(rows):
-        for j from columns <= j < 2 * columns by line(to):
-            prefetch_far(source + i * ld_source + j)
-        memcpy(to + i * columns, source + i * ld_source, columns * sizeof(floating))
 
 
 cdef double unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize_t source_rows, Py_ssize_t first,
@@ -84,7 +84,7 @@ cdef double unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize
     for j from 0 <= j < columns by width:
         wide = min(columns - j, width)
         block = source + j * source_rows + first * wide
-        copy_block(to + j, ld, block, wide, rows, wide)
+        copy_panel(to + j, ld, block, wide, rows, wide)
         memset(squares, 0, sizeof(squares))
         for i in range(rows):
             for q in range(wide):
@@ -94,19 +94,36 @@ cdef double unpack(floating* to, Py_ssize_t ld, const floating* source, Py_ssize
     return sum
 
 
-cdef void turn_block(floating* to, const floating* w, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t p, Py_ssize_t depth,
-                     Py_ssize_t j, Py_ssize_t wide) noexcept nogil:
-    """to := rows p .. p + depth and columns j .. j + wide, a panel's, of w.T; what is next to them is fetched
+cdef struct Loose:                       # a matrix b that is not in panels
+    const void* b
+    const void* bias                     # of as many columns, with the padding
+    Py_ssize_t rows_apart                # in elements
+    Py_ssize_t columns_apart
+    Py_ssize_t first                     # of its columns, the one that is used first
+    Py_ssize_t columns                   # without padding
+    Py_ssize_t panel_rows                # unless 0: it is the transpose of what lies in packed panels of so many rows
 
-    w: `rows` rows and another one of `columns` columns, in packed panels.
-    """
-    cdef Py_ssize_t width = panel(to), filled = min(rows - j, wide), at = p, apart, some, i
+
+cdef void turn_block(floating* to, const Loose* loose, Py_ssize_t k, Py_ssize_t p, Py_ssize_t depth, Py_ssize_t j,
+                     Py_ssize_t wide) noexcept nogil:
+    """`take_block` of the transpose of packed panels; what is next to it is fetched"""
+    cdef Py_ssize_t width = panel(to), filled = min(loose.columns - j, wide), at = p, apart, some, i
     cdef const floating* source
     while at < p + depth:
-        apart = min(padded(columns, to) - at // width * width, width)
+        apart = min(padded(k, to) - at // width * width, width)
         some = min(width - at % width, p + depth - at)
-        source = w + at // width * width * (rows + 1) + j * apart
+        source = <const floating*> loose.b + at // width * width * loose.panel_rows + j * apart
         pack(to, depth, at - p, source + at % width, 1, apart, some, filled)
-        for i from wide * apart <= i < min(2 * wide, rows - j) * apart by line(to):
+        for i from wide * apart <= i < min(2 * wide, loose.columns - j) * apart by line(to):
             prefetch_far(source + i)
         at += some
+
+
+cdef void take_block(floating* to, const Loose* loose, Py_ssize_t k, Py_ssize_t p, Py_ssize_t depth, Py_ssize_t j,
+                     Py_ssize_t wide) noexcept nogil:
+    """to := rows p .. p + depth of k and columns j .. j + wide, a panel's, of b"""
+    if loose.panel_rows > 0:
+        turn_block(to, loose, k, p, depth, j, wide)
+    else:
+        pack(to, depth, 0, <const floating*> loose.b + p * loose.rows_apart + j * loose.columns_apart, loose.rows_apart,
+             loose.columns_apart, depth, min(loose.columns - j, wide))

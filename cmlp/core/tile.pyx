@@ -61,6 +61,14 @@ cdef struct Live:                        # of the k of a tile: those at which no
     ushort k[K_BLOCK]
 
 
+cdef struct Ahead:                       # what is read after a panel's block: whole tiles fetch it, a line or two with each k
+    const char* at
+    Py_ssize_t by                        # bytes from what comes with one k to what comes with the next
+    Py_ssize_t beside                    # to the second line that comes along
+    Py_ssize_t next                      # from what one tile fetches first to where the tile below begins
+    Py_ssize_t tiles                     # that are needed for it
+
+
 cdef struct Fetch:                       # rows that are to come, brought into the cache bit by bit while tiles are made
     const char* data
     Py_ssize_t rows_apart                # in bytes
@@ -102,11 +110,6 @@ cdef inline Py_ssize_t spread(Py_ssize_t n, const floating* like) noexcept nogil
     return ld + line(like) if ld * <Py_ssize_t> sizeof(floating) % ALIAS_BYTES == 0 else ld
 
 
-cdef inline Py_ssize_t fetch_size(const floating* like) noexcept nogil:
-    """Elements of whole cache lines that hold a column of a whole tile"""
-    return padded(TILE_ROWS, like)
-
-
 cdef inline Py_ssize_t chain_length(Py_ssize_t k) noexcept nogil:
     """Of k, those that are summed in one chain of multiply-adds: K_BLOCK at most, and as many in each chain"""
     cdef Py_ssize_t chains = max((k + K_BLOCK - 1) // K_BLOCK, 1)
@@ -121,11 +124,10 @@ cdef inline Py_ssize_t chain_count(Py_ssize_t k) noexcept nogil:
 cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                               const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                               const vec* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                              const floating* ahead, Py_ssize_t ahead_by, int rows, int vectors) noexcept nogil:
+                              const char* ahead, Py_ssize_t by, Py_ssize_t beside, int rows, int vectors) noexcept nogil:
     """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined
 
-    live: the k that are used, unless all are, which is a constant as well. ahead: what will be read next; a whole tile fetches
-    fetch_size of it with each k, ahead_by elements after those before.
+    live: the k that are used, unless all are, which is a constant as well. ahead, by, beside: what whole tiles fetch, see Ahead
     """
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
     cdef vec zero
@@ -142,9 +144,9 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
         if not all_live:
             ap, bp = a + live[p] * columns_apart, <const vec*> (<const floating*> b + live[p] * ldb)
         if all_live and rows == TILE_ROWS:
-            for j in range(<int> (fetch_size(y) // line(y))):
-                prefetch(ahead + j * line(y))
-            ahead += ahead_by
+            prefetch_far(ahead)
+            prefetch_far(ahead + beside)
+            ahead += by
         for i in range(rows):
             for j in range(vectors):
                 acc[i][j] = acc[i][j] + bp[j] * ap[i * rows_apart]
@@ -160,71 +162,70 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
 cdef inline inlined tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                          const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                          const floating* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                         const floating* ahead, Py_ssize_t ahead_by, int rows, int vectors) noexcept nogil:
+                         const char* ahead, Py_ssize_t by, Py_ssize_t beside, int rows, int vectors) noexcept nogil:
     """`registers` for the dtype at hand"""
     if floating is float:
-        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, live, all_live, ahead, ahead_by, rows,
+        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, live, all_live, ahead, by, beside, rows,
                   vectors)
     else:
-        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, live, all_live, ahead, ahead_by, rows,
+        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, live, all_live, ahead, by, beside, rows,
                   vectors)
 
 
 cdef inline inlined tiles(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
                           const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                           const floating* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                          const floating* ahead, Py_ssize_t ahead_by, Py_ssize_t n, int rows) noexcept nogil:
+                          const char* ahead, Py_ssize_t by, Py_ssize_t beside, Py_ssize_t n, int rows) noexcept nogil:
     """y := c + a @ b for `rows` rows, a constant where this is inlined, and the n columns of a panel"""
     cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), j
     for j from 0 <= j < n by TILE_VECTORS * lanes:
         if n - j > lanes:
-            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, ahead, ahead_by,
+            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, ahead, by, beside,
                  rows, TILE_VECTORS)
         else:
-            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, ahead, ahead_by,
+            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, ahead, by, beside,
                  rows, 1)
 
 
 cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, const floating* a, Py_ssize_t tile_apart,
                 Py_ssize_t rows_apart, Py_ssize_t columns_apart, const floating* b, Py_ssize_t ldb,
-                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live, const floating* ahead,
+                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live, const Ahead* ahead,
                 Fetch* fetch) noexcept nogil:
     """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel
 
-    live: of each whole tile, or NULL. ahead: what is read after it, one run of memory; fetch: what is to be fetched instead.
+    live: of each whole tile, or NULL. ahead: what is read after b; fetch: what is to be fetched instead.
     """
-    cdef Py_ssize_t fetched = 0, ahead_by, size, i
+    cdef Py_ssize_t fetched = 0, by, beside, size, i
     cdef const char* piece
     cdef bint more
     while m >= TILE_ROWS:
-        more, size, piece = fetch != NULL and fetch.row < fetch.end and k > 0, 0, NULL
+        more, size, piece, by, beside = fetch != NULL and fetch.row < fetch.end and k > 0, 0, <const char*> b, 0, 0
         if more:
             piece = next_piece(fetch, k * LINE_BYTES, &size)
+            by = (size - 1) // k + 1     # a little with each k, as a cache can wait for few lines at a time
+        elif fetched < ahead.tiles:
+            piece, by, beside = ahead.at + fetched * ahead.next, ahead.by, ahead.beside
+            fetched += 1
         if live != NULL:
             for i from 0 <= i < size by LINE_BYTES:
                 prefetch_far(piece + i)
-            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, b, 0, n, TILE_ROWS)
+            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, piece, 0, 0, n, TILE_ROWS)
             live += 1
         else:
-            if more:                     # a little with each k, as a cache can wait for few lines at a time
-                ahead_by = (size // <Py_ssize_t> sizeof(floating) - 1) // k + 1
-            else:
-                piece, ahead_by = <const char*> (ahead + fetched), fetch_size(y) if fetched < k * n else 0
-                fetched += k * ahead_by
-            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const floating*> piece,
-                  ahead_by, n, TILE_ROWS)
+            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, piece, by, beside, n,
+                  TILE_ROWS)
         y, c, a, m = y + TILE_ROWS * ldy, c + TILE_ROWS * ldc, a + tile_apart, m - TILE_ROWS
     if TILE_ROWS > 8 and m >= 8:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 8)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const char*> b, 0, 0, n, 8)
         y, c, a, m = y + 8 * ldy, c + 8 * ldc, a + 8 * rows_apart, m - 8
     if m >= 4:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 4)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const char*> b, 0, 0, n, 4)
         y, c, a, m = y + 4 * ldy, c + 4 * ldc, a + 4 * rows_apart, m - 4
     if m >= 2:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 2)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const char*> b, 0, 0, n, 2)
         y, c, a, m = y + 2 * ldy, c + 2 * ldc, a + 2 * rows_apart, m - 2
     if m >= 1:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, b, 0, n, 1)
+        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const char*> b, 0, 0, n, 1)
 
 
 cdef inline void bits_of_rows(word* bits, const word* a, Py_ssize_t rows_apart, Py_ssize_t k) noexcept nogil:
