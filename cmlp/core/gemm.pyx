@@ -72,12 +72,18 @@ cdef inline Ahead run_ahead(const floating* at, Py_ssize_t by, Py_ssize_t k, Py_
     return ahead
 
 
-cdef inline Ahead block_ahead(const Loose* loose, Py_ssize_t p, Py_ssize_t j, Py_ssize_t n, const floating* like) noexcept nogil:
-    """The block of the panel that begins with column j: a line of each of its rows for one tile, or two of its columns"""
-    cdef Py_ssize_t size = sizeof(floating)
+cdef inline Ahead block_ahead(const Loose* loose, Py_ssize_t p, Py_ssize_t depth, Py_ssize_t j, Py_ssize_t n,
+                              const floating* like) noexcept nogil:
+    """The block of the panel that begins with column j: a tile fetches a line of each of its rows, or two of its columns"""
+    cdef Py_ssize_t size = sizeof(floating), width = panel(like)
     cdef Ahead ahead
     ahead.tiles = 0
-    if loose.panel_rows > 0 or j >= n:   # of packed panels what is next has been fetched
+    if j >= n:
+        return ahead
+    if loose.panel_rows > 0:             # or what one panel has of it, which is a run of memory
+        ahead = run_ahead(<const floating*> loose.b + p // width * width * loose.panel_rows + (loose.first + j) * width,
+                          (width * PANEL_BYTES - 1) // depth + 1, depth, (p + depth - 1) // width - p // width + 1)
+        ahead.next = PANEL_BYTES * loose.panel_rows
         return ahead
     ahead.at = <const char*> (<const floating*> loose.b + p * loose.rows_apart + (loose.first + j) * loose.columns_apart)
     if loose.columns_apart == 1:
@@ -85,7 +91,7 @@ cdef inline Ahead block_ahead(const Loose* loose, Py_ssize_t p, Py_ssize_t j, Py
         ahead.tiles = PANEL_BYTES // LINE_BYTES
     else:
         ahead.by, ahead.beside, ahead.next = size, loose.columns_apart * size, 2 * loose.columns_apart * size
-        ahead.tiles = panel(like) // 2
+        ahead.tiles = width // 2
     return ahead
 
 
@@ -171,7 +177,7 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 if streams and j == 0:
                     ahead = run_ahead(a + (i + TILE_ROWS) * rows_apart + p * TILE_ROWS, TILE_ROWS * size, depth, 1)
                 elif loose != NULL:
-                    ahead = block_ahead(loose, p, j + width, n, y)
+                    ahead = block_ahead(loose, p, depth, j + width, n, y)
                 else:
                     strips = rows // TILE_ROWS if ldb == 0 and j + width < n else 0
                     ahead = run_ahead(bp + b_step, (columns * size - 1) // max(strips, 1) + 1, depth, strips)

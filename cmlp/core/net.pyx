@@ -10,7 +10,9 @@ cdef enum:
     BLOCKS_FOR_THREADS = 4               # at most, of a step that would do with fewer
     HANDING_WORK = 100000                # samples times parameters of a pass that pay handing them to a thread that is awake
     WAKING_WORK = 2000000                # and that pay waking one
-    THREAD_WORK = 500000                 # samples times parameters of a step that pay a thread, and so a block for it
+    THREAD_WORK = 800000                 # samples times bytes of parameters of a step that pay a thread, and so a block for it
+    MOVING_SAMPLES = 48                  # that take as long as moving parameters and gradients between two threads' caches does
+    WIDE_WORK = 500000                   # samples times parameters of a step that goes layer by layer, for each thread
     STAYING_WORK = 100000                # the same, if few parameters ever move from one thread's cache to another's
     FEWEST_PASSED = 4                    # samples of a thread in a pass forward
     L2_BYTES = 4194304                   # of parameters, beyond which a thread would rather read some for all samples
@@ -162,6 +164,11 @@ cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noe
     return m <= wide_samples(net, like)
 
 
+cdef inline Py_ssize_t step_pays(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+    """Threads that are worth having for a fused step"""
+    return max(m - MOVING_SAMPLES, 0) * parameter_bytes(net, like) // THREAD_WORK
+
+
 cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py_ssize_t step) noexcept nogil:
     """How m samples are cut, in a step of this number"""
     cdef Plan p
@@ -171,8 +178,9 @@ cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py
         p.blocks = max((m + K_BLOCK - 1) // K_BLOCK, 1)
     else:
         rows = largest_block(net, like)
-        paying = min(BLOCKS_FOR_THREADS, m // FEWEST_ROWS, m * parameter_count(net, like) // THREAD_WORK)
+        paying = min(BLOCKS_FOR_THREADS, m // FEWEST_ROWS, step_pays(net, m, like))
         p.blocks = max((m + rows - 1) // rows, paying, 1)
+        p.blocks += p.blocks > 1 and p.blocks % 2 == 1       # two threads are to have as many
     p.block = (m + p.blocks - 1) // p.blocks
     p.blocks = (m + p.block - 1) // p.block
     rows = min(p.blocks, MAX_SHARDS, shards_in_cache(net, like))
@@ -209,7 +217,7 @@ cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) no
 
 cdef Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Of any step of at most m samples"""
-    return min(max(m // largest_block(net, like) + 1, BLOCKS_FOR_THREADS), MAX_SHARDS, shards_in_cache(net, like))
+    return min(max(m // largest_block(net, like) + 2, BLOCKS_FOR_THREADS), MAX_SHARDS, shards_in_cache(net, like))
 
 
 cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, Py_ssize_t steps, const floating* like) noexcept nogil:
@@ -220,8 +228,8 @@ cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, Py_ssize_t steps, c
     cdef Py_ssize_t count = parameter_count(net, like), first = (net.sizes[0] + 1) * padded(net.sizes[1], like), work
     if steps == 0:
         return m * count // HANDING_WORK
-    work = m * count // THREAD_WORK
+    work = step_pays(net, m, like)
     if is_wide(net, m, like):
         work = (m + UPDATE_SAMPLES) * count
-        work //= STAYING_WORK if net.sizes[0] > K_BLOCK and 4 * first > 3 * count else THREAD_WORK
+        work //= STAYING_WORK if net.sizes[0] > K_BLOCK and 4 * first > 3 * count else WIDE_WORK
     return min(work, steps * m * count // WAKING_WORK)

@@ -4,7 +4,7 @@
 # g is to be multiplied by, as it is a sum over samples.
 # t: the step's number, counted from 1.
 
-from libc.math cimport pow as power, sqrt as sqrt_double, sqrtf
+from libc.math cimport pow as power, sqrt as sqrt_double
 
 cdef enum optimizer:
     SGD
@@ -57,7 +57,26 @@ cdef inline Rule at_step(const Rule* given, Py_ssize_t t, const double* rates, P
 
 
 cdef inline floating sqrt(floating x) noexcept nogil:
-    return sqrtf(x) if floating is float else sqrt_double(x)
+    """sqrt(x) for a finite x >= 0, to a unit in the last place, in less than half the time that processors take for an exact one
+
+    y := 1 / sqrt(x), guessed by the bits of x (C. Lomont, 2003) and mended by y := y (3 - x y^2) / 2;   sqrt(x) = x y
+    """
+    cdef word32 short_bits
+    cdef word64 long_bits
+    cdef floating y = x, half = <floating> 0.5 * x, root
+    if floating is float:
+        memcpy(&short_bits, &y, sizeof(y))
+        short_bits = 0x5f375a86U - (short_bits >> 1)
+        memcpy(&y, &short_bits, sizeof(y))
+    else:
+        memcpy(&long_bits, &y, sizeof(y))
+        long_bits = 0x5fe6eb50c7b537a9ULL - (long_bits >> 1)
+        memcpy(&y, &long_bits, sizeof(y))
+        y = y * (<floating> 1.5 - half * y * y)
+    y = y * (<floating> 1.5 - half * y * y)
+    y = y * (<floating> 1.5 - half * y * y)
+    root = x * y
+    return root + <floating> 0.5 * y * (x - root * root)
 
 
 cdef inline void sgd(floating* after, const floating* p, const floating* g, floating share, floating* u,

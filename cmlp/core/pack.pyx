@@ -106,16 +106,14 @@ cdef struct Loose:                       # a matrix b that is not in panels
 
 cdef void turn_block(floating* to, const Loose* loose, Py_ssize_t k, Py_ssize_t p, Py_ssize_t depth, Py_ssize_t j,
                      Py_ssize_t wide) noexcept nogil:
-    """`take_block` of the transpose of packed panels; what is next to it is fetched"""
-    cdef Py_ssize_t width = panel(to), filled = min(loose.columns - j, wide), at = p, apart, some, i
+    """`take_block` of the transpose of packed panels"""
+    cdef Py_ssize_t width = panel(to), filled = min(loose.columns - j, wide), at = p, apart, some
     cdef const floating* source
     while at < p + depth:
         apart = min(padded(k, to) - at // width * width, width)
         some = min(width - at % width, p + depth - at)
         source = <const floating*> loose.b + at // width * width * loose.panel_rows + j * apart
         pack(to, depth, at - p, source + at % width, 1, apart, some, filled)
-        for i from wide * apart <= i < min(2 * wide, loose.columns - j) * apart by line(to):
-            prefetch_far(source + i)
         at += some
 
 
