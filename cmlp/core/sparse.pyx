@@ -30,7 +30,7 @@ cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_s
     cdef vec zero
     cdef const vec* row
     cdef Sparse own = given[0]           # which no store into y can be taken to change
-    cdef const Sparse* x = &own
+    cdef Scaling how = scaling[0]
     cdef Py_ssize_t p, column, block = chain
     cdef floating value
     cdef int j
@@ -38,12 +38,12 @@ cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_s
     for j in range(vectors):
         sum[j], acc[j] = bias[j], zero
     for p in range(begin, end):
-        column = column_of(x, p)
+        column = column_of(&own, p)
         while column >= block:           # the end of a chain of multiply-adds
             for j in range(vectors):
                 sum[j], acc[j] = sum[j] + acc[j], zero
             block += chain
-        row, value = <const vec*> (w + column * ldw), scaled(x, p, column, scaling, y)
+        row, value = <const vec*> (w + column * ldw), scaled(&own, p, column, &how, y)
         for j in range(vectors):
             acc[j] = acc[j] + row[j] * value
     for j in range(vectors):
@@ -82,15 +82,15 @@ cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* given, Py_
     cdef vec row[PANEL_FLOATS]
     cdef vec* to
     cdef Sparse own = given[0]           # as in `gather`
-    cdef const Sparse* x = &own
+    cdef Scaling how = scaling[0]
     cdef Py_ssize_t p, column
     cdef floating value
     cdef int j
     for j in range(vectors):
         row[j] = d[j]
     for p in range(begin, end):
-        column = column_of(x, p)
-        value = scaled(x, p, column, scaling, dw)
+        column = column_of(&own, p)
+        value = scaled(&own, p, column, &how, dw)
         to = <vec*> dw + column * vectors
         for j in range(vectors):
             to[j] = to[j] + row[j] * value
