@@ -10,7 +10,7 @@ import pytest
 
 FORWARD, BACKWARD, GRADIENT = FORMS = ("x @ w + b", "dz @ w.T", "dw + x.T @ dz")
 BITS = {4: 24, 8: 26}  # of the integers that stand for numbers, by itemsize: 784 products and c still fit in an int64
-BEYOND_BLOCKS = (201, 600, 150)  # more rows, depth and columns than gemm.pyx takes at once
+BEYOND_BLOCKS = (301, 600, 150)  # more rows, depth and columns than gemm.pyx takes at once
 CANARY = -12345.0
 
 

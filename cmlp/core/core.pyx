@@ -1,9 +1,9 @@
-# The compiled core of cmlp, for one instruction set: arrays in, pointers down. The only part that knows of Python.
+# The compiled core of cmlp, for one instruction set: arrays in, pointers down. With view.pyx and shortcut.pyx the only part that
+# knows of Python.
 #
 # Parameters are one flat array. A layer of k inputs and n outputs takes (k + 1) rows, each padded to whole cache lines: k of
 # weights, one of biases. X has one sample a row. work: room for the kernels, which allocate nothing; see work_size.
 cimport cython
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
 from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 
@@ -26,6 +26,9 @@ include "step.pyx"
 include "wide.pyx"
 include "train.pyx"
 include "job.pyx"
+include "layout.pyx"
+include "view.pyx"
+include "shortcut.pyx"
 
 STATUSES = {"done": DONE, "bad_loss": BAD_LOSS, "bad_start": BAD_START, "bad_step": BAD_STEP}
 WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADIENT}
@@ -63,93 +66,6 @@ forget_workers()
 def openmp_limit():
     """The threads that OpenMP would use here: by the processors and OMP_NUM_THREADS, until somebody sets another number."""
     return thread_limit()
-
-
-cdef Table table_of(const Py_buffer* buffer, Py_ssize_t rows_apart, Py_ssize_t columns_apart) noexcept nogil:
-    """An array of numbers; kind 0 if it holds none"""
-    cdef unsigned short one = 1
-    cdef char foreign = c'>' if (<char*> &one)[0] else c'<'
-    cdef const char* letter = buffer.format
-    cdef Table table
-    table.swapped = letter[0] == foreign
-    if letter[0] in (c'<', c'>', c'=', c'@', c'!'):                # the order of bytes
-        letter += 1
-    if letter[1] != 0:
-        table.kind = 0
-    elif letter[0] in (c'f', c'd', c'g'):
-        table.kind = c'f'
-    elif letter[0] in (c'b', c'h', c'i', c'l', c'q'):
-        table.kind = c'i'
-    elif letter[0] in (c'?', c'B', c'H', c'I', c'L', c'Q'):
-        table.kind = c'u'
-    else:
-        table.kind = c'e' if letter[0] == c'e' else 0
-    table.data, table.itemsize = <const char*> buffer.buf, buffer.itemsize
-    table.rows_apart, table.columns_apart = rows_apart, columns_apart
-    return table
-
-
-cdef class View:
-    """Keeps a two-dimensional array of numbers in place while the core reads it.
-
-    Or sparse samples: a tuple of their values, of the network's type, the columns of these, where each sample's begin, and the
-    number of columns.
-    """
-    cdef Py_buffer buffer
-    cdef Table table
-    cdef Sparse sparse
-    cdef Py_ssize_t rows, columns
-    cdef object kept
-
-    def __cinit__(self, array):
-        cdef const int[::1] columns
-        cdef const Py_ssize_t[::1] starts
-        self.sparse.values = NULL
-        if isinstance(array, tuple):
-            values, columns, starts, self.columns = array
-            PyObject_GetBuffer(values, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-            self.kept, self.rows = (columns, starts), starts.shape[0] - 1
-            if self.buffer.ndim != 1 or self.buffer.shape[0] != columns.shape[0] or columns.shape[0] < starts[self.rows]:
-                raise ValueError("values, columns and starts do not match")
-            # There may be no values at all, and NULL says that the samples are not sparse.
-            self.sparse.values = self.buffer.buf if columns.shape[0] > 0 else <void*> self.buffer.shape
-            self.sparse.columns, self.sparse.starts = &columns[0] if columns.shape[0] > 0 else NULL, &starts[0]
-            self.sparse.last = <unsigned int> max(self.columns - 1, 0)
-        else:
-            PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-            self.table = table_of(&self.buffer, self.buffer.strides[0], self.buffer.strides[1])
-            self.rows, self.columns = self.buffer.shape[0], self.buffer.shape[1]
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.buffer)
-
-
-cdef class Model:
-    """What a network is to the core, apart from its parameters.
-
-    sizes: the inputs, then every layer's outputs. dropout: the share of each layer's outputs that a step leaves out.
-    smoothing, delta, levels: what losses may need, see loss.pyx. Inputs are read as (x - shift) * factor, one number for each
-    column, or as scale * x.
-    """
-    cdef Net net
-    cdef Py_ssize_t inputs
-    cdef object kept                     # the arrays that the net points into
-
-    def __cinit__(self, const Py_ssize_t[::1] sizes, const int[::1] activations, const double[::1] dropout, int loss,
-                  double smoothing, double delta, const double[::1] levels, double scale, const double[::1] shift,
-                  const double[::1] factor):
-        cdef Net* net = &self.net
-        net.layers, net.whole, self.inputs = activations.shape[0], False, sizes[0]
-        if sizes.shape[0] != net.layers + 1 or dropout.shape[0] != net.layers or levels.shape[0] != sizes[net.layers]:
-            raise ValueError("sizes, activations, dropout and levels do not match")
-        net.sizes, net.activations, net.dropout = &sizes[0], &activations[0], &dropout[0]
-        net.loss.kind, net.loss.smoothing, net.loss.delta, net.loss.levels = loss, smoothing, delta, &levels[0]
-        net.inputs.scale, net.inputs.shift, net.inputs.factor = scale, NULL, NULL
-        if shift is not None:
-            if shift.shape[0] != sizes[0] or factor is None or factor.shape[0] != sizes[0]:
-                raise ValueError("shift and factor must have a number for each input")
-            net.inputs.shift, net.inputs.factor = &shift[0], &factor[0]
-        self.kept = sizes, activations, dropout, levels, shift, factor
 
 
 def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, const floating[:] bias, bint accumulate,
@@ -248,61 +164,6 @@ cdef bint signalled(void* caught) noexcept nogil:
     return raised
 
 
-cdef bint never(void* asker) noexcept nogil:
-    """For what is done before anybody could want it to end"""
-    return False
-
-
-cdef inline Py_ssize_t double_room(Py_ssize_t m, const floating* like) noexcept nogil:
-    """Elements that m doubles take"""
-    return padded((m * <Py_ssize_t> sizeof(double) + sizeof(floating) - 1) // sizeof(floating), like)
-
-
-cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int threads) noexcept nogil:
-    """Where in `work` everything has its place, for steps of at most m samples; returns how many elements that takes"""
-    cdef const Net* net = &job.net
-    cdef Py_ssize_t count = parameter_count(net, work), shards, rows = min(m, largest_block(net, work)), wide_rows = m
-    cdef bint wide = run.forced == WIDE and not net.whole, fused = not wide
-    cdef floating* at = work
-    if run.forced == BY_SIZE:            # the last step of an epoch may be smaller than the others
-        wide_rows = min(m, wide_samples(net, work))
-        wide, fused = wide_rows > 0, wide_rows < m
-    elif fused:
-        rows = min(m, K_BLOCK)
-    shards = most_shards(net, m, work)
-    run.current, run.other = at, at + count
-    run.turned = at = at + 2 * count
-    run.gradients = at = at + (turned_count(net, work) if fused else 0)
-    at += shards * count if fused else 0
-    run.squares = <double*> at
-    at += double_room(count // STEP_PIECE + 1, work) if net.whole else 0
-    run.penalties = <double*> at
-    at += double_room(2 * panel_count(net, work), work)
-    job.losses = <double*> at
-    at += double_room(m, work)
-    job.hits = <double*> at
-    at += double_room(m, work)
-    job.space = at
-    job.own_size = pass_size(net, rows, work) if fused else 0
-    job.wide_shared = wide_rows * row_count(net, True, work) if wide else 0
-    job.splits = wide and splits_inputs(net, 1, threads, work)
-    if job.splits:
-        job.wide_shared += min(wide_rows, net.sizes[0]) * chain_count(net.sizes[0]) * spread(net.sizes[1], work)
-    job.wide_size = tile_size(net, work) * (1 if run.forced == BY_SIZE else shards) + copy_size(work) if wide else 0
-    return at - work + max(threads * job.own_size, job.wide_shared + threads * job.wide_size)
-
-
-cdef Py_ssize_t lay_out_pass(Job* job, floating* work, Py_ssize_t m, int threads) noexcept nogil:
-    """The same for a pass forward, whichever of the threads take part in it"""
-    cdef const Net* net = &job.net
-    cdef Py_ssize_t count = parameter_count(net, work) if m >= PACKING_PAYS else 0
-    cdef Py_ssize_t doubles = double_room(m, work) if job.wanted == LOSS else 0
-    job.losses, job.hits = <double*> (work + count), <double*> (work + count + doubles)
-    job.space = work + count + 2 * doubles
-    return (<floating*> job.space - work + min(m + threads, threads * largest_block(net, work)) * row_count(net, False, work)
-            + threads * copy_size(work))
-
-
 def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, const floating[::1] like):
     """Elements of work for a pass over so many samples; or, if the gradient is wanted, for steps of at most this many.
 
@@ -376,108 +237,6 @@ def run(Model model, floating[::1] work, const floating[::1] params, x, int thre
     if caught:
         raise caught[0]
     return losses, hits, bool(finite)
-
-
-cdef class Shortcut:
-    """What a network makes of a few samples, without judging: it takes what needs no judgement.
-
-    array_type: that of NumPy. empty: its function. wanted: "outputs" or "classes". model, work, params: as for `run`.
-    threads: what work has room for. limit: a function that says how many may be used.
-    """
-    cdef Job job
-    cdef Py_buffer work, params
-    cdef object model, array_type, empty, dtype, limit
-    cdef Py_ssize_t inputs, outputs, most, fewest_shared
-    cdef int threads
-    cdef bint in_double
-
-    def __cinit__(self, Model model, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype, int threads, limit):
-        PyObject_GetBuffer(work, &self.work, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
-        PyObject_GetBuffer(params, &self.params, PyBUF_STRIDED_RO)
-        self.in_double = self.params.itemsize == sizeof(double)
-        self.model, self.array_type, self.empty, self.dtype = model, array_type, empty, dtype
-        self.threads, self.limit = min(threads, MAX_THREADS), limit
-        self.job.net, self.job.order, self.job.labels, self.job.weights = model.net, NULL, NULL, NULL
-        self.job.wanted, self.job.packed, self.job.sparse.values = wanted, False, NULL
-        self.inputs, self.outputs = model.inputs, model.net.sizes[model.net.layers]
-        if self.in_double:
-            self.settle[double](NULL, most)
-        else:
-            self.settle[float](NULL, most)
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.work)
-        PyBuffer_Release(&self.params)
-
-    def __call__(self, x, out):
-        """The outputs (n_outputs, m) or classes (m,) of x (inputs, m) or (inputs,); None if that must be judged first.
-
-        out: None, or an array of the results' type for them.
-        """
-        cdef Py_buffer given, made
-        cdef Py_ssize_t m, apart
-        cdef int threads = 1
-        cdef bint finite
-        if type(x) is not self.array_type:
-            return None
-        try:
-            PyObject_GetBuffer(x, &given, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-        except (BufferError, ValueError):                           # of a type that has none, as dates
-            return None
-        try:
-            if not 1 <= given.ndim <= 2 or given.shape[0] != self.inputs:
-                return None
-            m = given.shape[1] if given.ndim == 2 else 1
-            if not 1 <= m <= self.most:
-                return None
-            # A single sample is a row of its own, whatever its stride says.
-            apart = given.strides[1] if m > 1 else self.inputs * given.itemsize
-            if out is None:
-                out = self.empty((m, self.outputs), self.dtype).T if self.job.wanted == OUTPUTS else self.empty(m, self.dtype)
-            elif type(out) is not self.array_type or out.dtype is not self.dtype:
-                return None
-            try:
-                PyObject_GetBuffer(out, &made, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
-            except (BufferError, ValueError):                       # read-only
-                return None
-            try:
-                if made.ndim != (2 if self.job.wanted == OUTPUTS else 1) or made.shape[made.ndim - 1] != m \
-                        or made.ndim == 2 and made.shape[0] != self.outputs:
-                    return None
-                if self.threads > 1 and m >= self.fewest_shared:
-                    threads = min(self.limit(), self.threads)
-                with cython.critical_section(self):
-                    self.job.x = table_of(&given, apart, given.strides[0])
-                    self.job.results, self.job.results_apart = <char*> made.buf, made.strides[made.ndim - 1]
-                    self.job.outputs_apart = made.strides[0]
-                    if self.job.x.kind == 0:
-                        finite = False
-                    elif self.in_double:
-                        finite = self.passed[double](NULL, m, threads)
-                    else:
-                        finite = self.passed[float](NULL, m, threads)
-                return out if finite else None
-            finally:
-                PyBuffer_Release(&made)
-        finally:
-            PyBuffer_Release(&given)
-
-    cdef void settle(self, const floating* like, Py_ssize_t most) noexcept nogil:
-        """How many samples it takes, and which of them it shares"""
-        self.most = min(most, largest_block(&self.job.net, like))
-        self.fewest_shared = (2 * HANDING_WORK - 1) // parameter_count(&self.job.net, like) + 1
-        lay_out_pass(&self.job, <floating*> self.work.buf, self.most, self.threads)
-
-    cdef bint passed(self, const floating* like, Py_ssize_t m, int threads) noexcept nogil:
-        """The pass; whether what x holds is finite"""
-        cdef Tally tally
-        cdef const floating* w = <const floating*> self.params.buf
-        if threads > 1:
-            self.job.params = w
-            return do_pass(&self.job, m, threads, never, NULL, like)
-        tally.finite = True
-        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.job.space, 0, 0, m, 0, NULL, &tally)
-        return tally.finite
 
 
 def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1] moments, x, int threads, int forced,
