@@ -73,7 +73,7 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
     """y := (y if accumulate else bias or 0) + a @ b.
 
     The rows of y are `padded_columns` apart or more, and all of that is written, in a last or only row too, where the array
-    itself cannot tell. One of a's strides is one element. work: `matmul_work`.
+    itself cannot tell. y shares no memory with a and b. One of a's strides is one element. work: `matmul_work`.
     """
     cdef Py_ssize_t m = y.shape[0], n = y.shape[1], k = a.shape[1], size = sizeof(floating), j, wide, width
     cdef floating* packed = &work[0]

@@ -179,8 +179,8 @@ cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py
     else:
         rows = largest_block(net, like)
         paying = min(BLOCKS_FOR_THREADS, m // FEWEST_ROWS, step_pays(net, m, like))
-        p.blocks = max((m + rows - 1) // rows, paying, 1)
-        p.blocks += p.blocks > 1 and p.blocks % 2 == 1       # two threads are to have as many
+        p.blocks = max((m + rows - 1) // rows, paying - paying % 2, 1)
+        p.blocks += p.blocks > 1 and p.blocks % 2 == 1       # two threads are to have as many, if the rows can be cut so
     p.block = (m + p.blocks - 1) // p.blocks
     p.blocks = (m + p.block - 1) // p.block
     rows = min(p.blocks, MAX_SHARDS, shards_in_cache(net, like))
@@ -232,4 +232,6 @@ cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, Py_ssize_t steps, c
     if is_wide(net, m, like):
         work = (m + UPDATE_SAMPLES) * count
         work //= STAYING_WORK if net.sizes[0] > K_BLOCK and 4 * first > 3 * count else WIDE_WORK
+    elif net.whole and parameter_bytes(net, like) > WIDE_BYTES:      # moving its parameters is shared, if not the samples
+        work = (m + UPDATE_SAMPLES) * count // WIDE_WORK
     return min(work, steps * m * count // WAKING_WORK)

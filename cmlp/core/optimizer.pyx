@@ -57,8 +57,9 @@ cdef inline Rule at_step(const Rule* given, Py_ssize_t t, const double* rates, P
 
 
 cdef inline floating sqrt(floating x) noexcept nogil:
-    """sqrt(x) for a finite x >= 0, to a unit in the last place, in less than half the time that processors take for an exact one
+    """sqrt(x) to a unit in the last place, in less than half the time that processors take for an exact one
 
+    x is 0 or a normal number, more than 0.
     y := 1 / sqrt(x), guessed by the bits of x (C. Lomont, 2003) and mended by y := y (3 - x y^2) / 2;   sqrt(x) = x y
     """
     cdef word32 short_bits
