@@ -63,6 +63,8 @@ class BuildWithThreads(build_ext):
 
     def build_extensions(self):
         compile_flags, link_flags = self.openmp()
+        if sys.platform == "linux" and not self.inplace:  # names of functions, for whoever profiles a build in place
+            link_flags = [*link_flags, "-Wl,--strip-all"]
         for extension in self.extensions:
             extension.extra_compile_args = extension.extra_compile_args + compile_flags
             extension.extra_link_args = extension.extra_link_args + link_flags + ([] if MSVC else ["-pthread"])
