@@ -58,16 +58,18 @@ def module(name, source, flags):
     return built
 
 
-class BuildWithThreads(build_ext):
-    """Adds OpenMP if a program that needs it can be built: the core heeds how many threads it would use."""
+class BuildForMachine(build_ext):
+    """Links what the platform needs, and OpenMP if it has that: the core heeds how many threads OpenMP would use."""
 
     def build_extensions(self):
         compile_flags, link_flags = self.openmp()
-        if sys.platform == "linux" and not self.inplace:  # names of functions, for whoever profiles a build in place
+        if not MSVC:
+            link_flags = [*link_flags, "-pthread"]
+        if sys.platform == "linux" and not self.inplace:  # who profiles a build in place wants the functions' names
             link_flags = [*link_flags, "-Wl,--strip-all"]
         for extension in self.extensions:
             extension.extra_compile_args = extension.extra_compile_args + compile_flags
-            extension.extra_link_args = extension.extra_link_args + link_flags + ([] if MSVC else ["-pthread"])
+            extension.extra_link_args = extension.extra_link_args + link_flags
         self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
 
@@ -91,5 +93,5 @@ baseline = ["-march=x86-64"] if "v2" in ISAS else []
 setup(
     ext_modules=[module("cpu", "cmlp/core/cpu.pyx", baseline)]
     + [module(f"core_{isa}", "cmlp/core/core.pyx", flags) for isa, flags in ISAS.items()],
-    cmdclass={"build_ext": BuildWithThreads},
+    cmdclass={"build_ext": BuildForMachine},
 )

@@ -168,8 +168,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     bp, bld, bias = copy_of_b, columns, <const floating*> loose.bias + j
                     take_block(copy_of_b, loose, k, p, depth, loose.first + j, columns)
                 else:
-                    bias = b + j // width * b_step
-                    bias, bp = bias + k * bld, bias + p * bld
+                    bp = b + j // width * b_step
+                    bias, bp = bp + k * bld, bp + p * bld
                 if p > 0 or c == FROM_Y:
                     cj, cld = yj, yld
                 else:

@@ -203,10 +203,10 @@ cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, 
         if more:
             piece = next_piece(fetch, k * LINE_BYTES, &size)
             by = (size - 1) // k + 1     # a little with each k, as a cache can wait for few lines at a time
-        elif fetched < ahead.tiles:
+        elif live == NULL and fetched < ahead.tiles:
             piece, by, beside = ahead.at + fetched * ahead.next, ahead.by, ahead.beside
             fetched += 1
-        if live != NULL:
+        if live != NULL:                 # there is no saying how many k there will be
             for i from 0 <= i < size by LINE_BYTES:
                 prefetch_far(piece + i)
             tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, piece, 0, 0, n, TILE_ROWS)
