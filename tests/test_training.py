@@ -1,6 +1,7 @@
 """Training against the NumPy reference, for every activation and loss of the core's own tables."""
 
 import signal
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -416,21 +417,49 @@ def test_zeros_are_left_out_and_nothing_changes(dtype, rng, regime, sizes, scale
         nn.train(X, y, 0.1)
 
 
-@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (100, 300, 200, 5)])
-def test_same_bits_in_every_build_that_has_fma(monkeypatch, dtype, sizes):
+@pytest.fixture
+def builds_with_fma(monkeypatch):
+    """For each build with fused multiply-add: makes it the one that works."""
     builds = [isa for isa in _dispatch.supported() if isa in ("v3", "v4")]
     if len(builds) < 2:
         pytest.skip(f"this CPU runs {builds or 'none'} of the builds with fused multiply-add: nothing to compare")
-    activations = (*("relu",) * (len(sizes) - 2), "softmax")
-    results = set()
-    for isa in builds:
+
+    def use(isa):
         for module in ("network", "training", "layer", "_arrays", "_threads", "optimizers"):
             monkeypatch.setattr(f"cmlp.{module}.core", _dispatch.load(isa))
-        X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=700, sizes=sizes)
-        nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
-        nn.fit(X, y, epochs=2, batch_size=130)
+
+    return [partial(use, isa) for isa in builds]
+
+
+def same_bits(builds, sizes, activations, loss, dtype, m=90, **options):
+    """Whether a network that each build trains has the same parameters, and predicts the same."""
+    results = set()
+    for use in builds:
+        use()
+        X, y, _ = problem(np.random.default_rng(1), loss, m=m, sizes=sizes)
+        nn, _ = network(np.random.default_rng(2), loss, sizes, activations, dtype)
+        nn.fit(X, y, learning_rate=1e-3, **{"epochs": 2, "batch_size": m // 2 - 1, **options})
         results.add((nn._params.tobytes(), nn.forward(X).tobytes()))
-    assert len(results) == 1
+    return len(results) == 1
+
+
+@pytest.mark.parametrize("sizes", [(784, 30, 20, 10), (100, 300, 200, 5)])
+def test_same_bits_in_every_build_that_has_fma(builds_with_fma, dtype, sizes):
+    activations = (*("relu",) * (len(sizes) - 2), "softmax")
+    assert same_bits(builds_with_fma, sizes, activations, "cross_entropy", dtype, m=700)
+
+
+@pytest.mark.parametrize(("hidden", "loss", "output"), TRIPLES)
+def test_same_bits_of_any_loss_and_activation(builds_with_fma, dtype, hidden, loss, output):
+    options = {"l1": 1e-4, "l2": 1e-3, "max_norm": 2.0} if hidden == "tanh" else {"clip_norm": 0.1}
+    if loss == "given_gradient":  # which is that of one step
+        options |= {"epochs": 1, "batch_size": 90}
+    assert same_bits(builds_with_fma, (20, 31, 19), (hidden, output), loss, dtype, **options)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "lion"])
+def test_same_bits_of_any_optimizer(builds_with_fma, dtype, optimizer):
+    assert same_bits(builds_with_fma, (20, 31, 19), ("relu", "softmax"), "cross_entropy", dtype, optimizer=optimizer)
 
 
 @pytest.mark.usefixtures("use_core")

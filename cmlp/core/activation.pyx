@@ -280,8 +280,9 @@ cdef void activate(floating* y, floating* s, Py_ssize_t m, Py_ssize_t n, Py_ssiz
 cdef void activate_backward(floating* d, const floating* y, const floating* s, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns,
                             Py_ssize_t ld, int kind) noexcept nogil:
     """d := d * f'(z), where y = f(z), or f'(z) = s if that was kept"""
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, j, q, some
     cdef floating dot
+    cdef floating products[PANEL_FLOATS]
     cdef floating* dr
     cdef const floating* yr
     if columns == ld and kind != SOFTMAX:
@@ -290,8 +291,13 @@ cdef void activate_backward(floating* d, const floating* y, const floating* s, P
         dr, yr = d + i * ld, y + i * ld
         if kind == SOFTMAX:                             # dz = y * (dy - dy . y)
             dot = 0
-            for j in range(n):
-                dot += dr[j] * yr[j]
+            # Products by themselves: in one loop with the sum they are rounded in a register's part of it, and not in the tail.
+            for j from 0 <= j < n by PANEL_FLOATS:
+                some = min(n - j, PANEL_FLOATS)
+                for q in range(some):
+                    products[q] = dr[j + q] * yr[j + q]
+                for q in range(some):
+                    dot += products[q]
             for j in range(n):
                 dr[j] = yr[j] * (dr[j] - dot)
         elif s != NULL:
