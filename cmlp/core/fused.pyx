@@ -97,7 +97,7 @@ cdef inline Room room_for(const Net* net, floating* space, Py_ssize_t m, bint wi
     cdef Room room
     cdef Py_ssize_t d = m * (layers_before(net, net.layers, space) if wide else widest(net, space))
     cdef Py_ssize_t t = m * spread(net.sizes[net.layers], space)
-    room.x, room.y = space, space + m * spread(net.sizes[0], space)
+    room.x, room.y = space, space + m * inputs_apart(net, wide, space)
     room.end = space + m * row_count(net, wide, space)
     room.packed = <floating*> room.end - d
     room.d = <floating*> room.packed - (d if wide else 2 * d)
@@ -112,7 +112,7 @@ cdef inline Py_ssize_t sample(const Job* job, Py_ssize_t i) noexcept nogil:
 
 
 cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssize_t first, Part of) noexcept nogil:
-    """Where the samples from the first on lie: in the user's array, or in x, where a part of them is read to"""
+    """Where the samples from the first on lie: in the user's array, or in x, where a part of them is read to, ldx apart"""
     cdef Py_ssize_t size = sizeof(floating)
     if job.sparse.values != NULL:
         return NULL
@@ -120,7 +120,6 @@ cdef const floating* inputs(const Job* job, floating* x, Py_ssize_t* ldx, Py_ssi
     if (of.columns == job.net.sizes[0] or of.rows >= 2 * TILE_ROWS) and in_place(&job.x, job.order, &job.net.inputs, x):
         ldx[0] = job.x.rows_apart // size
         return <const floating*> (job.x.data + first * job.x.rows_apart)
-    ldx[0] = spread(job.net.sizes[0], x)
     read_rows(x + of.row * ldx[0] + of.column, ldx[0], &job.x, job.order, first + of.row, of.rows, of.column, of.columns,
               &job.net.inputs)
     return x
@@ -226,7 +225,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
     """
     cdef Net* net = &job.net
     cdef Room room = room_for(net, space, m, False)
-    cdef Py_ssize_t l, k, n = net.sizes[net.layers], ld, ldx = 0
+    cdef Py_ssize_t l, k, n = net.sizes[net.layers], ld, ldx = inputs_apart(net, False, w)
     cdef Part part = whole(m, net.sizes[0])
     cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, part)
     cdef const floating* a

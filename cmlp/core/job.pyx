@@ -20,7 +20,7 @@ cdef void layer_pass(Job* job, const floating* w, int thread, int threads) noexc
     cdef bint by_rows
     cdef Wide v
     cdef Part of
-    v.thread, v.threads, v.alone = thread, threads, True
+    v.thread, v.threads, v.alone, v.ldx = thread, threads, True, inputs_apart(net, False, w)
     a = inputs(job, <floating*> room.x, &v.ldx, 0, share(m, net.sizes[0], True, thread, threads, w))
     for l in range(net.layers):
         k, n, by_rows = net.sizes[l], net.sizes[l + 1], net.activations[l] == SOFTMAX or l + 1 == net.layers

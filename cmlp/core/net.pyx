@@ -118,9 +118,14 @@ cdef inline Py_ssize_t layers_before(const Net* net, Py_ssize_t layer, const flo
     return count
 
 
+cdef inline Py_ssize_t inputs_apart(const Net* net, bint wide, const floating* like) noexcept nogil:
+    """Elements from one sample's inputs to the next one's; in a wide pass each thread may begin on a line of its own"""
+    return spread(net.sizes[0] + (chain_count(net.sizes[0]) * line(like) if wide else 0), like)
+
+
 cdef inline Py_ssize_t row_count(const Net* net, bint wide, const floating* like) noexcept nogil:
     """Elements that one sample takes in a pass: see Room"""
-    return (spread(net.sizes[0], like) + spread(net.sizes[net.layers], like) + slope_columns(net, like)
+    return (inputs_apart(net, wide, like) + spread(net.sizes[net.layers], like) + slope_columns(net, like)
             + layers_before(net, net.layers, like)
             + (2 * layers_before(net, net.layers, like) if wide else 3 * widest(net, like)))
 

@@ -35,8 +35,7 @@ cdef enum:
     FEWEST_TO_GATHER = 64                # rows of a that copying a block of b pays for, if it stays in the L2 cache as it lies
     FEWEST_TO_SKIP = 32                  # of k: with fewer it does not pay to look for those at which a tile is 0
     STREAM_BYTES = 4194304               # of b at most, if it is to be read again for each tile's rows of a
-    NEAR_BYTES = 131072                  # of a that are read where they lie, panel after panel
-    NEAR_COLUMNS_BYTES = 32768           # the same, if a tile's part of each column is a line of its own
+    NEAR_BYTES = 32768                   # of a's columns that are read where they lie, panel after panel, a line for each tile
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory
     ROW_BLOCKS = 4                       # chains of k that a single row is made of at a time
     ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache
@@ -203,6 +202,8 @@ cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, 
         if more:
             piece = next_piece(fetch, k * LINE_BYTES, &size)
             by = (size - 1) // k + 1     # a little with each k, as a cache can wait for few lines at a time
+            if live == NULL and size == fetch.size and fetch.row < fetch.end:       # there may be fewer tiles than rows
+                beside = next_piece(fetch, size, &size) - piece
         elif live == NULL and fetched < ahead.tiles:
             piece, by, beside = ahead.at + fetched * ahead.next, ahead.by, ahead.beside
             fetched += 1

@@ -273,6 +273,7 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     cdef const Net* net = &job.net
     cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
     cdef double loss
+    cdef floating* x
     cdef Wide v
     cdef Part of
     job.tallies[thread].finite = True
@@ -280,8 +281,10 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     v.room = room_for(net, <floating*> job.space, m, True)
     v.split, v.inputs = job.splits and splits_inputs(net, m, threads, w), share_inputs(net, thread, threads, w)
     of = samples_of(&v, m, net.sizes[0], w)
-    v.x = inputs(job, <floating*> v.room.x, &v.ldx, first, of)
-    v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, <floating*> v.room.x)
+    x = <floating*> v.room.x + (v.inputs.row // chain_length(net.sizes[0]) * line(w) if v.split else 0)
+    v.ldx = inputs_apart(net, True, w)
+    v.x = inputs(job, x, &v.ldx, first, of)
+    v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, x)
     penalty_share(run, net, w, thread, threads)
     if wide_forward(job, p, &v, w, first, t) or wide_backward(job, p, &v, w):
         return INTERRUPTED
