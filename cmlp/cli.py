@@ -3,57 +3,24 @@
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 import cmlp
 from cmlp import _validate, model_file
+from cmlp._cli_files import check_features, classifier, import_pandas, labelled, output, say, set_threads, stdout
+from cmlp._cli_train import LEARNING_RATES, RECIPE, TEST_ROWS, TEST_SHARE, VALIDATION_SHARE, train
 from cmlp.activations import ACTIVATIONS
-from cmlp.callbacks import EarlyStopping
-from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
+from cmlp.optimizers import OPTIMIZERS
 
 Array = NDArray[Any]
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell reports of a program that SIGINT or SIGPIPE ends
-
-# What `train` does unless told otherwise. Options that are not given are not set, so that a contradiction shows.
-RECIPE: dict[str, Any] = {
-    "hidden": [30, 20],
-    "activation": "relu",
-    "epochs": 15,
-    "batch_size": 64,
-    "optimizer": "adam",
-    "class_weight": None,
-    "patience": None,
-    "test_rows": None,
-    "standardize": None,
-}
-LEARNING_RATES = {"sgd": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.001, "lion": 0.0003}
-
-# What `train --notebook` does; those of the recipe that it leaves out mean nothing to it.
-NOTEBOOK: dict[str, Any] = {
-    "hidden": [30, 20],
-    "activation": "relu",
-    "epochs": 200,
-    "test_rows": None,
-    "standardize": False,
-}
-NOTEBOOK_RATE = 0.1
-
-# Share of the training rows that early stopping goes by.
-VALIDATION_SHARE = 0.1
-
-# Rows set aside for the test unless told otherwise: so many, but not a larger share of all than this.
-TEST_ROWS, TEST_SHARE = 1000, 0.2
-
-# Each is written out at once: whoever reads the other end of a pipe waits for it, or has left.
-say = partial(print, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     hidden = [name for name in ACTIVATIONS if name != "softmax"]
     rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
 
-    add = command("train", _train, "train a classifier on a CSV file, and test it on rows set aside")
+    add = command("train", train, "train a classifier on a CSV file, and test it on rows set aside")
     add("file", metavar="FILE", help="one sample a row, with a column of labels: 0, 1, 2, ...")
     for name, text, settings in (
         (
@@ -243,144 +210,20 @@ def _column(text: str) -> str | int:
         return text
 
 
-def _train(given: argparse.Namespace) -> None:
-    """Train on some of the samples, test on the others, and save the model."""
-    recipe, optimizer = _recipe(given)
-    _set_threads(given)
-    with nullcontext() if given.out is None else _output(given.out, given.file) as out:
-        X, y = _labelled(given, given.dtype)
-        classes = int(y.max()) + 1
-        if not 2 <= classes <= len(y):
-            got = "nothing but 0" if classes == 1 else f"at most {classes - 1}"
-            raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got {got} in {len(y)} rows")
-        test_rows = _test_rows(recipe["test_rows"], len(y), given.file)
-        rng = np.random.default_rng(given.seed)
-        X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
-        network, inputs = _network(given, recipe, X_train, classes, rng)
-        if out is not None:
-            model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
-        if not given.quiet:
-            say(f"{given.file}: {len(y)} samples of {len(X)} features, {classes} classes")
-            more = f", {VALIDATION_SHARE:.0%} of the others to decide when to stop" if recipe.get("patience") else ""
-            say(f"{test_rows} of {len(y)} rows are set aside for the test{more}; {inputs}")
-            say(network)
-        untrained, interrupted = network._params.copy(), False
-        try:
-            if given.notebook:
-                seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
-                seen = NOTEBOOK["epochs"] * len(y_train)
-            else:
-                history = network.fit(
-                    X_train,
-                    y_train,
-                    epochs=recipe["epochs"],
-                    batch_size=recipe["batch_size"],
-                    optimizer=optimizer,
-                    verbose=0 if given.quiet else 1,
-                    class_weight=recipe["class_weight"],
-                    **_stopping(recipe["patience"], X_test, y_test),
-                )
-                share = 1 if recipe["patience"] is None else 1 - VALIDATION_SHARE
-                seconds, seen = sum(history["seconds"]), len(history["loss"]) * share * len(y_train)
-                if history.stopped is not None and not given.quiet:
-                    say(history.stopped)
-        except KeyboardInterrupt:  # which comes between two steps
-            if out is None or np.array_equal(network._params, untrained):
-                raise
-            interrupted = True
-        if out is not None:
-            out.write(model_file.dumps(network, training_state=False))
-    if interrupted:
-        which = "of the best epoch until then" if recipe.get("patience") else "as it was then"
-        raise KeyboardInterrupt(f"{given.out} holds the model {which}")
-    accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
-    figures = f" {seconds:.2f} s  {seen / seconds:,.0f} samples/s"
-    say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), figures)
-
-
-def _stopping(patience: int | None, X_test: Array, y_test: Array) -> dict[str, Any]:
-    """Return what to look at after every epoch: the test rows, unless that decides when training stops."""
-    if patience is None:
-        return {"validation_data": (X_test, y_test)}
-    return {"validation_fraction": VALIDATION_SHARE, "callbacks": [EarlyStopping(patience=patience)]}
-
-
-def _test_rows(wanted: float | None, rows: int, path: str) -> int:
-    """Return how many of the rows of a file to set aside."""
-    if wanted is None:
-        wanted = min(TEST_ROWS, max(1, round(TEST_SHARE * rows)))
-    count = wanted if isinstance(wanted, int) else round(wanted * rows)
-    if not 1 <= count < rows:
-        raise ValueError(f"--test-rows must set aside 1 to {rows - 1} of the {rows} rows of {path}, got {count}")
-    return count
-
-
-def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
-    """Return the recipe that the options make, and the optimizer."""
-    options = {name: value for name, value in vars(given).items() if name in {*RECIPE, "learning_rate", "momentum"}}
-    if given.notebook:
-        if options:
-            named = ", ".join("--" + name.replace("_", "-") for name in options)
-            raise ValueError(f"--notebook says all about the training: it cannot be combined with {named}")
-        return NOTEBOOK, SGD(NOTEBOOK_RATE)
-    recipe = RECIPE | options
-    name = recipe["optimizer"]
-    settings = {"learning_rate": recipe.get("learning_rate", LEARNING_RATES[name])}
-    if "momentum" in options:
-        if name != "sgd":
-            raise ValueError(f"--momentum is for --optimizer sgd, got {name}")
-        settings["momentum"] = recipe["momentum"]
-    return recipe, OPTIMIZERS[name](**settings)
-
-
-def _network(
-    given: argparse.Namespace, recipe: dict[str, Any], X: Array, classes: int, rng: np.random.Generator
-) -> tuple[cmlp.NeuralNetwork, str]:
-    """Return the network to train, and what it does with its inputs."""
-    pixels = X.dtype == np.uint8
-    standardize = not pixels if recipe["standardize"] is None else recipe["standardize"]
-    network = cmlp.NeuralNetwork(dtype=given.dtype, rng=rng, input_scale=1 / 255 if pixels else 1.0)
-    init = "uniform" if given.notebook else None
-    sizes = [len(X), *recipe["hidden"], classes]
-    activations = [recipe["activation"]] * len(recipe["hidden"]) + ["softmax"]
-    for inputs, neurons, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
-        network.add_layer(inputs, neurons, activation, init)
-    if standardize:
-        network.adapt(X)
-        return network, "features are standardised"
-    return network, "pixels are divided by 255" if pixels else "features are taken as they are"
-
-
-def _run_notebook(
-    network: cmlp.NeuralNetwork, X_train: Array, y_train: Array, X_test: Array, y_test: Array, quiet: bool
-) -> float:
-    """Do and print what the notebook's training cell does; return the seconds that the steps took."""
-    seconds = 0.0
-    for epoch in range(NOTEBOOK["epochs"]):
-        start = time.perf_counter()
-        network.train(X_train, y_train, NOTEBOOK_RATE)
-        seconds += time.perf_counter() - start
-        if epoch % 10 == 0 and not quiet:
-            predictions = network.predict(X_test)
-            say("Epoch: ", epoch)
-            say("Accuracy", cmlp.get_accuracy(predictions, y_test))
-    return seconds
-
-
 def _predict(given: argparse.Namespace) -> None:
     """Write a table of predictions."""
-    _set_threads(given)
+    set_threads(given)
     to_stdout = given.out == "-"
-    with _stdout() if to_stdout else _output(given.out, given.file, given.model) as out:
-        network = _classifier(given.model)
+    with stdout() if to_stdout else output(given.out, given.file, given.model) as out:
+        network = classifier(given.model)
         X, _, names = cmlp.load_csv(given.file, given.label, network.dtype, given.header)
         if given.label is None and "label" in names:
             X = np.delete(X, names.index("label"), axis=0)
-        _check_features(X, network, given)
+        check_features(X, network, given)
         labels = network.predict(X)
-        table = _pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
+        table = import_pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
         if given.probabilities:
-            table = table.join(_pandas().DataFrame(_probabilities(network, X).T))
+            table = table.join(import_pandas().DataFrame(_probabilities(network, X).T))
         out.write(table.to_csv(index=False, lineterminator="\n").encode())
     if not to_stdout:
         say(f"{given.out}: {len(labels)} predictions")
@@ -394,72 +237,19 @@ def _probabilities(network: cmlp.NeuralNetwork, X: Array) -> Array:
 
 def _evaluate(given: argparse.Namespace) -> None:
     """Print how good a model is, and which classes it takes for which."""
-    _set_threads(given)
-    network = _classifier(given.model)
-    X, y = _labelled(given, network.dtype)
-    _check_features(X, network, given)
+    set_threads(given)
+    network = classifier(given.model)
+    X, y = labelled(given, network.dtype)
+    check_features(X, network, given)
     classes = max(2, network.layers[-1].neurons)
     if y.max() >= classes:
         raise ValueError(f"{given.file}: labels must be 0 to {classes - 1}, as {given.model} has them, got {y.max()}")
     figures = network.evaluate(X, y)
     counts = np.bincount(y * classes + network.predict(X), minlength=classes**2).reshape(classes, classes)
     say(f"{len(y)} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}")
-    say(_pandas().DataFrame(counts).rename_axis(index="true", columns="predicted").to_string())
+    say(import_pandas().DataFrame(counts).rename_axis(index="true", columns="predicted").to_string())
 
 
 def _config(_: argparse.Namespace) -> None:
     """Print the configuration."""
     cmlp.show_config()
-
-
-def _pandas() -> Any:
-    """Return pandas: importing it takes longer than all of cmlp. load_csv has said so if it is missing."""
-    import pandas
-
-    return pandas
-
-
-def _set_threads(given: argparse.Namespace) -> None:
-    if given.threads is not None:
-        cmlp.set_num_threads(given.threads)
-
-
-def _output(path: str, *inputs: str) -> AbstractContextManager[IO[bytes]]:
-    """Open the file to write: first of all, so that no work is lost if it cannot be."""
-    for other in inputs:
-        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
-            raise ValueError(f"--out {path} would overwrite {other}, which is read")
-    return model_file.replacing(path)
-
-
-def _stdout() -> IO[bytes]:
-    """Open stdout once more: under PYTHONUNBUFFERED Python's own may write a part of the bytes and say nothing."""
-    return open(sys.stdout.fileno(), "wb", closefd=False)
-
-
-def _labelled(given: argparse.Namespace, dtype: DTypeLike) -> tuple[Array, Array]:
-    """Return samples and their labels."""
-    X, y, _ = cmlp.load_csv(given.file, given.label, dtype, given.header)
-    if y is None or y.dtype.kind != "i" or y.min() < 0:
-        raise ValueError(
-            f"{given.file}: labels must be whole numbers of at least 0, got others in column {given.label!r}"
-        )
-    return X, y
-
-
-def _classifier(path: str) -> cmlp.NeuralNetwork:
-    """Return a model that predicts classes."""
-    network = cmlp.NeuralNetwork.load(path)
-    if not network._classifies:
-        raise ValueError(f"{path}: expected a classifier, got a network for regression ({network.loss})")
-    return network
-
-
-def _check_features(X: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> None:
-    """Check that the samples are such as the model was trained on."""
-    expected = network.layers[0].input_size
-    if len(X) != expected:
-        raise ValueError(
-            f"{given.file}: expected {expected} features, as {given.model} was trained on, got {len(X)}; "
-            "--label names a column that is not a feature"
-        )

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import cmlp
-from cmlp import SGD, Adam, AdamW, NeuralNetwork, cli, load_csv, train_test_split
+from cmlp import SGD, Adam, AdamW, NeuralNetwork, _cli_train, cli, load_csv, train_test_split
 from cmlp.cli import main
 
 IMAGES = Path(__file__).parent.parent / "data" / "images.csv.gz"
@@ -667,7 +667,7 @@ def test_the_model_is_saved_even_if_nobody_reads_the_result(folder, monkeypatch)
         if str(words[0]).startswith("train accuracy"):
             raise BrokenPipeError
 
-    monkeypatch.setattr(cli, "say", say)
+    monkeypatch.setattr(_cli_train, "say", say)
     assert run("train", "CSV", "--epochs", 1, "--out", "out") == 141
     assert shape(NeuralNetwork.load("out"))[0] == (FEATURES, 30, "relu")
     assert leftovers(folder) == []

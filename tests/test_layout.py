@@ -21,6 +21,8 @@ SOURCE = Path(__file__).parent.parent / "cmlp" / "core"
 STOREYS = [
     {"__main__"},
     {"cli"},
+    {"_cli_train"},
+    {"_cli_files"},
     {"__init__"},
     {"estimators"},
     {"_perceptron"},
@@ -42,7 +44,7 @@ LIBRARIES = {
     "estimators": {"sklearn", "scipy"},
     "_course": {"sklearn"},
     "_perceptron": {"sklearn"},
-    "cli": {"pandas"},
+    "_cli_files": {"pandas"},
     "model_file": {"safetensors"},
     "_lbfgs": {"scipy"},
 }

@@ -1,0 +1,171 @@
+"""The command that trains: options make a recipe, the recipe a network, which is fitted to a file and saved."""
+
+import argparse
+import time
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cmlp
+from cmlp import model_file
+from cmlp._cli_files import labelled, output, say, set_threads
+from cmlp.callbacks import EarlyStopping
+from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
+
+Array = NDArray[Any]
+
+# What `train` does unless told otherwise. Options that are not given are not set, so that a contradiction shows.
+RECIPE: dict[str, Any] = {
+    "hidden": [30, 20],
+    "activation": "relu",
+    "epochs": 15,
+    "batch_size": 64,
+    "optimizer": "adam",
+    "class_weight": None,
+    "patience": None,
+    "test_rows": None,
+    "standardize": None,
+}
+LEARNING_RATES = {"sgd": 0.1, "adam": 0.002, "adamw": 0.002, "rmsprop": 0.001, "lion": 0.0003}
+
+# What `train --notebook` does; those of the recipe that it leaves out mean nothing to it.
+NOTEBOOK: dict[str, Any] = {
+    "hidden": [30, 20],
+    "activation": "relu",
+    "epochs": 200,
+    "test_rows": None,
+    "standardize": False,
+}
+NOTEBOOK_RATE = 0.1
+
+# Share of the training rows that early stopping goes by.
+VALIDATION_SHARE = 0.1
+
+# Rows set aside for the test unless told otherwise: so many, but not a larger share of all than this.
+TEST_ROWS, TEST_SHARE = 1000, 0.2
+
+
+def train(given: argparse.Namespace) -> None:
+    """Train on some of the samples, test on the others, and save the model."""
+    recipe, optimizer = _recipe(given)
+    set_threads(given)
+    with nullcontext() if given.out is None else output(given.out, given.file) as out:
+        X, y = labelled(given, given.dtype)
+        classes = int(y.max()) + 1
+        if not 2 <= classes <= len(y):
+            got = "nothing but 0" if classes == 1 else f"at most {classes - 1}"
+            raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got {got} in {len(y)} rows")
+        test_rows = _test_rows(recipe["test_rows"], len(y), given.file)
+        rng = np.random.default_rng(given.seed)
+        X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
+        network, inputs = _network(given, recipe, X_train, classes, rng)
+        if out is not None:
+            model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
+        if not given.quiet:
+            say(f"{given.file}: {len(y)} samples of {len(X)} features, {classes} classes")
+            more = f", {VALIDATION_SHARE:.0%} of the others to decide when to stop" if recipe.get("patience") else ""
+            say(f"{test_rows} of {len(y)} rows are set aside for the test{more}; {inputs}")
+            say(network)
+        untrained, interrupted = network._params.copy(), False
+        try:
+            if given.notebook:
+                seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
+                seen = NOTEBOOK["epochs"] * len(y_train)
+            else:
+                history = network.fit(
+                    X_train,
+                    y_train,
+                    epochs=recipe["epochs"],
+                    batch_size=recipe["batch_size"],
+                    optimizer=optimizer,
+                    verbose=0 if given.quiet else 1,
+                    class_weight=recipe["class_weight"],
+                    **_stopping(recipe["patience"], X_test, y_test),
+                )
+                share = 1 if recipe["patience"] is None else 1 - VALIDATION_SHARE
+                seconds, seen = sum(history["seconds"]), len(history["loss"]) * share * len(y_train)
+                if history.stopped is not None and not given.quiet:
+                    say(history.stopped)
+        except KeyboardInterrupt:  # which comes between two steps
+            if out is None or np.array_equal(network._params, untrained):
+                raise
+            interrupted = True
+        if out is not None:
+            out.write(model_file.dumps(network, training_state=False))
+    if interrupted:
+        which = "of the best epoch until then" if recipe.get("patience") else "as it was then"
+        raise KeyboardInterrupt(f"{given.out} holds the model {which}")
+    accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
+    figures = f" {seconds:.2f} s  {seen / seconds:,.0f} samples/s"
+    say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), figures)
+
+
+def _stopping(patience: int | None, X_test: Array, y_test: Array) -> dict[str, Any]:
+    """Return what to look at after every epoch: the test rows, unless that decides when training stops."""
+    if patience is None:
+        return {"validation_data": (X_test, y_test)}
+    return {"validation_fraction": VALIDATION_SHARE, "callbacks": [EarlyStopping(patience=patience)]}
+
+
+def _test_rows(wanted: float | None, rows: int, path: str) -> int:
+    """Return how many of the rows of a file to set aside."""
+    if wanted is None:
+        wanted = min(TEST_ROWS, max(1, round(TEST_SHARE * rows)))
+    count = wanted if isinstance(wanted, int) else round(wanted * rows)
+    if not 1 <= count < rows:
+        raise ValueError(f"--test-rows must set aside 1 to {rows - 1} of the {rows} rows of {path}, got {count}")
+    return count
+
+
+def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
+    """Return the recipe that the options make, and the optimizer."""
+    options = {name: value for name, value in vars(given).items() if name in {*RECIPE, "learning_rate", "momentum"}}
+    if given.notebook:
+        if options:
+            named = ", ".join("--" + name.replace("_", "-") for name in options)
+            raise ValueError(f"--notebook says all about the training: it cannot be combined with {named}")
+        return NOTEBOOK, SGD(NOTEBOOK_RATE)
+    recipe = RECIPE | options
+    name = recipe["optimizer"]
+    settings = {"learning_rate": recipe.get("learning_rate", LEARNING_RATES[name])}
+    if "momentum" in options:
+        if name != "sgd":
+            raise ValueError(f"--momentum is for --optimizer sgd, got {name}")
+        settings["momentum"] = recipe["momentum"]
+    return recipe, OPTIMIZERS[name](**settings)
+
+
+def _network(
+    given: argparse.Namespace, recipe: dict[str, Any], X: Array, classes: int, rng: np.random.Generator
+) -> tuple[cmlp.NeuralNetwork, str]:
+    """Return the network to train, and what it does with its inputs."""
+    pixels = X.dtype == np.uint8
+    standardize = not pixels if recipe["standardize"] is None else recipe["standardize"]
+    network = cmlp.NeuralNetwork(dtype=given.dtype, rng=rng, input_scale=1 / 255 if pixels else 1.0)
+    init = "uniform" if given.notebook else None
+    sizes = [len(X), *recipe["hidden"], classes]
+    activations = [recipe["activation"]] * len(recipe["hidden"]) + ["softmax"]
+    for inputs, neurons, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
+        network.add_layer(inputs, neurons, activation, init)
+    if standardize:
+        network.adapt(X)
+        return network, "features are standardised"
+    return network, "pixels are divided by 255" if pixels else "features are taken as they are"
+
+
+def _run_notebook(
+    network: cmlp.NeuralNetwork, X_train: Array, y_train: Array, X_test: Array, y_test: Array, quiet: bool
+) -> float:
+    """Do and print what the notebook's training cell does; return the seconds that the steps took."""
+    seconds = 0.0
+    for epoch in range(NOTEBOOK["epochs"]):
+        start = time.perf_counter()
+        network.train(X_train, y_train, NOTEBOOK_RATE)
+        seconds += time.perf_counter() - start
+        if epoch % 10 == 0 and not quiet:
+            predictions = network.predict(X_test)
+            say("Epoch: ", epoch)
+            say("Accuracy", cmlp.get_accuracy(predictions, y_test))
+    return seconds
