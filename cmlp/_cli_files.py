@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import reprlib
 import sys
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import IO, Any
 
+import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import cmlp
@@ -43,14 +45,12 @@ def stdout() -> IO[bytes]:
     return open(sys.stdout.fileno(), "wb", closefd=False)
 
 
-def labelled(given: argparse.Namespace, dtype: DTypeLike) -> tuple[Array, Array]:
-    """Return samples and their labels."""
-    X, y, _ = cmlp.load_csv(given.file, given.label, dtype, given.header)
-    if y is None or y.dtype.kind != "i" or y.min() < 0:
-        raise ValueError(
-            f"{given.file}: labels must be whole numbers of at least 0, got others in column {given.label!r}"
-        )
-    return X, y
+def labelled(given: argparse.Namespace, dtype: DTypeLike) -> tuple[Array, Array, list[str]]:
+    """Return samples, their labels, which are whole numbers or text, and the names of the features."""
+    X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header)
+    if y is None or y.dtype.kind not in "iU":
+        raise ValueError(f"{given.file}: labels must be whole numbers or names, got others in column {given.label!r}")
+    return X, y, names
 
 
 def classifier(path: str) -> cmlp.NeuralNetwork:
@@ -61,11 +61,49 @@ def classifier(path: str) -> cmlp.NeuralNetwork:
     return network
 
 
-def check_features(X: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> None:
-    """Check that the samples are such as the model was trained on."""
-    expected = network.layers[0].input_size
-    if len(X) != expected:
-        raise ValueError(
-            f"{given.file}: expected {expected} features, as {given.model} was trained on, got {len(X)}; "
-            "--label names a column that is not a feature"
-        )
+def name(network: cmlp.NeuralNetwork, features: list[str], classes: Array) -> None:
+    """Let the model know what its features are called, if a header says so, and its classes."""
+    if not _are_positions(features) and len(set(features)) == len(features):
+        network.feature_names = features
+    network.class_names = classes.tolist()
+
+
+def class_names(network: cmlp.NeuralNetwork) -> Array:
+    """Return what the classes of a model are called: 0, 1, 2, ... unless it knows better."""
+    names = network.class_names
+    return np.arange(max(2, network.layers[-1].neurons)) if names is None else np.array(names)
+
+
+def features(X: Array, names: list[str], network: cmlp.NeuralNetwork, given: argparse.Namespace) -> Array:
+    """Return the rows of X that a model was trained on: by name if there are names, all of them if not."""
+    known, expected = network.feature_names, network.layers[0].input_size
+    if known is None or _are_positions(names):
+        if len(X) != expected:
+            raise ValueError(
+                f"{given.file}: expected {expected} features, as {given.model} was trained on, got {len(X)}; "
+                "--label names a column that is not a feature"
+            )
+        return X
+    if names == list(known):
+        return X
+    for wanted in known:
+        if names.count(wanted) != 1:
+            found = "two columns" if wanted in names else "no column"
+            raise ValueError(f"{given.file}: {found} {wanted!r}, which {given.model} was trained on")
+    return X.T[:, [names.index(wanted) for wanted in known]].T
+
+
+def class_numbers(y: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> Array:
+    """Return the labels as the numbers that the classes of a model have."""
+    known = class_names(network).tolist()
+    labels, of_each = np.unique(y, return_inverse=True)
+    for label in labels.tolist():
+        if label not in known:
+            listed = reprlib.repr(known)[1:-1]
+            raise ValueError(f"{given.file}: labels must be {listed}, as {given.model} has them, got {label!r}")
+    return np.array([known.index(label) for label in labels.tolist()])[of_each]
+
+
+def _are_positions(names: list[str]) -> bool:
+    """Return whether these are what `load_csv` calls the columns of a file without a header."""
+    return names == [str(i) for i in range(len(names))]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import cmlp
 from cmlp import model_file
-from cmlp._cli_files import labelled, output, say, set_threads
+from cmlp._cli_files import labelled, name, output, say, set_threads
 from cmlp.callbacks import EarlyStopping
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -52,19 +52,21 @@ def train(given: argparse.Namespace) -> None:
     recipe, optimizer = _recipe(given)
     set_threads(given)
     with nullcontext() if given.out is None else output(given.out, given.file) as out:
-        X, y = labelled(given, given.dtype)
-        classes = int(y.max()) + 1
-        if not 2 <= classes <= len(y):
-            got = "nothing but 0" if classes == 1 else f"at most {classes - 1}"
-            raise ValueError(f"{given.file}: labels must be 0, 1, 2, ..., got {got} in {len(y)} rows")
+        X, y, features = labelled(given, given.dtype)
+        classes, y = np.unique(y, return_inverse=True)
+        if not 2 <= len(classes) < len(y):
+            got = f"nothing but {classes[0]}" if len(classes) == 1 else f"{len(classes)} different ones"
+            wanted = "labels must be two classes or more, of some rows each"
+            raise ValueError(f"{given.file}: {wanted}, got {got} in {len(y)} rows")
         test_rows = _test_rows(recipe["test_rows"], len(y), given.file)
         rng = np.random.default_rng(given.seed)
         X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
-        network, inputs = _network(given, recipe, X_train, classes, rng)
+        network, inputs = _network(given, recipe, X_train, len(classes), rng)
+        name(network, features, classes)
         if out is not None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
         if not given.quiet:
-            say(f"{given.file}: {len(y)} samples of {len(X)} features, {classes} classes")
+            say(f"{given.file}: {len(y)} samples of {len(X)} features, {len(classes)} classes")
             more = f", {VALIDATION_SHARE:.0%} of the others to decide when to stop" if recipe.get("patience") else ""
             say(f"{test_rows} of {len(y)} rows are set aside for the test{more}; {inputs}")
             say(network)

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 import cmlp
 from cmlp import _validate, model_file
-from cmlp._cli_files import check_features, classifier, import_pandas, labelled, output, say, set_threads, stdout
+from cmlp._cli_files import (
+    class_names,
+    class_numbers,
+    classifier,
+    features,
+    import_pandas,
+    labelled,
+    output,
+    say,
+    set_threads,
+    stdout,
+)
 from cmlp._cli_train import LEARNING_RATES, RECIPE, TEST_ROWS, TEST_SHARE, VALIDATION_SHARE, train
 from cmlp.activations import ACTIVATIONS
 from cmlp.optimizers import OPTIMIZERS
@@ -102,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
 
     add = command("train", train, "train a classifier on a CSV file, and test it on rows set aside")
-    add("file", metavar="FILE", help="one sample a row, with a column of labels: 0, 1, 2, ...")
+    add("file", metavar="FILE", help="one sample a row, with a column of labels: whole numbers or names")
     for name, text, settings in (
         (
             "hidden",
@@ -218,12 +229,12 @@ def _predict(given: argparse.Namespace) -> None:
         network = classifier(given.model)
         X, _, names = cmlp.load_csv(given.file, given.label, network.dtype, given.header)
         if given.label is None and "label" in names:
-            X = np.delete(X, names.index("label"), axis=0)
-        check_features(X, network, given)
-        labels = network.predict(X)
+            X, names = np.delete(X, names.index("label"), axis=0), [name for name in names if name != "label"]
+        X, classes = features(X, names, network, given), class_names(network)
+        labels = classes[network.predict(X)]
         table = import_pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
         if given.probabilities:
-            table = table.join(import_pandas().DataFrame(_probabilities(network, X).T))
+            table = table.join(import_pandas().DataFrame(_probabilities(network, X).T, columns=classes))
         out.write(table.to_csv(index=False, lineterminator="\n").encode())
     if not to_stdout:
         say(f"{given.out}: {len(labels)} predictions")
@@ -239,15 +250,16 @@ def _evaluate(given: argparse.Namespace) -> None:
     """Print how good a model is, and which classes it takes for which."""
     set_threads(given)
     network = classifier(given.model)
-    X, y = labelled(given, network.dtype)
-    check_features(X, network, given)
-    classes = max(2, network.layers[-1].neurons)
-    if y.max() >= classes:
-        raise ValueError(f"{given.file}: labels must be 0 to {classes - 1}, as {given.model} has them, got {y.max()}")
+    X, y, names = labelled(given, network.dtype)
+    X, y, classes = features(X, names, network, given), class_numbers(y, network, given), class_names(network)
     figures = network.evaluate(X, y)
-    counts = np.bincount(y * classes + network.predict(X), minlength=classes**2).reshape(classes, classes)
+    counts = np.bincount(y * len(classes) + network.predict(X), minlength=len(classes) ** 2)
+    table = import_pandas().DataFrame(counts.reshape(len(classes), -1), index=classes, columns=classes)
+    table = table.rename_axis(index="true", columns="predicted")
+    with np.errstate(invalid="ignore"):  # a class that the file lacks has no recall
+        table["recall"] = np.diag(table) / table.sum(axis=1)
     say(f"{len(y)} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}")
-    say(import_pandas().DataFrame(counts).rename_axis(index="true", columns="predicted").to_string())
+    say(table.to_string(float_format="{:.4f}".format, na_rep="-"))
 
 
 def _config(_: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from cmlp import _validate
 
 Features = NDArray[np.uint8] | NDArray[np.floating[Any]]
-Labels = NDArray[np.int64] | NDArray[np.floating[Any]]
+Labels = NDArray[np.int64] | NDArray[np.floating[Any]] | NDArray[np.str_]
 DType = np.dtype[Any]
 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -51,15 +51,16 @@ def load_csv(
         seconds since 1970, say, want float64.
     header : bool, optional
         Whether the first row names the columns. By default it does if any of its cells is text, which names that
-        are numbers are not.
+        are numbers are not; but a label may be text in any row, if `label` is its position.
 
     Returns
     -------
     X : ndarray of shape (n_features, n_samples), uint8 or `dtype`
         An array of uint8 if every feature is a whole number from 0 to 255. It is the transpose of a row-major
         table: ``X.T`` is C-contiguous.
-    y : ndarray of shape (n_samples,), int64 or `dtype`, or None
-        The labels: int64 if all are whole numbers; None if `label` is None.
+    y : ndarray of shape (n_samples,), int64, `dtype` or str, or None
+        The labels: int64 if all are whole numbers, str if the first of them is text, such as a class's name: of these
+        ``np.unique(y, return_inverse=True)`` makes classes 0, 1, 2, ...; None if `label` is None.
     names : list of str
         The n_features names of the features in the header; "0", "1", ... if the file has none.
 
@@ -83,11 +84,14 @@ def load_csv(
     """
     kept = _validate.dtype(dtype)
     samples: list[NDArray[Any]] = []
-    labels: list[NDArray[np.float64]] = []
+    labels: list[NDArray[Any]] = []
+    text: bool | None = None  # whether the labels are, which the first of them says
     with _opened(Path(path)) as file:
         columns, line = _first_row(file)
         if header is None:
-            header = not all(map(_is_number, filter(None, columns)))
+            place = None if label is None or isinstance(label, str) else label
+            features = [cell for i, cell in enumerate(columns) if i != place and i - len(columns) != place]
+            header = not all(map(_is_number, filter(None, features)))
         position = _label_position(label, columns, header)
         if not header:
             columns, line = [str(i) for i in range(len(columns))], 0
@@ -95,10 +99,12 @@ def load_csv(
         while block := file.read(_BLOCK) + file.readline():
             if not block.isspace():
                 try:
-                    values, target = _parse(block, len(columns), position, kept)
+                    text = _begins_with_text(block, position) if text is None else text
+                    values, target = _parse(block, len(columns), position, kept, text)
                 except (ValueError, OverflowError) as error:
                     places = [repr(name) if header else f"{name} (from 0)" for name in columns]
-                    raise ValueError(_fault(block, line, places, kept) or f"after line {line}: {error}") from error
+                    fault = _fault(block, line, places, kept, position if text else None)
+                    raise ValueError(fault or f"after line {line}: {error}") from error
                 samples.append(values)
                 labels.append(target)
             line += block.count(b"\n")
@@ -106,7 +112,8 @@ def load_csv(
             raise ValueError("there is a header but no row below it")
     X: Features = np.concatenate(samples).T  # one block of floats makes all of them floats
     names = [name for i, name in enumerate(columns) if i != position] if header else columns[: len(X)]
-    return X, None if position is None else _labels(np.concatenate(labels), kept), names
+    y = np.concatenate(labels)
+    return X, None if position is None else y if text else _labels(y, kept), names
 
 
 def train_test_split(
@@ -232,7 +239,15 @@ def _position(label: str | int, columns: list[str], header: bool) -> int:
     return position % width
 
 
-def _parse(block: bytes, width: int, position: int | None, dtype: DType) -> tuple[Features, NDArray[np.float64]]:
+def _begins_with_text(block: bytes, position: int | None) -> bool:
+    """Return whether the first label of the block is neither a number nor missing."""
+    cells, _ = _first_row(io.BytesIO(block))
+    return position is not None and position < len(cells) and bool(cells[position]) and not _is_number(cells[position])
+
+
+def _parse(
+    block: bytes, width: int, position: int | None, dtype: DType, text: bool
+) -> tuple[Features, NDArray[np.float64] | NDArray[np.str_]]:
     """Return the block's features, row-major, and its labels (the first column if there are none)."""
     try:
         from pandas import read_csv
@@ -240,22 +255,30 @@ def _parse(block: bytes, width: int, position: int | None, dtype: DType) -> tupl
         raise ImportError('CSV files need pandas: pip install "cmlp[cli]"') from error
 
     # In pandas 2 a uint8 of 256 wraps to 0: read float64. Unfiltered, what is missing fails and is not NaN.
-    frame = read_csv(io.BytesIO(block), header=None, dtype=np.float64, na_filter=False)
+    plain: dict[str, Any] = {"header": None, "na_filter": False}
+    numbers = [i for i in range(width) if i != position] if text else None
+    frame = read_csv(io.BytesIO(block), dtype=np.float64, usecols=numbers, **plain)
+    names = read_csv(io.BytesIO(block), dtype=str, usecols=[position], **plain)[position].to_list() if text else []
+    written = "".join(names).encode()
     # pandas 2 drops the surplus of a long row: each comma must stand between two of the numbers.
-    if frame.shape[1] != width or block.count(b",") != len(frame) * (width - 1):
+    if frame.shape[1] != width - text or block.count(b",") - written.count(b",") != len(frame) * (width - 1):
         raise ValueError(f"expected {width} cells in every row")
     # A column of nothing but true and false, in any case, would be read as 1 and 0.
-    if any(letter in block for letter in (b"a", b"A", b"r", b"R")):
+    if any(letter in block and block.count(letter) > written.count(letter) for letter in (b"a", b"A", b"r", b"R")):
         raise ValueError("expected numbers in every cell")
-    values = frame.to_numpy()
+    values, labels = frame.to_numpy(), np.array([name.strip() for name in names], np.str_)
+    if not all(labels):
+        raise ValueError("expected a label in every row")
     with np.errstate(invalid="ignore"):  # a cast that fails shows in the comparison
         pixels = values.astype(np.uint8, order="C")
     whole = (pixels == values).all(axis=0)
     if not whole.all() and not (np.abs(values) <= float(np.finfo(dtype).max)).all():
         raise ValueError(f"expected finite numbers that {dtype} can hold")
-    if position is not None:
+    if position is not None and not text:
         whole[position] = True  # whatever the labels are
     features = pixels if whole.all() else values.astype(dtype, order="C")
+    if text:
+        return features, labels
     if position is not None:
         features = np.delete(features, position, axis=1)
     return features, values[:, position or 0].copy()
@@ -267,8 +290,8 @@ def _labels(values: NDArray[np.float64], dtype: DType) -> Labels:
     return values.astype(np.int64) if whole.all() else values.astype(dtype)
 
 
-def _fault(block: bytes, line: int, columns: list[str], dtype: DType) -> str | None:
-    """Say what in the block, which `line` lines precede, keeps it from being a table of numbers.
+def _fault(block: bytes, line: int, columns: list[str], dtype: DType, names: int | None) -> str | None:
+    """Say what in a block, which `line` lines precede, keeps it from being a table of numbers, and names in a column.
 
     This second look is slow and taken only when the fast one has failed.
     """
@@ -276,9 +299,9 @@ def _fault(block: bytes, line: int, columns: list[str], dtype: DType) -> str | N
     number, width = line + 1, len(columns)
     for cells in reader:
         got = 0 if _is_blank(cells) else len(cells)
-        for column, cell in zip(columns, cells[:got], strict=False):
-            if why := _objection(cell, dtype):
-                return f"line {number}, column {column}: {why}"
+        for i, cell in enumerate(cells[: min(got, width)]):
+            if why := _objection(cell, dtype, i == names):
+                return f"line {number}, column {columns[i]}: {why}"
         if got not in (0, width):
             place = f"column {columns[got]}" if got < width else f"after column {columns[-1]}"
             return f"line {number}, {place}: expected {width} cells, got {got}"
@@ -286,10 +309,12 @@ def _fault(block: bytes, line: int, columns: list[str], dtype: DType) -> str | N
     return None
 
 
-def _objection(cell: str, dtype: DType) -> str | None:
-    """Say why the cell is not a finite number, if it is not."""
+def _objection(cell: str, dtype: DType, name: bool) -> str | None:
+    """Say why the cell is not a finite number, or a name, if it is not."""
     if not cell.strip():
         return "the cell is empty"
+    if name:
+        return None
     if not _is_number(cell):
         return f"expected a number, got {reprlib.repr(cell)}"
     if not abs(float(cell)) <= float(np.finfo(dtype).max):

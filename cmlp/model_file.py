@@ -35,8 +35,9 @@ TYPES = {"float32": "F32", "float64": "F64"}  # as safetensors calls them
 MAX_LAYERS = 1000  # adding one copies those before it: a million tiny ones, in a hostile file, would take days
 MAX_MESSAGE = 400  # characters of what is said of a file, which may quote it
 
-# Fields of the JSON.
-FIELDS = ("version", "loss", "loss_options", "dtype", "input_scale", "input_shift", "layers", "training")
+# Fields of the JSON. The names are lists, or null.
+NAMES = ("feature_names", "class_names")
+FIELDS = ("version", "loss", "loss_options", "dtype", "input_scale", "input_shift", "layers", "training", *NAMES)
 LAYER_FIELDS = ("input_size", "neurons", "activation", "init", "dropout")
 
 # Versions of the format, with the fields that each of them added, and what those are in files from before.
@@ -44,6 +45,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "1": {},
     "2": {"loss_options": {}, "input_shift": 0.0, "training": None, "dropout": 0.0},
     "3": {"init": None},
+    "4": dict.fromkeys(NAMES),
 }
 VERSION = max(ADDED, key=int)
 
@@ -156,6 +158,7 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
     for number, built in enumerate(network.layers):
         built.weights = tensors[f"layers.{number}.weights"]
         built.biases = tensors[f"layers.{number}.biases"][:, np.newaxis]
+    network.feature_names, network.class_names = (architecture[field] for field in NAMES)
     if architecture["training"] is not None:
         state, optimizer = architecture["training"]["generator"], architecture["training"]["optimizer"]
         bits = getattr(np.random, state["bit_generator"])()
@@ -198,6 +201,7 @@ def dumps(network: "NeuralNetwork", training_state: bool = True) -> bytes:
         tensors[f"layers.{number}.biases"] = np.ascontiguousarray(layer.biases[:, 0])
     inputs = {"input_scale": network.input_scale, "input_shift": network.input_shift}
     tensors.update((field, value) for field, value in inputs.items() if np.ndim(value))
+    names = {field: getattr(network, field) for field in NAMES}
     architecture = {
         "version": VERSION,
         "loss": network.loss,
@@ -206,6 +210,7 @@ def dumps(network: "NeuralNetwork", training_state: bool = True) -> bytes:
         **{field: TENSOR if np.ndim(value) else value for field, value in inputs.items()},
         "layers": [{field: getattr(layer, field) for field in LAYER_FIELDS} for layer in network.layers],
         "training": _training(network, tensors) if training_state else None,
+        **{field: value if value is None else np.asarray(value).tolist() for field, value in names.items()},
     }
     metadata = {KEY: json.dumps(architecture, default=np.ndarray.tolist)}
     _architecture(metadata)  # what cannot be read is not written
@@ -341,9 +346,23 @@ def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
         if layer["init"] is not None:  # which is the one that suits the activation
             _validate.initialiser(_text(layer["init"], f"init of layer {number}"))
         _validate.number(layer["dropout"], f"dropout of layer {number}", below=1.0)
+    _check_names(architecture["feature_names"], "feature_names", layers[0]["input_size"], (str,))
+    _check_names(architecture["class_names"], "class_names", max(2, sizes[-1]), (str, int))
     if architecture["training"] is not None:
         _check_training(architecture["training"])
     return architecture
+
+
+def _check_names(value: Any, field: str, count: int, kinds: tuple[type, ...]) -> None:
+    """Check that a JSON value is null, or a list of so many different names, all of one of the kinds."""
+    if value is None:
+        return
+    wanted = f"{field} to be {count} different names or none"
+    if not isinstance(value, list) or len(value) != count:
+        got = f"{len(value)} of them" if isinstance(value, list) else reprlib.repr(value)
+        raise ValueError(f"expected {wanted}, got {got}")
+    if not any(all(type(name) is kind for name in value) for kind in kinds) or len(set(value)) != count:
+        raise ValueError(f"expected {wanted}, got {reprlib.repr(value)}")
 
 
 def _check_training(training: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations  # numpy.random takes as long to import as th
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -72,6 +72,9 @@ class NeuralNetwork:
         The generator.
     input_scale, input_shift : float or ndarray of shape (features,), float64
         What inputs are multiplied by, and what is subtracted from them before; to be assigned as a whole.
+    feature_names, class_names : sequence of str, of int for classes, or None
+        What the inputs and the classes are called, to be kept in the model file. Nothing is computed with them; the
+        command cmlp finds columns by them, and names the classes that it predicts.
 
     Raises
     ------
@@ -108,6 +111,8 @@ class NeuralNetwork:
         self._loss = _validate.loss(loss)
         self._rng = _validate.rng(rng)
         self._scaling = _validate.scale(input_scale, self.dtype), _validate.shift(input_shift)
+        self.feature_names: Sequence[str] | None = None
+        self.class_names: Sequence[str] | Sequence[int] | None = None
         self._reset()
 
     def _reset(self) -> None:

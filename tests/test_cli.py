@@ -52,7 +52,7 @@ def files(frame, tmp_path_factory):
     """The files that the tests begin with."""
     folder = tmp_path_factory.mktemp("files")
     frame.to_csv(folder / "CSV", index=False)
-    for name, label in {"ZEROS": 0, "VAST": 10**9, "NEGATIVE": -1, "FRACTIONS": 0.5}.items():
+    for name, label in {"ZEROS": 0, "VAST": 10**9, "NUMBERED": range(ROWS), "FRACTIONS": 0.5}.items():
         frame.assign(label=label).to_csv(folder / name, index=False)
     frame.drop(columns="pixel3").to_csv(folder / "FEW", index=False)
     frame.drop(columns="label").to_csv(folder / "UNLABELLED", index=False)
@@ -346,6 +346,7 @@ def test_notebook_does_and_prints_what_the_notebook_does(csv, tmp_path, capfd):
             expected += [f"Epoch:  {epoch}", f"Accuracy {np.mean(network.predict(X_test) == y_test)}"]
     assert lines[8:-1] == expected
     assert lines[-1].startswith(f"train accuracy {network.evaluate(X_train, y_train)['accuracy']:.4f}  test accuracy ")
+    network.feature_names, network.class_names = [f"pixel{i}" for i in range(FEATURES)], list(range(CLASSES))
     network.save(tmp_path / "expected", training_state=False)
     assert (tmp_path / "model").read_bytes() == (tmp_path / "expected").read_bytes()
 
@@ -447,10 +448,12 @@ def test_evaluate_prints_figures_and_confusion(csv, frame, model, capfd):
     first, *rest = capfd.readouterr().out.splitlines()
     figures = network.evaluate(X, y)
     assert first == f"{ROWS} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}"
-    assert rest[0].split() == ["predicted", "0", "1", "2"]
+    assert rest[0].split() == ["predicted", "0", "1", "2", "recall"]
     assert rest[1].strip() == "true"
     assert len({len(line.rstrip()) for line in (rest[0], *rest[2:])}) == 1  # aligned
-    confusion = np.array([line.split() for line in rest[2:]], int)
+    confusion = np.array([line.split()[:-1] for line in rest[2:]], int)
+    recalls = [np.mean(network.predict(X[:, y == label]) == label) for label in range(CLASSES)]
+    assert [line.split()[-1] for line in rest[2:]] == [f"{recall:.4f}" for recall in recalls]
     assert confusion[:, 0].tolist() == [0, 1, 2]
     expected = pd.crosstab(y, network.predict(X)).reindex(index=range(3), columns=range(3), fill_value=0)
     np.testing.assert_array_equal(confusion[:, 1:], expected)
@@ -462,8 +465,8 @@ def test_evaluate_shows_classes_that_the_file_lacks(frame, model, tmp_path, capf
     assert run("evaluate", model[0], tmp_path / "twos.csv") == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[3:]] == ["0", "1", "2"]
-    assert lines[3].split()[1:] == lines[4].split()[1:] == ["0", "0", "0"]
-    assert sum(map(int, lines[5].split()[1:])) == 2
+    assert lines[3].split()[1:] == lines[4].split()[1:] == ["0", "0", "0", "-"]
+    assert sum(map(int, lines[5].split()[1:-1])) == 2
 
 
 def test_a_network_for_yes_or_no_is_a_classifier_too(tmp_path, capfd):
@@ -485,7 +488,7 @@ def test_a_network_for_yes_or_no_is_a_classifier_too(tmp_path, capfd):
     )
     assert run("evaluate", tmp_path / "model", tmp_path / "file.csv") == 0
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split() for line in lines[3:]] == [["0", "1", "1"], ["1", "0", "1"]]
+    assert [line.split() for line in lines[3:]] == [["0", "1", "1", "0.5000"], ["1", "0", "1", "1.0000"]]
 
 
 # ---- the rest ----
@@ -522,6 +525,87 @@ def test_the_help_says_what_is_done_by_default(capfd):
     assert f"({cli.TEST_ROWS}, or if that is less {cli.TEST_SHARE} of all)" in shown
     for name, rate in cli.LEARNING_RATES.items():
         assert f"{rate} for {name}" in shown
+
+
+# ---- names ----
+
+KINDS = ["ash", "beech, red", "\u00e9rable"]
+
+
+@pytest.fixture
+def trees(frame, tmp_path, monkeypatch):
+    """Kinds that have names, in a folder with a file of them and a model."""
+    monkeypatch.chdir(tmp_path)
+    named = frame.assign(label=[KINDS[i] for i in frame["label"]]).rename(columns={"label": "kind"})
+    named.to_csv("trees.csv", index=False)
+    assert run("train", "trees.csv", "--label", "kind", "--out", "model", "--quiet") == 0
+    return named
+
+
+def test_names_of_features_and_classes_are_kept(trees, capfd):
+    network = NeuralNetwork.load("model")
+    assert network.feature_names == [f"pixel{i}" for i in range(FEATURES)]
+    assert network.class_names == KINDS
+    capfd.readouterr()
+    assert run("evaluate", "model", "trees.csv", "--label", "kind") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert float(lines[0].split()[3]) > 0.9
+    assert [line[:10].strip() for line in lines[3:]] == KINDS
+    assert run("predict", "model", "trees.csv", "--label", "kind", "--probabilities") == 0
+    predicted = pd.read_csv(io.StringIO(capfd.readouterr().out))
+    assert list(predicted) == ["ImageId", "Label", *KINDS]
+    assert (predicted["Label"] == predicted[KINDS].idxmax(axis=1)).all()
+    assert (predicted["Label"] == trees["kind"]).mean() > 0.9
+
+
+def test_columns_are_found_by_their_names(trees, capfd):
+    capfd.readouterr()
+    assert run("predict", "model", "trees.csv", "--label", "kind") == 0
+    expected = capfd.readouterr().out
+    trees[reversed(trees.columns)].assign(other=1).to_csv("reversed.csv", index=False)
+    assert "column 'kind': expected a number" in fails(capfd, "predict", "model", "reversed.csv")
+    assert run("predict", "model", "reversed.csv", "--label", "kind") == 0
+    assert capfd.readouterr().out == expected
+    assert run("evaluate", "model", "reversed.csv", "--label", "kind") == 0
+    trees.drop(columns="kind").to_csv("unnamed.csv", index=False, header=False)
+    capfd.readouterr()
+    assert run("predict", "model", "unnamed.csv") == 0
+    assert capfd.readouterr().out == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"pixel3": "x"}, "other.csv: no column 'pixel3', which model was trained on"),
+        ({"pixel3": "pixel2"}, "other.csv: two columns 'pixel2', which model was trained on"),
+        ({}, "other.csv: labels must be 'ash', 'beech, red', '\u00e9rable', as model has them, got 'oak'"),
+    ],
+)
+def test_other_names_are_refused(trees, change, expected, capfd):
+    capfd.readouterr()
+    trees.replace({"kind": {"ash": "oak"}}).rename(columns=change).to_csv("other.csv", index=False)
+    assert expected in fails(capfd, "evaluate", "model", "other.csv", "--label", "kind")
+
+
+@pytest.mark.parametrize(
+    ("labels", "header", "features"),
+    [
+        ([-1, 1, 7], True, [f"pixel{i}" for i in range(FEATURES)]),
+        ([1, 2, 3], False, None),
+        (["1st", "2nd", "3rd"], False, None),
+    ],
+)
+def test_classes_need_not_begin_with_0(frame, tmp_path, labels, header, features, capfd):
+    path = tmp_path / "file.csv"
+    frame.assign(label=[labels[i] for i in frame["label"]]).to_csv(path, index=False, header=header)
+    assert run("train", path, "--label", 0, "--out", tmp_path / "model") == 0
+    network = NeuralNetwork.load(tmp_path / "model")
+    assert network.layers[-1].neurons == CLASSES
+    assert (network.feature_names, network.class_names) == (features, labels)
+    capfd.readouterr()
+    assert run("predict", tmp_path / "model", path, "--label", 0) == 0
+    predicted = pd.read_csv(io.StringIO(capfd.readouterr().out))["Label"]
+    assert (predicted.to_numpy() == [labels[i] for i in frame["label"]]).mean() > 0.9
 
 
 # ---- errors ----
@@ -561,10 +645,15 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
     "not a table": ("train MODEL", "MODEL: "),
     "no label": ("train CSV --label digit", "no column 'digit'"),
     "label beyond": ("train CSV --label 13", "CSV: positions of columns are from -13 to 12, got 13"),
-    "labels of one kind": ("train ZEROS", "ZEROS: labels must be 0, 1, 2, ..., got nothing but 0 in 1100 rows"),
-    "labels vast": ("train VAST", "VAST: labels must be 0, 1, 2, ..., got at most 1000000000 in 1100 rows"),
-    "labels negative": ("train NEGATIVE", "NEGATIVE: labels must be whole numbers of at least 0"),
-    "labels fractions": ("train FRACTIONS", "FRACTIONS: labels must be whole numbers of at least 0"),
+    "labels of one kind": (
+        "train ZEROS",
+        "ZEROS: labels must be two classes or more, of some rows each, got nothing ",
+    ),
+    "labels all different": (
+        "train NUMBERED",
+        "two classes or more, of some rows each, got 1100 different ones in 1100 rows",
+    ),
+    "labels fractions": ("train FRACTIONS", "FRACTIONS: labels must be whole numbers or names, got others in column"),
     "diverging": ("train CSV --optimizer sgd --learning-rate 1e38 --quiet", "learning rate"),
     "out in no directory": ("train CSV --out none/model", "cmlp: error: none/model: No such file or directory\n"),
     "out a directory": ("train CSV --out .", ": Is a directory\n"),
@@ -584,7 +673,7 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
     "evaluate: no labels": ("evaluate MODEL UNLABELLED", "no column 'label'"),
     "evaluate: other classes": (
         "evaluate MODEL VAST",
-        "VAST: labels must be 0 to 2, as MODEL has them, got 1000000000",
+        "VAST: labels must be 0, 1, 2, as MODEL has them, got 1000000000",
     ),
     "evaluate: regression": ("evaluate REGRESSION CSV", "REGRESSION: expected a classifier"),
 }

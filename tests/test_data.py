@@ -12,6 +12,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cmlp import data
@@ -162,6 +163,35 @@ def test_label_dtype(write, cells, dtype):
     assert X.dtype == np.uint8
 
 
+NAMES = ["setosa", "Versicolor, red", "vir\u00f6nica", "TRUE", "7"]
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize("cell", ["30", "0.5"])
+@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize("header", [True, False])
+def test_labels_may_be_text(write, cell, position, header):
+    rows = [["1", "2"], [cell, "4"], ["5", "6"], ["7", "8"], ["9", "10"]]
+    table = pd.DataFrame(rows, columns=["a", "b"])
+    table.insert(position, "kind", [f" {name}" for name in NAMES])
+    path = write(table.to_csv(index=False, header=header))
+    X, y, names = load_csv(path, "kind" if header else position)
+    np.testing.assert_array_equal(X, np.array(rows, np.float64).T)
+    assert X.dtype == (np.uint8 if cell == "30" else np.float32)
+    assert y.tolist() == NAMES
+    assert y.dtype.kind == "U"
+    assert names == (["a", "b"] if header else ["0", "1"])
+    if not header:
+        assert load_csv(path, position - 3)[1].tolist() == NAMES
+
+
+def test_a_header_is_told_from_a_row_with_a_name(write):
+    path = write("1,2,kind\n3,4,setosa\n")
+    assert load_csv(path, 2)[1].tolist() == ["kind", "setosa"]
+    assert load_csv(path, 2, header=True)[1].tolist() == ["setosa"]
+    assert load_csv(path, "kind")[2] == ["1", "2"]
+
+
 HUGE = "1" * 60
 FAULTS = {  # content, what the message must hold besides the file's name; label="label"
     "short row": ("label,a,b\n1,2,3\n4,5\n", ["line 3,", "'b'", "expected 3", "got 2"]),
@@ -183,7 +213,6 @@ FAULTS = {  # content, what the message must hold besides the file's name; label
     "true": ("label,a,b\n1,True,3\n", ["line 2,", "'a'", "'True'"]),
     "TRUE": ("label,a,b\n1,2,TRUE\n3,4,TRUE\n", ["line 2,", "'b'", "'TRUE'"]),
     "false": ("label,a,b\n1,false,3\n", ["line 2,", "'a'", "'false'"]),
-    "FALSE": ("label,a,b\nFALSE,2,3\n", ["line 2,", "'label'", "'FALSE'"]),
     "open quote": ('label,a,b\n1,"2,3\n4,5,6\n', ["line 2,", "'a'"]),
     "empty cell": ("label,a,b\n1,2,\n4,5,6\n", ["line 2,", "'b'", "empty"]),
     "empty cells": ("label,a,b\n1,2,3\n,,\n", ["line 3,", "'label'", "empty"]),
@@ -195,6 +224,12 @@ FAULTS = {  # content, what the message must hold besides the file's name; label
     "far too large": ("label,a,b\n1,2,1e400\n", ["line 2,", "'b'", "float32", "'1e400'"]),
     "too large, of many digits": (f"label,a,b\n1,2,{HUGE}\n", ["line 2,", "'b'", "float32"]),
     "label is text": ("label,a,b\n1,2,3\ncat,5,6\n", ["line 3,", "'label'", "'cat'"]),
+    "label is a number": ("label,a,b\ncat,2,3\n1,dog,6\n", ["line 3,", "'a'", "expected a number, got 'dog'"]),
+    "label is text, short row": ("label,a,b\ncat,2,3\ndog,5\n", ["line 3,", "'b'", "expected 3", "got 2"]),
+    "label is text, long row": ("label,a,b\ncat,2,3\ndog,5,6,7\n", ["line 3,", "after", "'b'", "expected 3", "got 4"]),
+    "label is text, true": ("a,label,b\n1,a,TRUE\n2,aar,TRUE\n", ["line 2,", "'b'", "'TRUE'"]),
+    "label is text, NaN": ("label,a,b\ncat,2,3\nnan,nan,1\n", ["line 3,", "'a'", "'nan'"]),
+    "label is text, none": ("label,a,b\ncat,2,3\n ,5,6\n", ["line 3,", "'label'", "empty"]),
     "label is empty": ("label,a,b\n,2,3\n", ["line 2,", "'label'", "empty"]),
     "label is infinite": ("label,a,b\ninf,2,3\n", ["line 2,", "'label'", "finite"]),
     "label is too large": ("label,a,b\n1e39,2,3\n", ["line 2,", "'label'", "float32"]),

@@ -1,8 +1,10 @@
 """Model files: the same bits after a round trip, the old file or the new one after a crash, no broken file read."""
 
+import copy
 import errno
 import json
 import os
+import pickle
 import random
 import signal
 import stat
@@ -185,6 +187,22 @@ def test_the_state_of_training_can_be_left_out(tmp_path):
     assert training_state(loaded)[-1] != training_state(network)[-1]
 
 
+@pytest.mark.parametrize(
+    ("features", "classes"),
+    [(list("abcd"), [-1, 7]), (("1", "é", "", "x" * 500), np.array(["no", "yes"])), (None, np.arange(2)), (None, None)],
+)
+def test_names_are_kept(features, classes, tmp_path):
+    network = build()
+    network.feature_names, network.class_names = features, classes
+    network.save(tmp_path / "model")
+    for loaded in (NeuralNetwork.load(tmp_path / "model"), copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        assert loaded.feature_names is None if features is None else list(loaded.feature_names) == list(features)
+        assert loaded.class_names is None if classes is None else list(loaded.class_names) == list(classes)
+    network.feature_names = ["a"]
+    with pytest.raises(ValueError, match="expected feature_names to be 4 different names or none, got 1 of them"):
+        network.save(tmp_path / "model")
+
+
 @pytest.mark.parametrize("init", INITIALISERS)
 def test_a_loaded_network_starts_over_as_the_saved_one_would(init, tmp_path):
     network = NeuralNetwork(rng=0)
@@ -197,11 +215,11 @@ def test_a_loaded_network_starts_over_as_the_saved_one_would(init, tmp_path):
     assert bits(loaded) == bits(network)
 
 
-@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("version", ["1", "2", "3"])
 def test_files_of_older_versions_are_read(version, tmp_path):
     save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(OLDER[version])})
     loaded = NeuralNetwork.load(tmp_path / "model")
-    for layer in (network := build(init=None)).layers:
+    for layer in (network := build(init=None if version < "3" else "uniform")).layers:
         layer.weights, layer.biases = np.zeros_like(layer.weights), np.zeros_like(layer.biases)
     assert bits(loaded) == bits(network)
 
@@ -293,7 +311,7 @@ def test_state_of_foreign_classes_is_not_saved_unless_it_is_left_out(part, tmp_p
 # ---- What is not loaded ----
 
 ARCHITECTURE = {
-    "version": "3",
+    "version": "4",
     "loss": "cross_entropy",
     "loss_options": {},
     "dtype": "float32",
@@ -304,7 +322,10 @@ ARCHITECTURE = {
         {"input_size": 3, "neurons": 2, "activation": "softmax", "init": "uniform", "dropout": 0.0},
     ],
     "training": None,
+    "feature_names": None,
+    "class_names": None,
 }
+UNNAMED = {field: value for field, value in ARCHITECTURE.items() if not field.endswith("_names")}
 OLDER = {
     "1": {
         "version": "1",
@@ -317,13 +338,14 @@ OLDER = {
         ],
     },
     "2": {
-        **ARCHITECTURE,
+        **UNNAMED,
         "version": "2",
         "layers": [
             {"input_size": 4, "neurons": 3, "activation": "relu", "dropout": 0.0},
             {"input_size": 3, "neurons": 2, "activation": "softmax", "dropout": 0.0},
         ],
     },
+    "3": {**UNNAMED, "version": "3"},
 }
 TENSORS = {
     "layers.0.weights": np.zeros((3, 4), np.float32),
@@ -365,6 +387,7 @@ WHOLE = {  # what stands in the JSON and in the tensors
     "plain": (ARCHITECTURE, TENSORS),
     "version 1": (OLDER["1"], TENSORS),
     "version 2": (OLDER["2"], TENSORS),
+    "version 3": (OLDER["3"], TENSORS),
     "trained": (TRAINED, TENSORS | MOMENTS),
     "scaled": (SCALED, TENSORS | SCALING),
 }
@@ -390,7 +413,7 @@ METADATA = {  # what stands in the metadata; what is said of it
     "deep lists": ({"cmlp": deep()}, "expected JSON in the metadata, got"),
     "deep objects": ({"cmlp": deep('{"layers":')}, "expected JSON in the metadata, got"),
     "endless digits": ({"cmlp": "1" * 10_000}, "expected JSON in the metadata, got"),
-    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '3', got None"),
+    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '4', got None"),
 }
 
 
@@ -415,12 +438,13 @@ def changed(whole, way, value):
 
 
 FIELDS = {  # where, the value put there (... takes the field away), what is said of it
-    "no version": (["version"], ..., "expected a version of the format from '1' to '3', got None"),
-    "newer version": (["version"], "4", "expected a version of the format from '1' to '3', got '4'"),
-    "version 2": (["version"], "2", "expected layer 0 to have the fields activation, dropout, input_size, neurons, "),
+    "no version": (["version"], ..., "expected a version of the format from '1' to '4', got None"),
+    "newer version": (["version"], "5", "expected a version of the format from '1' to '4', got '5'"),
+    "version 3": (["version"], "3", "expected the network to have the fields dtype, input_scale, input_shift, "),
+    "version 2": (["version"], "2", "expected the network to have the fields dtype, input_scale, input_shift, "),
     "version 1": (["version"], "1", "expected the network to have the fields dtype, input_scale, layers, "),
-    "version a number": (["version"], 1, "expected a version of the format from '1' to '3', got 1"),
-    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '3', got ['3']"),
+    "version a number": (["version"], 1, "expected a version of the format from '1' to '4', got 1"),
+    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '4', got ['3']"),
     "no loss": (["loss"], ..., "expected the network to have the fields"),
     "another field": (["pickle"], "x", "expected the network to have the fields"),
     "loss unknown": (["loss"], "hinge", "loss must be one of 'cross_entropy', "),
@@ -478,6 +502,24 @@ FIELDS = {  # where, the value put there (... takes the field away), what is sai
     "dropout null": (["layers", 0, "dropout"], None, "dropout of layer 0 must be a number, got None"),
     "dropout all": (["layers", 0, "dropout"], 1, "dropout of layer 0 must be finite, at least 0 and less than 1"),
     "dropout negative": (["layers", 1, "dropout"], -0.1, "dropout of layer 1 must be finite, at least 0 and less than"),
+    "names text": (["feature_names"], "abcd", "expected feature_names to be 4 different names or none, got 'abcd'"),
+    "names too few": (
+        ["feature_names"],
+        ["a", "b", "c"],
+        "to be 4 different names or none, got 3 of them",
+    ),
+    "names alike": (["feature_names"], ["a", "b", "c", "a"], "different names or none, got ['a', 'b', 'c', 'a']"),
+    "names numbers": (["feature_names"], [0, 1, 2, 3], "different names or none, got [0, 1, 2, 3]"),
+    "names lists": (["feature_names"], [[], [], [], []], "different names or none, got [[], [], [], []]"),
+    "names endless": (["feature_names"], ["x" * 9999] * 4, "feature_names to be 4 different names or none, got ['xxx"),
+    "classes too many": (
+        ["class_names"],
+        ["a", "b", "c"],
+        "to be 2 different names or none, got 3 of them",
+    ),
+    "classes mixed": (["class_names"], ["a", 1], "class_names to be 2 different names or none, got ['a', 1]"),
+    "classes true": (["class_names"], [False, True], "class_names to be 2 different names or none, got [False, True]"),
+    "no names": (["class_names"], ..., "expected the network to have the fields"),
     "no training": (["training"], ..., "expected the network to have the fields"),
     "training text": (["training"], "x", "expected training to have the fields generator, optimizer, got 'x'"),
 }
@@ -529,6 +571,12 @@ OLDER_FIELDS = {  # the same, of a file of an older version
     "shift": ("1", ["input_shift"], 0.0, "expected the network to have the fields dtype, input_scale, layers, loss"),
     "dropout": ("1", ["layers", 0, "dropout"], 0.0, "expected layer 0 to have the fields activation, input_size, ne"),
     "scale a tensor": ("1", ["input_scale"], "tensor", "input_scale must be a number, got 'tensor'"),
+    "names": (
+        "3",
+        ["class_names"],
+        None,
+        "expected the network to have the fields dtype, input_scale, input_shift, ",
+    ),
     "init": ("2", ["layers", 0, "init"], "uniform", "expected layer 0 to have the fields activation, dropout, inp"),
 }
 
