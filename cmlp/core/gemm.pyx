@@ -95,6 +95,27 @@ cdef inline Ahead block_ahead(const Loose* loose, Py_ssize_t p, Py_ssize_t depth
     return ahead
 
 
+cdef struct Block:                       # of a, as tiles are to read it
+    const void* at
+    Py_ssize_t rows_apart
+    Py_ssize_t columns_apart
+    Py_ssize_t tile_apart                # from one tile's rows to the next one's
+
+
+cdef inline Block block_of(const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart, Py_ssize_t m, Py_ssize_t k,
+                           bint copies, floating* copy) noexcept nogil:
+    """A block of a where it lies, or copied so that a tile's rows are close to each other"""
+    cdef Block block
+    block.at, block.rows_apart, block.columns_apart, block.tile_apart = a, rows_apart, columns_apart, TILE_ROWS * rows_apart
+    if copies and columns_apart == 1:
+        copy_block(copy, K_BLOCK + line(a), a, rows_apart, m, k)
+        block.at, block.rows_apart, block.tile_apart = copy, K_BLOCK + line(a), TILE_ROWS * (K_BLOCK + line(a))
+    elif copies:
+        copy_turned(copy, a, columns_apart, m, k)
+        block.at, block.columns_apart, block.tile_apart = copy, TILE_ROWS, TILE_ROWS * k
+    return block
+
+
 cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                   const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
@@ -117,10 +138,11 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                          and loose == NULL)
     # Blocks of about as many rows. With a single panel there is nothing to come back for: a tile's rows are read end to end.
     cdef Py_ssize_t row_block = TILE_ROWS if single or streams else whole_tiles(m, MOST_ROWS)
-    cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, ta, ra, ca, cld, strips
+    cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, cld, strips
     cdef Ahead ahead
     cdef Loose rows_of_b
-    cdef const floating* block
+    cdef Block block
+    cdef const floating* left
     cdef const floating* bp
     cdef const floating* bias
     cdef floating* copy_of_b = copy + MOST_ROWS * (K_BLOCK + line(y))
@@ -147,20 +169,10 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
         rows = min(m - i, row_block)
         for p from 0 <= p < max(k, 1) by k_block:
             depth = min(k - p, k_block)
-            block, ra, ca = a + i * rows_apart + p * columns_apart, rows_apart, columns_apart
-            ta = TILE_ROWS * ra
-            if copies:
-                if columns_apart == 1:
-                    ra = K_BLOCK + line(y)
-                    ta = TILE_ROWS * ra
-                    copy_block(copy, ra, block, rows_apart, rows, depth)
-                else:
-                    ca = TILE_ROWS
-                    ta = TILE_ROWS * depth
-                    copy_turned(copy, block, columns_apart, rows, depth)
-                block = copy
+            block = block_of(a + i * rows_apart + p * columns_apart, rows_apart, columns_apart, rows, depth, copies, copy)
+            left = <const floating*> block.at
             for j in range(rows // TILE_ROWS if skips else 0):
-                find_live(&live[j], block + j * ta, ra, ca, depth)
+                find_live(&live[j], left + j * block.tile_apart, block.rows_apart, block.columns_apart, depth)
             for j from 0 <= j < n by width:
                 columns = min(n - j, width)
                 yld, bld = ldy or columns, ldb or columns
@@ -182,5 +194,5 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 else:
                     strips = rows // TILE_ROWS if ldb == 0 and j + width < n else 0
                     ahead = run_ahead(bp + b_step, (columns * size - 1) // max(strips, 1) + 1, depth, strips)
-                strip(yj, yld, cj, cld, block, ta, ra, ca, bp, bld, rows, depth, columns,
-                      &live[0] if skips else <Live*> NULL, &ahead, fetch)
+                strip(yj, yld, cj, cld, left, block.tile_apart, block.rows_apart, block.columns_apart, bp, bld, rows, depth,
+                      columns, &live[0] if skips else <Live*> NULL, &ahead, fetch)
