@@ -4,6 +4,7 @@ import argparse
 import os
 import reprlib
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import IO, Any
@@ -45,9 +46,11 @@ def stdout() -> IO[bytes]:
     return open(sys.stdout.fileno(), "wb", closefd=False)
 
 
-def labelled(given: argparse.Namespace, dtype: DTypeLike) -> tuple[Array, Array, list[str]]:
+def labelled(
+    given: argparse.Namespace, dtype: DTypeLike, columns: Sequence[str] | None = None
+) -> tuple[Array, Array, list[str]]:
     """Return samples, their labels, which are whole numbers or text, and the names of the features."""
-    X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header)
+    X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header, columns, given.ignore)
     if y is None or y.dtype.kind not in "iU":
         raise ValueError(f"{given.file}: labels must be whole numbers or names, got others in column {given.label!r}")
     return X, y, names
@@ -74,23 +77,20 @@ def class_names(network: cmlp.NeuralNetwork) -> Array:
     return np.arange(max(2, network.layers[-1].neurons)) if names is None else np.array(names)
 
 
-def features(X: Array, names: list[str], network: cmlp.NeuralNetwork, given: argparse.Namespace) -> Array:
-    """Return the rows of X that a model was trained on: by name if there are names, all of them if not."""
-    known, expected = network.feature_names, network.layers[0].input_size
-    if known is None or _are_positions(names):
-        if len(X) != expected:
-            raise ValueError(
-                f"{given.file}: expected {expected} features, as {given.model} was trained on, got {len(X)}; "
-                "--label names a column that is not a feature"
-            )
-        return X
-    if names == list(known):
-        return X
-    for wanted in known:
-        if names.count(wanted) != 1:
-            found = "two columns" if wanted in names else "no column"
-            raise ValueError(f"{given.file}: {found} {wanted!r}, which {given.model} was trained on")
-    return X.T[:, [names.index(wanted) for wanted in known]].T
+def feature_names(network: cmlp.NeuralNetwork) -> Sequence[str] | None:
+    """Return what the features of a model are called, if it knows."""
+    names = network.feature_names
+    return None if names is None or _are_positions(list(names)) else names
+
+
+def check_features(X: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> None:
+    """Check that there are as many features as the model was trained on."""
+    expected = network.layers[0].input_size
+    if len(X) != expected:
+        raise ValueError(
+            f"{given.file}: expected {expected} features, as {given.model} was trained on, got {len(X)}; "
+            "--label names a column that is not a feature, --ignore others"
+        )
 
 
 def class_numbers(y: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> Array:

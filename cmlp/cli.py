@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 import cmlp
 from cmlp import _validate, model_file
 from cmlp._cli_files import (
+    check_features,
     class_names,
     class_numbers,
     classifier,
-    features,
+    feature_names,
     import_pandas,
     labelled,
     output,
@@ -107,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     column = {"type": _column, "metavar": "COLUMN"}
     labels = {**column, "default": "label", "help": "column of the labels: name, or position from 0 (label)"}
     header = {"action": argparse.BooleanOptionalAction, "help": "the first row names the columns (if it holds text)"}
+    ignore = {**column, "action": "append", "default": []}
+    ignore["help"] = "column to leave out: name, or position from 0; to be given once for each"
     threads = {"type": partial(_whole, 1), "metavar": "N", "help": "use at most so many (all processors)"}
     model = {"metavar": "MODEL", "help": "a file that cmlp train --out wrote"}
     hidden = [name for name in ACTIVATIONS if name != "softmax"]
@@ -153,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     types = list(model_file.TYPES)
     add("--dtype", choices=types, default="float32", metavar="TYPE", help=f"computes in {', '.join(types)} (float32)")
     add("--label", **labels)
+    add("--ignore", **ignore)
     add("--header", **header)
     add("--threads", **threads)
     add("--out", metavar="FILE", help="save the model, in the safetensors format; also as Ctrl-C leaves it")
@@ -161,8 +165,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add = command("predict", _predict, "predict the labels of a CSV file, in Kaggle's form: ImageId,Label")
     add("model", **model)
-    add("file", metavar="FILE", help="one sample a row, with or without labels")
+    add("file", metavar="FILE", help="one sample a row; of a model that knows its columns by name, others are left out")
     add("--label", **column, help="column to leave out: name, or position from 0 (label, if there is one)")
+    add("--ignore", **ignore)
     add("--header", **header)
     add("--probabilities", action="store_true", help="add a column for each class, with its probability")
     add("--threads", **threads)
@@ -172,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     add("model", **model)
     add("file", metavar="FILE", help="one sample a row, with a column of labels")
     add("--label", **labels)
+    add("--ignore", **ignore)
     add("--header", **header)
     add("--threads", **threads)
 
@@ -227,10 +233,12 @@ def _predict(given: argparse.Namespace) -> None:
     to_stdout = given.out == "-"
     with stdout() if to_stdout else output(given.out, given.file, given.model) as out:
         network = classifier(given.model)
-        X, _, names = cmlp.load_csv(given.file, given.label, network.dtype, given.header)
-        if given.label is None and "label" in names:
-            X, names = np.delete(X, names.index("label"), axis=0), [name for name in names if name != "label"]
-        X, classes = features(X, names, network, given), class_names(network)
+        known, classes = feature_names(network), class_names(network)
+        label = given.label if known is None or isinstance(given.label, int) else None  # others are left out anyway
+        X, _, names = cmlp.load_csv(given.file, label, network.dtype, given.header, known, given.ignore)
+        if label is None and known is None and "label" in names:
+            X = np.delete(X, names.index("label"), axis=0)
+        check_features(X, network, given)
         labels = classes[network.predict(X)]
         table = import_pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
         if given.probabilities:
@@ -250,8 +258,9 @@ def _evaluate(given: argparse.Namespace) -> None:
     """Print how good a model is, and which classes it takes for which."""
     set_threads(given)
     network = classifier(given.model)
-    X, y, names = labelled(given, network.dtype)
-    X, y, classes = features(X, names, network, given), class_numbers(y, network, given), class_names(network)
+    X, y, _ = labelled(given, network.dtype, feature_names(network))
+    check_features(X, network, given)
+    y, classes = class_numbers(y, network, given), class_names(network)
     figures = network.evaluate(X, y)
     counts = np.bincount(y * len(classes) + network.predict(X), minlength=len(classes) ** 2)
     table = import_pandas().DataFrame(counts.reshape(len(classes), -1), index=classes, columns=classes)

@@ -11,11 +11,11 @@ import lzma
 import operator
 import reprlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -36,6 +36,8 @@ def load_csv(
     label: str | int | None = "label",
     dtype: DTypeLike = "float32",
     header: bool | None = None,
+    columns: Sequence[str] | None = None,
+    ignore: Sequence[str | int] = (),
 ) -> tuple[Features, Labels | None, list[str]]:
     """Read samples, and their labels, from a comma-separated file of numbers.
 
@@ -50,8 +52,14 @@ def load_csv(
         What numbers that are not such integers as below are kept in. float32 tells 7 digits apart: times in
         seconds since 1970, say, want float64.
     header : bool, optional
-        Whether the first row names the columns. By default it does if any of its cells is text, which names that
-        are numbers are not; but a label may be text in any row, if `label` is its position.
+        Whether the first row names the columns. By default it does if any of its cells is text, but that of a label
+        given by its position, or if it counts four columns or more: 0, 1, 2, 3, ... Other names that are numbers
+        look like a row.
+    columns : sequence of str, optional
+        The features to read, by their names, in this order; what else there is but the label is left out, whatever
+        it holds. A file without a header has to have as many features, which are taken as they stand.
+    ignore : sequence of str or int, default=()
+        Names or positions of columns to leave out: identifiers, text.
 
     Returns
     -------
@@ -87,23 +95,23 @@ def load_csv(
     labels: list[NDArray[Any]] = []
     text: bool | None = None  # whether the labels are, which the first of them says
     with _opened(Path(path)) as file:
-        columns, line = _first_row(file)
-        if header is None:
-            place = None if label is None or isinstance(label, str) else label
-            features = [cell for i, cell in enumerate(columns) if i != place and i - len(columns) != place]
-            header = not all(map(_is_number, filter(None, features)))
-        position = _label_position(label, columns, header)
+        cells, line = _first_row(file)
+        header = _looks_like_names(cells, label) if header is None else header
+        position = _label_position(label, cells, header)
+        taken = _features(cells, header, position, columns, ignore)
+        width, names = len(cells), [cells[i] if header else str(n) for n, i in enumerate(taken)]
         if not header:
-            columns, line = [str(i) for i in range(len(columns))], 0
+            line = 0
             file.seek(0)
         while block := file.read(_BLOCK) + file.readline():
             if not block.isspace():
                 try:
                     text = _begins_with_text(block, position) if text is None else text
-                    values, target = _parse(block, len(columns), position, kept, text)
+                    values, target = _parse(block, width, position, taken, kept, text)
                 except (ValueError, OverflowError) as error:
-                    places = [repr(name) if header else f"{name} (from 0)" for name in columns]
-                    fault = _fault(block, line, places, kept, position if text else None)
+                    places = [repr(cells[i]) if header else f"{i} (from 0)" for i in range(width)]
+                    numbers = {*taken, *([] if text or position is None else [position])}
+                    fault = _fault(block, line, places, kept, position, numbers)
                     raise ValueError(fault or f"after line {line}: {error}") from error
                 samples.append(values)
                 labels.append(target)
@@ -111,7 +119,6 @@ def load_csv(
         if not samples:
             raise ValueError("there is a header but no row below it")
     X: Features = np.concatenate(samples).T  # one block of floats makes all of them floats
-    names = [name for i, name in enumerate(columns) if i != position] if header else columns[: len(X)]
     y = np.concatenate(labels)
     return X, None if position is None else y if text else _labels(y, kept), names
 
@@ -229,7 +236,8 @@ def _position(label: str | int, columns: list[str], header: bool) -> int:
             raise ValueError(f"no header names a column {label!r}: give its position, such as 0")
         if columns.count(label) != 1:
             found = "two columns" if label in columns else "no column"
-            raise ValueError(f"{found} {label!r} in {reprlib.repr(columns)}")
+            rows = "; a row without a header above it?" if 2 * sum(map(_is_number, columns)) > len(columns) else ""
+            raise ValueError(f"{found} {label!r} in {reprlib.repr(columns)}{rows}")
         return columns.index(label)
     if isinstance(label, bool) or not hasattr(label, "__index__"):
         raise TypeError(f"label must be a column's name or position, or None, got {label!r}")
@@ -239,6 +247,29 @@ def _position(label: str | int, columns: list[str], header: bool) -> int:
     return position % width
 
 
+def _looks_like_names(cells: list[str], label: str | int | None) -> bool:
+    """Return whether the first row of a file names the columns."""
+    place = operator.index(label) if isinstance(label, SupportsIndex) else len(cells)
+    features = [cell for i, cell in enumerate(cells) if i not in (place, place + len(cells))]
+    counts = len(cells) > 3 and cells == [str(i) for i in range(len(cells))]
+    return counts or not all(map(_is_number, filter(None, features)))
+
+
+def _features(
+    cells: list[str], header: bool, label: int | None, columns: Sequence[str] | None, ignore: Sequence[str | int]
+) -> list[int]:
+    """Return the positions of the features, in the order in which they are wanted."""
+    if columns is not None and header:
+        return [_position(name, cells, header) for name in columns]
+    left_out = {_position(column, cells, header) for column in ignore}
+    taken = [i for i in range(len(cells)) if i != label and i not in left_out]
+    if columns is not None and len(columns) != len(taken):
+        raise ValueError(f"expected {len(columns)} features, as were asked for, got {len(taken)}, without names")
+    if not taken:
+        raise ValueError("no column is left to be a feature")
+    return taken
+
+
 def _begins_with_text(block: bytes, position: int | None) -> bool:
     """Return whether the first label of the block is neither a number nor missing."""
     cells, _ = _first_row(io.BytesIO(block))
@@ -246,9 +277,9 @@ def _begins_with_text(block: bytes, position: int | None) -> bool:
 
 
 def _parse(
-    block: bytes, width: int, position: int | None, dtype: DType, text: bool
+    block: bytes, width: int, position: int | None, taken: list[int], dtype: DType, text: bool
 ) -> tuple[Features, NDArray[np.float64] | NDArray[np.str_]]:
-    """Return the block's features, row-major, and its labels (the first column if there are none)."""
+    """Return the block's features, row-major, and its labels (any column of numbers if there are none)."""
     try:
         from pandas import read_csv
     except ImportError as error:
@@ -256,32 +287,37 @@ def _parse(
 
     # In pandas 2 a uint8 of 256 wraps to 0: read float64. Unfiltered, what is missing fails and is not NaN.
     plain: dict[str, Any] = {"header": None, "na_filter": False}
-    numbers = [i for i in range(width) if i != position] if text else None
-    frame = read_csv(io.BytesIO(block), dtype=np.float64, usecols=numbers, **plain)
-    names = read_csv(io.BytesIO(block), dtype=str, usecols=[position], **plain)[position].to_list() if text else []
-    written = "".join(names).encode()
+    numbers = sorted({*taken, *([] if text or position is None else [position])})
+    others = [i for i in range(width) if i not in set(numbers)]
+    frame = read_csv(io.BytesIO(block), dtype=np.float64, usecols=numbers if others else None, **plain)
+    strings = read_csv(io.BytesIO(block), dtype=str, usecols=others, **plain) if others else None
+    written = b"" if strings is None else "".join(strings.to_numpy().ravel()).encode()
     # pandas 2 drops the surplus of a long row: each comma must stand between two of the numbers.
-    if frame.shape[1] != width - text or _count(block, b",") - written.count(b",") != len(frame) * (width - 1):
+    if frame.shape[1] != len(numbers) or _count(block, b",") - written.count(b",") != len(frame) * (width - 1):
         raise ValueError(f"expected {width} cells in every row")
     # A column of nothing but true and false, in any case, would be read as 1 and 0.
     if any(letter in block and block.count(letter) > written.count(letter) for letter in (b"a", b"A", b"r", b"R")):
         raise ValueError("expected numbers in every cell")
-    values, labels = frame.to_numpy(), np.array([name.strip() for name in names], np.str_)
-    if not all(labels):
-        raise ValueError("expected a label in every row")
+    values = frame.to_numpy()
     with np.errstate(invalid="ignore"):  # a cast that fails shows in the comparison
         pixels = values.astype(np.uint8, order="C")
     whole = (pixels == values).all(axis=0)
     if not whole.all() and not (np.abs(values) <= float(np.finfo(dtype).max)).all():
         raise ValueError(f"expected finite numbers that {dtype} can hold")
-    if position is not None and not text:
-        whole[position] = True  # whatever the labels are
+    at = numbers.index(position) if position in numbers else None
+    if at is not None:
+        whole[at] = True  # whatever the labels are
     features = pixels if whole.all() else values.astype(dtype, order="C")
-    if text:
-        return features, labels
-    if position is not None:
-        features = np.delete(features, position, axis=1)
-    return features, values[:, position or 0].copy()
+    if at is not None:
+        features = np.delete(features, at, axis=1)
+    if taken != sorted(taken):
+        features = np.take(features, np.argsort(np.argsort(taken)), axis=1)
+    if strings is None or not text:
+        return features, values[:, at or 0].copy()
+    labels = np.array([name.strip() for name in strings[position]], np.str_)
+    if not all(labels):
+        raise ValueError("expected a label in every row")
+    return features, labels
 
 
 def _count(text: bytes, character: bytes) -> int:
@@ -295,8 +331,10 @@ def _labels(values: NDArray[np.float64], dtype: DType) -> Labels:
     return values.astype(np.int64) if whole.all() else values.astype(dtype)
 
 
-def _fault(block: bytes, line: int, columns: list[str], dtype: DType, names: int | None) -> str | None:
-    """Say what in a block, which `line` lines precede, keeps it from being a table of numbers, and names in a column.
+def _fault(
+    block: bytes, line: int, columns: list[str], dtype: DType, label: int | None, numbers: set[int]
+) -> str | None:
+    """Say what in a block, which `line` lines precede, keeps it from holding numbers where it should, and labels.
 
     This second look is slow and taken only when the fast one has failed.
     """
@@ -305,7 +343,7 @@ def _fault(block: bytes, line: int, columns: list[str], dtype: DType, names: int
     for cells in reader:
         got = 0 if _is_blank(cells) else len(cells)
         for i, cell in enumerate(cells[: min(got, width)]):
-            if why := _objection(cell, dtype, i == names):
+            if why := _objection(cell, dtype, i in numbers) if i in numbers or i == label else None:
                 return f"line {number}, column {columns[i]}: {why}"
         if got not in (0, width):
             place = f"column {columns[got]}" if got < width else f"after column {columns[-1]}"
@@ -314,11 +352,11 @@ def _fault(block: bytes, line: int, columns: list[str], dtype: DType, names: int
     return None
 
 
-def _objection(cell: str, dtype: DType, name: bool) -> str | None:
-    """Say why the cell is not a finite number, or a name, if it is not."""
+def _objection(cell: str, dtype: DType, number: bool) -> str | None:
+    """Say why the cell is not a finite number, or not a name, if it is not."""
     if not cell.strip():
         return "the cell is empty"
-    if name:
+    if not number:
         return None
     if not _is_number(cell):
         return f"expected a number, got {reprlib.repr(cell)}"

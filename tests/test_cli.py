@@ -562,22 +562,39 @@ def test_columns_are_found_by_their_names(trees, capfd):
     capfd.readouterr()
     assert run("predict", "model", "trees.csv", "--label", "kind") == 0
     expected = capfd.readouterr().out
-    trees[reversed(trees.columns)].assign(other=1).to_csv("reversed.csv", index=False)
-    assert "column 'kind': expected a number" in fails(capfd, "predict", "model", "reversed.csv")
-    assert run("predict", "model", "reversed.csv", "--label", "kind") == 0
-    assert capfd.readouterr().out == expected
+    trees[reversed(trees.columns)].assign(other="a, b").to_csv("reversed.csv", index=False)
+    for label in ([], ["--label", "kind"], ["--label", "nothing"]):  # which is left out anyway
+        assert run("predict", "model", "reversed.csv", *label) == 0
+        assert capfd.readouterr().out == expected
     assert run("evaluate", "model", "reversed.csv", "--label", "kind") == 0
     trees.drop(columns="kind").to_csv("unnamed.csv", index=False, header=False)
+    trees.to_csv("labelled.csv", index=False, header=False)
     capfd.readouterr()
     assert run("predict", "model", "unnamed.csv") == 0
     assert capfd.readouterr().out == expected
+    assert run("predict", "model", "labelled.csv", "--label", 0) == 0
+    assert capfd.readouterr().out == expected
+    assert "a row without a header above it?" in fails(capfd, "predict", "model", "labelled.csv")
+
+
+def test_columns_can_be_left_out(trees, capfd):
+    trees.assign(id=[f"a,{i}" for i in range(ROWS)], day=1).to_csv("more.csv", index=False)
+    ignored = "--ignore", "id", "--ignore", "day"
+    assert run("train", "more.csv", "--label", "kind", *ignored[:3], -1, "--out", "again", "--quiet") == 0
+    assert Path("again").read_bytes() == Path("model").read_bytes()
+    network = NeuralNetwork.load("model")
+    network.feature_names = None
+    network.save("nameless")
+    capfd.readouterr()
+    assert "column 'id': expected a number" in fails(capfd, "evaluate", "nameless", "more.csv", "--label", "kind")
+    assert run("evaluate", "nameless", "more.csv", "--label", "kind", *ignored) == 0
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"pixel3": "x"}, "other.csv: no column 'pixel3', which model was trained on"),
-        ({"pixel3": "pixel2"}, "other.csv: two columns 'pixel2', which model was trained on"),
+        ({"pixel3": "x"}, "other.csv: no column 'pixel3' in ['kind', 'pixel0', "),
+        ({"pixel3": "pixel2"}, "other.csv: two columns 'pixel2' in ['kind', 'pixel0', "),
         ({}, "other.csv: labels must be 'ash', 'beech, red', '\u00e9rable', as model has them, got 'oak'"),
     ],
 )

@@ -185,6 +185,60 @@ def test_labels_may_be_text(write, cell, position, header):
         assert load_csv(path, position - 3)[1].tolist() == NAMES
 
 
+WIDE = 'id,a,day,label,b\nx1,1,"Monday, late",7,2\n"a ""r"" R",3, ,300,4\n'
+
+
+@pytest.mark.usefixtures("block")
+@pytest.mark.parametrize(
+    ("settings", "values", "names"),
+    [
+        ({"columns": ["b", "a"]}, [[2, 1], [4, 3]], ["b", "a"]),
+        ({"columns": ("a",), "label": None}, [[1], [3]], ["a"]),
+        ({"columns": ["label", "b"], "label": 1}, [[7, 2], [300, 4]], ["label", "b"]),
+        ({"ignore": ["id", 2]}, [[1, 2], [3, 4]], ["a", "b"]),
+        ({"ignore": ["day", -5], "label": None}, [[1, 7, 2], [3, 300, 4]], ["a", "label", "b"]),
+    ],
+)
+def test_columns_are_chosen(write, settings, values, names):
+    X, y, found = load_csv(write(WIDE), **settings)
+    np.testing.assert_array_equal(X, np.array(values).T)
+    assert X.dtype == (np.uint8 if np.max(values) < 256 else np.float32)
+    assert X.T.flags.c_contiguous
+    assert found == names
+    labels = {"label": [7, 300], 1: [1, 3], None: None}[settings.get("label", "label")]
+    assert (y if y is None else y.tolist()) == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        (WIDE, {}, "line 2, column 'id': expected a number, got 'x1'"),
+        (WIDE, {"columns": ["a", "day"]}, "line 2, column 'day': expected a number, got 'Monday, late'"),
+        (WIDE + "x,5,1,,6\n", {"columns": ["a"]}, "line 4, column 'label': the cell is empty"),
+        (WIDE + "x,5,1,8\n", {"columns": ["a"]}, "line 4, column 'b': expected 5 cells, got 4"),
+        (WIDE + "x,5,1,8,6,6\n", {"columns": ["a"]}, "line 4, after column 'b': expected 5 cells, got 6"),
+        (WIDE + "TRUE,True,r,8,6\n", {"columns": ["a"]}, "line 4, column 'a': expected a number, got 'True'"),
+        (WIDE, {"columns": ["c"]}, "no column 'c' in ['id', 'a', 'day', 'label', 'b']"),
+        (WIDE, {"ignore": ["c"]}, "no column 'c' in ['id', 'a', 'day', 'label', 'b']"),
+        (WIDE, {"ignore": [5]}, "positions of columns are from -5 to 4, got 5"),
+        (WIDE, {"ignore": [0, 1, 2, 4]}, "no column is left to be a feature"),
+        ("1,2,3\n", {"label": 0, "columns": ["a"]}, "expected 1 features, as were asked for, got 2, without names"),
+        ("1,2,x,4\n5,6,y,8\n", {"label": "kind"}, "no column 'kind' in ['1', '2', 'x', '4']; a row without a header"),
+    ],
+)
+def test_choices_that_cannot_be_met(write, text, settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_csv(write(text), **settings)
+
+
+def test_a_header_that_counts(write):
+    path = write("0,1,2,3\n4,5,6,7\n")
+    assert load_csv(path, None)[0].shape == (4, 1)
+    assert load_csv(path, None, header=False)[0].shape == (4, 2)
+    assert load_csv(path, "3")[1].tolist() == [7]
+    assert load_csv(write("0,1,2\n4,5,6\n"), None)[0].shape == (3, 2)
+
+
 def test_a_header_is_told_from_a_row_with_a_name(write):
     path = write("1,2,kind\n3,4,setosa\n")
     assert load_csv(path, 2)[1].tolist() == ["kind", "setosa"]
