@@ -47,10 +47,10 @@ def stdout() -> IO[bytes]:
 
 
 def labelled(
-    given: argparse.Namespace, dtype: DTypeLike, columns: Sequence[str] | None = None
+    given: argparse.Namespace, dtype: DTypeLike, text: bool | None, columns: Sequence[str] | None = None
 ) -> tuple[Array, Array, list[str]]:
     """Return samples, their labels, which are whole numbers or text, and the names of the features."""
-    X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header, columns, given.ignore)
+    X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header, columns, given.ignore, text)
     if y is None or y.dtype.kind not in "iU":
         raise ValueError(f"{given.file}: labels must be whole numbers or names, got others in column {given.label!r}")
     return X, y, names
@@ -64,23 +64,22 @@ def classifier(path: str) -> cmlp.NeuralNetwork:
     return network
 
 
-def name(network: cmlp.NeuralNetwork, features: list[str], classes: Array) -> None:
+def set_names(network: cmlp.NeuralNetwork, features: list[str], classes: Array) -> None:
     """Let the model know what its features are called, if a header says so, and its classes."""
     if not _are_positions(features) and len(set(features)) == len(features):
         network.feature_names = features
-    network.class_names = classes.tolist()
+    network.class_names = classes
 
 
 def class_names(network: cmlp.NeuralNetwork) -> Array:
     """Return what the classes of a model are called: 0, 1, 2, ... unless it knows better."""
-    names = network.class_names
-    return np.arange(max(2, network.layers[-1].neurons)) if names is None else np.array(names)
+    return np.arange(max(2, network.layers[-1].neurons)) if network.class_names is None else network.class_names
 
 
 def feature_names(network: cmlp.NeuralNetwork) -> Sequence[str] | None:
     """Return what the features of a model are called, if it knows."""
     names = network.feature_names
-    return None if names is None or _are_positions(list(names)) else names
+    return None if names is None or _are_positions(names) else names
 
 
 def check_features(X: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> None:
@@ -93,9 +92,9 @@ def check_features(X: Array, network: cmlp.NeuralNetwork, given: argparse.Namesp
         )
 
 
-def class_numbers(y: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> Array:
+def class_numbers(y: Array, classes: Array, given: argparse.Namespace) -> Array:
     """Return the labels as the numbers that the classes of a model have."""
-    known = class_names(network).tolist()
+    known = classes.tolist()
     labels, of_each = np.unique(y, return_inverse=True)
     for label in labels.tolist():
         if label not in known:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import cmlp
 from cmlp import model_file
-from cmlp._cli_files import labelled, name, output, say, set_threads
+from cmlp._cli_files import labelled, output, say, set_names, set_threads
 from cmlp.callbacks import EarlyStopping
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -40,6 +40,15 @@ NOTEBOOK: dict[str, Any] = {
 }
 NOTEBOOK_RATE = 0.1
 
+# Epochs at most, if early stopping decides, unless told otherwise.
+PATIENT_EPOCHS = 500
+
+# More classes than this with fewer than 3 rows each, on average, are numbers to predict, which the command does not.
+MANY_CLASSES = 20
+
+# Whole numbers of at most 255 are pixels if the largest is at least this.
+DARKEST_WHITE = 128
+
 # Share of the training rows that early stopping goes by.
 VALIDATION_SHARE = 0.1
 
@@ -52,9 +61,9 @@ def train(given: argparse.Namespace) -> None:
     recipe, optimizer = _recipe(given)
     set_threads(given)
     with nullcontext() if given.out is None else output(given.out, given.file) as out:
-        X, y, features = labelled(given, given.dtype)
+        X, y, features = labelled(given, given.dtype, given.text_labels or None)
         classes, y = np.unique(y, return_inverse=True)
-        if not 2 <= len(classes) < len(y):
+        if not 2 <= len(classes) < len(y) or (len(classes) > MANY_CLASSES and len(y) < 3 * len(classes)):
             got = f"nothing but {classes[0]}" if len(classes) == 1 else f"{len(classes)} different ones"
             wanted = "labels must be two classes or more, of some rows each"
             raise ValueError(f"{given.file}: {wanted}, got {got} in {len(y)} rows")
@@ -62,7 +71,7 @@ def train(given: argparse.Namespace) -> None:
         rng = np.random.default_rng(given.seed)
         X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
         network, inputs = _network(given, recipe, X_train, len(classes), rng)
-        name(network, features, classes)
+        set_names(network, features, classes)
         if out is not None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
         if not given.quiet:
@@ -129,7 +138,7 @@ def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
             named = ", ".join("--" + name.replace("_", "-") for name in options)
             raise ValueError(f"--notebook says all about the training: it cannot be combined with {named}")
         return NOTEBOOK, SGD(NOTEBOOK_RATE)
-    recipe = RECIPE | options
+    recipe = RECIPE | ({"epochs": PATIENT_EPOCHS} if "patience" in options else {}) | options
     name = recipe["optimizer"]
     settings = {"learning_rate": recipe.get("learning_rate", LEARNING_RATES[name])}
     if "momentum" in options:
@@ -143,7 +152,7 @@ def _network(
     given: argparse.Namespace, recipe: dict[str, Any], X: Array, classes: int, rng: np.random.Generator
 ) -> tuple[cmlp.NeuralNetwork, str]:
     """Return the network to train, and what it does with its inputs."""
-    pixels = X.dtype == np.uint8
+    pixels = X.dtype == np.uint8 and X.max() >= DARKEST_WHITE
     standardize = not pixels if recipe["standardize"] is None else recipe["standardize"]
     network = cmlp.NeuralNetwork(dtype=given.dtype, rng=rng, input_scale=1 / 255 if pixels else 1.0)
     init = "uniform" if given.notebook else None

@@ -114,6 +114,10 @@ class Perceptron(BaseEstimator):
         """How the learning rate goes on."""
         return self.learning_rate if self.solver == "sgd" or self.optimizer is not None else "constant"
 
+    def _class_names(self) -> Array | None:
+        """What the classes are called, if that can be kept in a model file."""
+        return None
+
     def _sizes(self) -> list[int]:
         """The neurons of the hidden layers."""
         given = np.ravel(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
@@ -178,6 +182,7 @@ class Perceptron(BaseEstimator):
         scaling = {"input_scale": old.input_scale, "input_shift": old.input_shift}
         network = self._layered(sizes, output, old.dtype, **scaling)
         Snapshot(old).restore(network)
+        network.feature_names, network.class_names = old.feature_names, old.class_names
         began = _has_dropout(network) and not _has_dropout(old)
         network.rng = np.random.default_rng(random.randint(2**31)) if began else old.rng
         self.network_ = network
@@ -242,6 +247,8 @@ class Perceptron(BaseEstimator):
             self.n_outputs_, self.n_layers_, self.out_activation_ = outputs, len(sizes), THEIR_NAMES.get(output, output)
             dtype = np.dtype(np.float32 if rows.dtype == np.float32 else np.float64)
             self.network_ = self._build(sizes, output, dtype, random)
+            self.network_.feature_names = getattr(self, "feature_names_in_", None)
+            self.network_.class_names = self._class_names()
             self.t_ = 0
         else:
             self._check_shape(sizes, output)

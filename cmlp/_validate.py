@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
 
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -13,6 +14,9 @@ from cmlp._init import INITIALISERS
 from cmlp._validate_data import numbers
 from cmlp.activations import ACTIVATIONS
 from cmlp.losses import LOSSES, PAIRS
+
+NAMED = {str: "each a str", int: "each an int"}
+WORD = 2**63 - 1  # the largest whole number that NumPy keeps as one
 
 Array = NDArray[Any]
 
@@ -397,3 +401,23 @@ def pair(loss: tuple[str, dict[str, Any]], activations: Sequence[str], n_outputs
             "softmax of a single neuron is always 1: use as many neurons as there are classes, "
             "or one neuron with sigmoid and binary_cross_entropy"
         )
+
+
+def names(value: Any, field: str, kinds: tuple[type, ...]) -> Any:
+    """Different names as a list of Python's own, all of one of the kinds; None stays None."""
+    if value is None:
+        return None
+    listed = value.tolist() if hasattr(value, "tolist") else value
+    listed = list(listed) if isinstance(listed, Sequence) and not isinstance(listed, str) else [None]
+    listed = [name.item() if isinstance(name, np.generic) else name for name in listed]
+    alike = any(all(type(name) is kind for name in listed) for kind in kinds)
+    if not alike or len(set(listed)) < len(listed) or any(type(name) is int and abs(name) > WORD for name in listed):
+        wanted = " or ".join(NAMED[kind] for kind in kinds)
+        raise ValueError(f"expected {field} to be different names, {wanted}, or none, got {reprlib.repr(value)}")
+    return listed
+
+
+def one_name_for_each(names: Any, field: str, count: int) -> None:
+    """That there are as many names as there are features or classes, or none at all."""
+    if names is not None and len(names) != count:
+        raise ValueError(f"expected {field} to be {count} names or none, got {len(names)} of them")

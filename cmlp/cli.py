@@ -26,7 +26,16 @@ from cmlp._cli_files import (
     set_threads,
     stdout,
 )
-from cmlp._cli_train import LEARNING_RATES, RECIPE, TEST_ROWS, TEST_SHARE, VALIDATION_SHARE, train
+from cmlp._cli_train import (
+    DARKEST_WHITE,
+    LEARNING_RATES,
+    PATIENT_EPOCHS,
+    RECIPE,
+    TEST_ROWS,
+    TEST_SHARE,
+    VALIDATION_SHARE,
+    train,
+)
 from cmlp.activations import ACTIVATIONS
 from cmlp.optimizers import OPTIMIZERS
 
@@ -107,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
 
     column = {"type": _column, "metavar": "COLUMN"}
     labels = {**column, "default": "label", "help": "column of the labels: name, or position from 0 (label)"}
-    header = {"action": argparse.BooleanOptionalAction, "help": "the first row names the columns (if it holds text)"}
+    names = "the first row names the columns (if it holds text, other than a label)"
+    header = {"action": argparse.BooleanOptionalAction, "help": names}
     ignore = {**column, "action": "append", "default": []}
     ignore["help"] = "column to leave out: name, or position from 0; to be given once for each"
     threads = {"type": partial(_whole, 1), "metavar": "N", "help": "use at most so many (all processors)"}
@@ -124,7 +134,11 @@ def _parser() -> argparse.ArgumentParser:
             {"type": partial(_whole, 1), "nargs": "*"},
         ),
         ("activation", f"of the hidden layers: {', '.join(hidden)}", {"choices": hidden, "metavar": "NAME"}),
-        ("epochs", "passes over the training samples", {"type": partial(_whole, 1)}),
+        (
+            "epochs",
+            f"passes over the training samples, or {PATIENT_EPOCHS} at most with --patience",
+            {"type": partial(_whole, 1)},
+        ),
         ("batch_size", "samples of a step", {"type": partial(_whole, 1)}),
         ("optimizer", ", ".join(OPTIMIZERS), {"choices": list(OPTIMIZERS), "metavar": "NAME"}),
         (
@@ -147,11 +161,10 @@ def _parser() -> argparse.ArgumentParser:
         options = {"metavar": "N", "default": argparse.SUPPRESS, **settings}
         usual = "not done unless asked for" if default is None else default
         add(f"--{name.replace('_', '-')}", help=f"{text} ({usual})".replace("%", "%%"), **options)
-    text = (
-        "shift and scale each feature to mean 0 and deviation 1 of the training rows (unless all numbers in the file "
-    )
-    text += "are whole and from 0 to 255, as pixels: those are divided by 255)"
+    text = "shift and scale each feature to mean 0 and deviation 1 of the training rows (unless all are whole, at "
+    text += f"least 0, and the largest {DARKEST_WHITE} to 255, as pixels: they are divided by 255)"
     add("--standardize", action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
+    add("--text-labels", action="store_true", help="labels are names, even if they look like numbers")
     add("--seed", type=partial(_whole, 0), default=0, metavar="N", help="the same gives the same result (0)")
     types = list(model_file.TYPES)
     add("--dtype", choices=types, default="float32", metavar="TYPE", help=f"computes in {', '.join(types)} (float32)")
@@ -234,15 +247,16 @@ def _predict(given: argparse.Namespace) -> None:
     with stdout() if to_stdout else output(given.out, given.file, given.model) as out:
         network = classifier(given.model)
         known, classes = feature_names(network), class_names(network)
-        label = given.label if known is None or isinstance(given.label, int) else None  # others are left out anyway
-        X, _, names = cmlp.load_csv(given.file, label, network.dtype, given.header, known, given.ignore)
-        if label is None and known is None and "label" in names:
-            X = np.delete(X, names.index("label"), axis=0)
+        # A model that knows its columns leaves out all others; another one a column that is called so.
+        label = given.label if known is None or isinstance(given.label, int) else None
+        ignore = [*given.ignore, *(["label"] if label is None else [])]
+        X, _, _ = cmlp.load_csv(given.file, label, network.dtype, given.header, known, ignore)
         check_features(X, network, given)
         labels = classes[network.predict(X)]
         table = import_pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
         if given.probabilities:
-            table = table.join(import_pandas().DataFrame(_probabilities(network, X).T, columns=classes))
+            probabilities = import_pandas().DataFrame(_probabilities(network, X).T, columns=classes)
+            table = import_pandas().concat([table, probabilities], axis=1)
         out.write(table.to_csv(index=False, lineterminator="\n").encode())
     if not to_stdout:
         say(f"{given.out}: {len(labels)} predictions")
@@ -258,15 +272,15 @@ def _evaluate(given: argparse.Namespace) -> None:
     """Print how good a model is, and which classes it takes for which."""
     set_threads(given)
     network = classifier(given.model)
-    X, y, _ = labelled(given, network.dtype, feature_names(network))
+    classes = class_names(network)
+    X, y, _ = labelled(given, network.dtype, classes.dtype.kind == "U", feature_names(network))
     check_features(X, network, given)
-    y, classes = class_numbers(y, network, given), class_names(network)
+    y = class_numbers(y, classes, given)
     figures = network.evaluate(X, y)
     counts = np.bincount(y * len(classes) + network.predict(X), minlength=len(classes) ** 2)
     table = import_pandas().DataFrame(counts.reshape(len(classes), -1), index=classes, columns=classes)
     table = table.rename_axis(index="true", columns="predicted")
-    with np.errstate(invalid="ignore"):  # a class that the file lacks has no recall
-        table["recall"] = np.diag(table) / table.sum(axis=1)
+    table.insert(len(classes), "recall", np.diag(table) / table.sum(axis=1), allow_duplicates=True)
     say(f"{len(y)} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}")
     say(table.to_string(float_format="{:.4f}".format, na_rep="-"))
 

@@ -1,4 +1,4 @@
-"""Tables of numbers: read one from a CSV file, and set samples aside for a test.
+"""Tables of numbers with labels: read one from a CSV file, and set samples aside for a test.
 
 Samples are the columns of X, as in the whole package; in the file, and in the memory behind X, they are rows.
 """
@@ -38,8 +38,9 @@ def load_csv(
     header: bool | None = None,
     columns: Sequence[str] | None = None,
     ignore: Sequence[str | int] = (),
+    text_labels: bool | None = None,
 ) -> tuple[Features, Labels | None, list[str]]:
-    """Read samples, and their labels, from a comma-separated file of numbers.
+    """Read samples, which are numbers, and their labels from a comma-separated file.
 
     Parameters
     ----------
@@ -59,7 +60,10 @@ def load_csv(
         The features to read, by their names, in this order; what else there is but the label is left out, whatever
         it holds. A file without a header has to have as many features, which are taken as they stand.
     ignore : sequence of str or int, default=()
-        Names or positions of columns to leave out: identifiers, text.
+        Names or positions of columns to leave out: identifiers, text. A name that no column has is passed over.
+    text_labels : bool, optional
+        Whether labels are text, even where they look like numbers. By default they are if the first of them is no
+        number. They cannot hold line breaks.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def load_csv(
         An array of uint8 if every feature is a whole number from 0 to 255. It is the transpose of a row-major
         table: ``X.T`` is C-contiguous.
     y : ndarray of shape (n_samples,), int64, `dtype` or str, or None
-        The labels: int64 if all are whole numbers, str if the first of them is text, such as a class's name: of these
+        The labels: int64 if all are whole numbers, str if they are text, such as classes' names: of these
         ``np.unique(y, return_inverse=True)`` makes classes 0, 1, 2, ...; None if `label` is None.
     names : list of str
         The n_features names of the features in the header; "0", "1", ... if the file has none.
@@ -75,7 +79,8 @@ def load_csv(
     Raises
     ------
     ValueError
-        If the file is not a table of finite numbers, is empty, or has no such column. The message is one line
+        If a feature is not a finite number, or a row not as long as the first, if the file is empty, or has no such
+        column. The message is one line
         that names the file, the line in it (counting from 1) and the column.
     TypeError
         If `label` is not a str, an int or None, or `dtype` no type.
@@ -93,10 +98,10 @@ def load_csv(
     kept = _validate.dtype(dtype)
     samples: list[NDArray[Any]] = []
     labels: list[NDArray[Any]] = []
-    text: bool | None = None  # whether the labels are, which the first of them says
+    text = text_labels
     with _opened(Path(path)) as file:
         cells, line = _first_row(file)
-        header = _looks_like_names(cells, label) if header is None else header
+        header = _looks_like_names(cells, file, label) if header is None else header
         position = _label_position(label, cells, header)
         taken = _features(cells, header, position, columns, ignore)
         width, names = len(cells), [cells[i] if header else str(n) for n, i in enumerate(taken)]
@@ -106,9 +111,9 @@ def load_csv(
         while block := file.read(_BLOCK) + file.readline():
             if not block.isspace():
                 try:
-                    text = _begins_with_text(block, position) if text is None else text
+                    text = position is not None and _begins_with_text(block, position) if text is None else text
                     values, target = _parse(block, width, position, taken, kept, text)
-                except (ValueError, OverflowError) as error:
+                except (ValueError, OverflowError, KeyError) as error:  # KeyError: of a column that a short row lacks
                     places = [repr(cells[i]) if header else f"{i} (from 0)" for i in range(width)]
                     numbers = {*taken, *([] if text or position is None else [position])}
                     fault = _fault(block, line, places, kept, position, numbers)
@@ -247,12 +252,23 @@ def _position(label: str | int, columns: list[str], header: bool) -> int:
     return position % width
 
 
-def _looks_like_names(cells: list[str], label: str | int | None) -> bool:
-    """Return whether the first row of a file names the columns."""
+def _looks_like_names(cells: list[str], file: IO[bytes], label: str | int | None) -> bool:
+    """Return whether the first row of a file names the columns; the file stays where it is, behind that row."""
     place = operator.index(label) if isinstance(label, SupportsIndex) else len(cells)
-    features = [cell for i, cell in enumerate(cells) if i not in (place, place + len(cells))]
+    place = place + len(cells) if place < 0 else place
+    features = [cell for i, cell in enumerate(cells) if i != place]
     counts = len(cells) > 3 and cells == [str(i) for i in range(len(cells))]
-    return counts or not all(map(_is_number, filter(None, features)))
+    if counts or not all(map(_is_number, filter(None, features))):
+        return True
+    if all(map(_is_number, filter(None, cells))):
+        return False
+    start = file.tell()  # only the label, given by its position, is text: if the next one is a number, this is its name
+    try:
+        below, _ = _first_row(file)
+    except ValueError:
+        below = []
+    file.seek(start)
+    return len(below) == len(cells) and _is_number(below[place])
 
 
 def _features(
@@ -261,7 +277,9 @@ def _features(
     """Return the positions of the features, in the order in which they are wanted."""
     if columns is not None and header:
         return [_position(name, cells, header) for name in columns]
-    left_out = {_position(column, cells, header) for column in ignore}
+    named = {column for column in ignore if isinstance(column, str)}
+    left_out = {i for i, cell in enumerate(cells) if header and cell in named}
+    left_out |= {_position(column, cells, header) for column in ignore if not isinstance(column, str)}
     taken = [i for i in range(len(cells)) if i != label and i not in left_out]
     if columns is not None and len(columns) != len(taken):
         raise ValueError(f"expected {len(columns)} features, as were asked for, got {len(taken)}, without names")
@@ -270,10 +288,10 @@ def _features(
     return taken
 
 
-def _begins_with_text(block: bytes, position: int | None) -> bool:
+def _begins_with_text(block: bytes, position: int) -> bool:
     """Return whether the first label of the block is neither a number nor missing."""
     cells, _ = _first_row(io.BytesIO(block))
-    return position is not None and position < len(cells) and bool(cells[position]) and not _is_number(cells[position])
+    return position < len(cells) and bool(cells[position]) and not _is_number(cells[position])
 
 
 def _parse(
@@ -292,6 +310,8 @@ def _parse(
     frame = read_csv(io.BytesIO(block), dtype=np.float64, usecols=numbers if others else None, **plain)
     strings = read_csv(io.BytesIO(block), dtype=str, usecols=others, **plain) if others else None
     written = b"" if strings is None else "".join(strings.to_numpy().ravel()).encode()
+    if b"\n" in written or b"\r" in written:  # of which the other half may be in another block
+        raise ValueError("expected labels, and columns that are left out, without line breaks")
     # pandas 2 drops the surplus of a long row: each comma must stand between two of the numbers.
     if frame.shape[1] != len(numbers) or _count(block, b",") - written.count(b",") != len(frame) * (width - 1):
         raise ValueError(f"expected {width} cells in every row")
@@ -334,7 +354,7 @@ def _labels(values: NDArray[np.float64], dtype: DType) -> Labels:
 def _fault(
     block: bytes, line: int, columns: list[str], dtype: DType, label: int | None, numbers: set[int]
 ) -> str | None:
-    """Say what in a block, which `line` lines precede, keeps it from holding numbers where it should, and labels.
+    """Say what in a block, which `line` lines precede, keeps it from being rows of numbers and of a label.
 
     This second look is slow and taken only when the fast one has failed.
     """

@@ -210,6 +210,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     def _accuracy_is_score(self) -> bool:
         return not self._multilabel and (self.label_smoothing == 0 or self.out_activation_ == "softmax")
 
+    def _class_names(self) -> Array | None:
+        names: Array = np.asarray(self.classes_.tolist())
+        return names if names.dtype.kind in "iU" and len(names) > 1 and not self._multilabel else None
+
     def _output_activation(self) -> str:
         return "sigmoid" if self._multilabel or len(self.classes_) <= 2 else "softmax"
 

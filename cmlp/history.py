@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+MOST_MARKED = 50  # epochs of which each has a point in the plot
+
 
 class History(dict[str, list[float]]):
     """
@@ -109,8 +111,9 @@ class History(dict[str, list[float]]):
     def _draw(self, ax: Any, name: str, color: str) -> list[Any]:
         """The numbers of the training, and those of the validation dashed."""
         styles = {name: "-", f"val_{name}": "--"}
+        marker = "." if len(self[name]) <= MOST_MARKED else ""  # many would hide the dashes
         return [
-            ax.plot(range(1, len(self[key]) + 1), self[key], style, marker=".", color=color, label=key)[0]
+            ax.plot(range(1, len(self[key]) + 1), self[key], style, marker=marker, color=color, label=key)[0]
             for key, style in styles.items()
             if key in self
         ]

@@ -455,7 +455,8 @@ class Quantile(_Loss):
     Parameters
     ----------
     levels : sequence of float, default (0.5,)
-        The quantile that each output stands for, between 0 and 1.
+        The quantile that each output stands for, between 0 and 1. Of several levels each number to predict has as
+        many outputs, side by side, and one row of y.
 
     Raises
     ------

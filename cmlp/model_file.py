@@ -36,7 +36,7 @@ MAX_LAYERS = 1000  # adding one copies those before it: a million tiny ones, in 
 MAX_MESSAGE = 400  # characters of what is said of a file, which may quote it
 
 # Fields of the JSON. The names are lists, or null.
-NAMES = ("feature_names", "class_names")
+NAMES = {"feature_names": (str,), "class_names": (str, int)}
 FIELDS = ("version", "loss", "loss_options", "dtype", "input_scale", "input_shift", "layers", "training", *NAMES)
 LAYER_FIELDS = ("input_size", "neurons", "activation", "init", "dropout")
 
@@ -201,7 +201,6 @@ def dumps(network: "NeuralNetwork", training_state: bool = True) -> bytes:
         tensors[f"layers.{number}.biases"] = np.ascontiguousarray(layer.biases[:, 0])
     inputs = {"input_scale": network.input_scale, "input_shift": network.input_shift}
     tensors.update((field, value) for field, value in inputs.items() if np.ndim(value))
-    names = {field: getattr(network, field) for field in NAMES}
     architecture = {
         "version": VERSION,
         "loss": network.loss,
@@ -210,7 +209,8 @@ def dumps(network: "NeuralNetwork", training_state: bool = True) -> bytes:
         **{field: TENSOR if np.ndim(value) else value for field, value in inputs.items()},
         "layers": [{field: getattr(layer, field) for field in LAYER_FIELDS} for layer in network.layers],
         "training": _training(network, tensors) if training_state else None,
-        **{field: value if value is None else np.asarray(value).tolist() for field, value in names.items()},
+        "feature_names": network.feature_names,
+        "class_names": network.class_names,
     }
     metadata = {KEY: json.dumps(architecture, default=np.ndarray.tolist)}
     _architecture(metadata)  # what cannot be read is not written
@@ -346,23 +346,12 @@ def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
         if layer["init"] is not None:  # which is the one that suits the activation
             _validate.initialiser(_text(layer["init"], f"init of layer {number}"))
         _validate.number(layer["dropout"], f"dropout of layer {number}", below=1.0)
-    _check_names(architecture["feature_names"], "feature_names", layers[0]["input_size"], (str,))
-    _check_names(architecture["class_names"], "class_names", max(2, sizes[-1]), (str, int))
+    counts = layers[0]["input_size"], max(2, sizes[-1])
+    for (field, kinds), count in zip(NAMES.items(), counts, strict=True):
+        _validate.one_name_for_each(_validate.names(architecture[field], field, kinds), field, count)
     if architecture["training"] is not None:
         _check_training(architecture["training"])
     return architecture
-
-
-def _check_names(value: Any, field: str, count: int, kinds: tuple[type, ...]) -> None:
-    """Check that a JSON value is null, or a list of so many different names, all of one of the kinds."""
-    if value is None:
-        return
-    wanted = f"{field} to be {count} different names or none"
-    if not isinstance(value, list) or len(value) != count:
-        got = f"{len(value)} of them" if isinstance(value, list) else reprlib.repr(value)
-        raise ValueError(f"expected {wanted}, got {got}")
-    if not any(all(type(name) is kind for name in value) for kind in kinds) or len(set(value)) != count:
-        raise ValueError(f"expected {wanted}, got {reprlib.repr(value)}")
 
 
 def _check_training(training: Any) -> None:

@@ -72,9 +72,10 @@ class NeuralNetwork:
         The generator.
     input_scale, input_shift : float or ndarray of shape (features,), float64
         What inputs are multiplied by, and what is subtracted from them before; to be assigned as a whole.
-    feature_names, class_names : sequence of str, of int for classes, or None
-        What the inputs and the classes are called, to be kept in the model file. Nothing is computed with them; the
-        command cmlp finds columns by them, and names the classes that it predicts.
+    feature_names : list of str, or None
+        What the inputs are called, to be kept in the model file: the command cmlp finds columns by it.
+    class_names : ndarray of shape (n_classes,), of str or int, or None
+        What the classes are called, to be kept as well: ``nn.class_names[nn.predict(X)]``.
 
     Raises
     ------
@@ -111,8 +112,8 @@ class NeuralNetwork:
         self._loss = _validate.loss(loss)
         self._rng = _validate.rng(rng)
         self._scaling = _validate.scale(input_scale, self.dtype), _validate.shift(input_shift)
-        self.feature_names: Sequence[str] | None = None
-        self.class_names: Sequence[str] | Sequence[int] | None = None
+        self._feature_names: list[str] | None = None
+        self._class_names: Array | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -221,6 +222,43 @@ class NeuralNetwork:
             Such as "delta"; empty for most losses. It cannot be written into: assign another `loss` instead.
         """
         return MappingProxyType(self._loss[1])
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """
+        What the inputs are called: kept in the model file, and not computed with.
+
+        Returns
+        -------
+        list of str, or None
+            One name for each; to be assigned as any sequence of different ones. Training and `save` raise ValueError
+            if they are not as many as the inputs.
+        """
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, value: Sequence[str] | None) -> None:  # numpydoc ignore=GL08
+        self._feature_names = _validate.names(value, "feature_names", (str,))
+        self._trainable = False  # as far as has been judged
+
+    @property
+    def class_names(self) -> Array | None:
+        """
+        What the classes are called: kept in the model file, and not computed with.
+
+        Returns
+        -------
+        ndarray of shape (n_classes,), of str or int, or None
+            To be indexed with predictions; to be assigned as any sequence of different ones. Training and `save` raise
+            ValueError if they are not as many as the classes.
+        """
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, value: Sequence[str] | Sequence[int] | Array | None) -> None:  # numpydoc ignore=GL08
+        names = _validate.names(value, "class_names", (str, int))
+        self._class_names = None if names is None else np.array(names)
+        self._trainable = False
 
     @property
     def input_scale(self) -> Any:
@@ -401,6 +439,8 @@ class NeuralNetwork:
         if [layer.dropout for layer in self._layers] != self._dropouts:
             self._describe()
         if not self._trainable:
+            _validate.one_name_for_each(self._feature_names, "feature_names", self._layers[0].input_size)
+            _validate.one_name_for_each(self._class_names, "class_names", max(2, self._layers[-1].neurons))
             activations = [layer.activation for layer in self._layers]
             _validate.pair(self._loss, activations, self._layers[-1].neurons)
             _validate.dropout_places(self._dropouts, activations)
@@ -657,7 +697,8 @@ class NeuralNetwork:
             One sample a column. It is read fastest where a sample's numbers lie side by side, as in the transpose of a
             C-ordered table with one sample a row.
         y : array_like of shape (m,), (m, 1), (1, m) or (n_outputs, m)
-            Labels of any integer type, one-hot columns, or targets: under cross-entropy the classes' shares, which add
+            Labels of any integer type, one-hot columns, or targets: one row for all quantiles of a number; under
+            cross-entropy the classes' shares, which add
             up to 1 in each column, within 0.01; under binary cross-entropy with several outputs a table of 0 and 1, or
             of what lies between, which says of each output on its own whether it holds. Targets have no accuracy.
         epochs : int, default 10

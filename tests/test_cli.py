@@ -52,7 +52,8 @@ def files(frame, tmp_path_factory):
     """The files that the tests begin with."""
     folder = tmp_path_factory.mktemp("files")
     frame.to_csv(folder / "CSV", index=False)
-    for name, label in {"ZEROS": 0, "VAST": 10**9, "NUMBERED": range(ROWS), "FRACTIONS": 0.5}.items():
+    labels = {"ZEROS": 0, "VAST": 10**9, "FRACTIONS": 0.5, "NUMBERED": range(ROWS), "FEWEACH": np.arange(ROWS) % 440}
+    for name, label in labels.items():
         frame.assign(label=label).to_csv(folder / name, index=False)
     frame.drop(columns="pixel3").to_csv(folder / "FEW", index=False)
     frame.drop(columns="label").to_csv(folder / "UNLABELLED", index=False)
@@ -545,7 +546,7 @@ def trees(frame, tmp_path, monkeypatch):
 def test_names_of_features_and_classes_are_kept(trees, capfd):
     network = NeuralNetwork.load("model")
     assert network.feature_names == [f"pixel{i}" for i in range(FEATURES)]
-    assert network.class_names == KINDS
+    assert network.class_names.tolist() == KINDS
     capfd.readouterr()
     assert run("evaluate", "model", "trees.csv", "--label", "kind") == 0
     lines = capfd.readouterr().out.splitlines()
@@ -618,11 +619,54 @@ def test_classes_need_not_begin_with_0(frame, tmp_path, labels, header, features
     assert run("train", path, "--label", 0, "--out", tmp_path / "model") == 0
     network = NeuralNetwork.load(tmp_path / "model")
     assert network.layers[-1].neurons == CLASSES
-    assert (network.feature_names, network.class_names) == (features, labels)
+    assert (network.feature_names, network.class_names.tolist()) == (features, labels)
     capfd.readouterr()
     assert run("predict", tmp_path / "model", path, "--label", 0) == 0
     predicted = pd.read_csv(io.StringIO(capfd.readouterr().out))["Label"]
     assert (predicted.to_numpy() == [labels[i] for i in frame["label"]]).mean() > 0.9
+
+
+def test_predict_leaves_out_a_label_of_text(frame, model, tmp_path, capfd):
+    path, network = model
+    named = frame.assign(label="a, b")
+    named.to_csv(tmp_path / "named.csv", index=False)
+    assert run("predict", path, tmp_path / "named.csv") == 0
+    predicted = pd.read_csv(io.StringIO(capfd.readouterr().out))["Label"]
+    np.testing.assert_array_equal(predicted, network.predict(frame.drop(columns="label").to_numpy().T))
+    named.insert(3, "label", 7, allow_duplicates=True)
+    named.to_csv(tmp_path / "twice.csv", index=False)
+    assert run("predict", path, tmp_path / "twice.csv") == 0
+    assert (pd.read_csv(io.StringIO(capfd.readouterr().out))["Label"] == predicted).all()
+
+
+def test_a_feature_may_be_called_label(frame, tmp_path, capfd):
+    renamed = frame.rename(columns={"label": "kind", "pixel3": "label"})
+    renamed.to_csv(tmp_path / "file.csv", index=False)
+    assert run("train", tmp_path / "file.csv", "--label", "kind", "--out", tmp_path / "model") == 0
+    capfd.readouterr()
+    assert run("predict", tmp_path / "model", tmp_path / "file.csv") == 0
+    predicted = pd.read_csv(io.StringIO(capfd.readouterr().out))["Label"]
+    assert (predicted == frame["label"]).mean() > 0.9
+
+
+def test_classes_may_be_called_anything(frame, tmp_path, capfd):
+    names = ["01", "recall", "Label"]
+    frame.assign(label=[names[i] for i in frame["label"]]).to_csv(tmp_path / "file.csv", index=False)
+    arguments = tmp_path / "file.csv", "--text-labels", "--out", tmp_path / "model"
+    assert run("train", *arguments) == 0
+    capfd.readouterr()
+    assert run("evaluate", tmp_path / "model", tmp_path / "file.csv") == 0
+    table = [line.split() for line in capfd.readouterr().out.splitlines()[1:]]
+    assert table[0] == ["predicted", "01", "Label", "recall", "recall"]
+    assert [row[0] for row in table[2:]] == sorted(names)
+    assert sum(int(cell) for row in table[2:] for cell in row[1:-1]) == ROWS
+    assert run("predict", tmp_path / "model", tmp_path / "file.csv", "--probabilities") == 0
+    assert capfd.readouterr().out.splitlines()[0] == "ImageId,Label,01,Label,recall"
+
+
+def test_patience_has_time(csv, trained):
+    assert run("train", csv, "--patience", 2) == 0
+    assert trained[0]["epochs"] > 100
 
 
 # ---- errors ----
@@ -670,6 +714,7 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
         "train NUMBERED",
         "two classes or more, of some rows each, got 1100 different ones in 1100 rows",
     ),
+    "labels are numbers to predict": ("train FEWEACH", "of some rows each, got 440 different ones in 1100 rows"),
     "labels fractions": ("train FRACTIONS", "FRACTIONS: labels must be whole numbers or names, got others in column"),
     "diverging": ("train CSV --optimizer sgd --learning-rate 1e38 --quiet", "learning rate"),
     "out in no directory": ("train CSV --out none/model", "cmlp: error: none/model: No such file or directory\n"),

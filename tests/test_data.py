@@ -195,7 +195,7 @@ WIDE = 'id,a,day,label,b\nx1,1,"Monday, late",7,2\n"a ""r"" R",3, ,300,4\n'
         ({"columns": ["b", "a"]}, [[2, 1], [4, 3]], ["b", "a"]),
         ({"columns": ("a",), "label": None}, [[1], [3]], ["a"]),
         ({"columns": ["label", "b"], "label": 1}, [[7, 2], [300, 4]], ["label", "b"]),
-        ({"ignore": ["id", 2]}, [[1, 2], [3, 4]], ["a", "b"]),
+        ({"ignore": ["id", 2, "nothing"]}, [[1, 2], [3, 4]], ["a", "b"]),
         ({"ignore": ["day", -5], "label": None}, [[1, 7, 2], [3, 300, 4]], ["a", "label", "b"]),
     ],
 )
@@ -219,7 +219,7 @@ def test_columns_are_chosen(write, settings, values, names):
         (WIDE + "x,5,1,8,6,6\n", {"columns": ["a"]}, "line 4, after column 'b': expected 5 cells, got 6"),
         (WIDE + "TRUE,True,r,8,6\n", {"columns": ["a"]}, "line 4, column 'a': expected a number, got 'True'"),
         (WIDE, {"columns": ["c"]}, "no column 'c' in ['id', 'a', 'day', 'label', 'b']"),
-        (WIDE, {"ignore": ["c"]}, "no column 'c' in ['id', 'a', 'day', 'label', 'b']"),
+        (WIDE + 'x,5,"a\nb",8,6\n', {"columns": ["a"]}, "without line breaks"),
         (WIDE, {"ignore": [5]}, "positions of columns are from -5 to 4, got 5"),
         (WIDE, {"ignore": [0, 1, 2, 4]}, "no column is left to be a feature"),
         ("1,2,3\n", {"label": 0, "columns": ["a"]}, "expected 1 features, as were asked for, got 2, without names"),
@@ -237,6 +237,29 @@ def test_a_header_that_counts(write):
     assert load_csv(path, None, header=False)[0].shape == (4, 2)
     assert load_csv(path, "3")[1].tolist() == [7]
     assert load_csv(write("0,1,2\n4,5,6\n"), None)[0].shape == (3, 2)
+
+
+@pytest.mark.usefixtures("block")
+def test_labels_that_look_like_numbers_may_be_text(write):
+    path = write("label,a\n01,1\n1,2\nA,3\n")
+    assert load_csv(path, text_labels=True)[1].tolist() == ["01", "1", "A"]
+    with pytest.raises(ValueError, match="line 4, column 'label': expected a number, got 'A'"):
+        load_csv(path)
+
+
+def test_a_row_that_has_no_label(write, monkeypatch):
+    monkeypatch.setattr(data, "_BLOCK", 20)
+    with pytest.raises(ValueError, match=r"line 4, column 1 .*: expected 2 cells, got 1"):
+        load_csv(write("1e3,dog\n 3 ,cat\n 3 ,dog\n255\n 3 ,dog\n"), 1)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_header_of_a_label_alone(write, suffix):
+    text = b"label,0,1\n7,2,3\n8,4,5\n"
+    X, y, names = load_csv(write(gzip.compress(text) if suffix else text, "table.csv" + suffix), 0)
+    assert (X.tolist(), y.tolist(), names) == ([[2, 4], [3, 5]], [7, 8], ["0", "1"])
+    X, y, names = load_csv(write("ash,0,1\n"), -3)
+    assert (X.tolist(), y.tolist(), names) == ([[0], [1]], ["ash"], ["0", "1"])
 
 
 def test_a_header_is_told_from_a_row_with_a_name(write):

@@ -8,6 +8,7 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("sklearn")
@@ -796,3 +797,27 @@ def test_steps_go_on_from_lbfgs(settings):
     if not settings:
         fit = MLPClassifier(solver="lbfgs", random_state=0, max_iter=5).fit(IRIS, SPECIES)
         assert fit.set_params(solver="adam").partial_fit(IRIS, SPECIES).n_iter_ == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["no", "yes", "maybe"], ["maybe", "no", "yes"]),
+        ([3, 7], [3, 7]),
+        ([False, True], None),
+        ([0.0, 1.0], None),
+    ],
+)
+def test_the_network_knows_the_names(labels, names, tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = pd.DataFrame(rng.normal(size=(60, 2)), columns=["width", "height"]), np.resize(labels, 60)
+    for warm_start in (False, True):
+        fitted = cmlp.MLPClassifier(max_iter=3, random_state=0, warm_start=warm_start, hidden_layer_sizes=4).fit(X, y)
+        fitted.network_.save(tmp_path / "model")
+        network = cmlp.NeuralNetwork.load(tmp_path / "model")
+        assert network.feature_names == ["width", "height"]
+        assert network.class_names is names or network.class_names.tolist() == names
+    assert cmlp.MLPClassifier(max_iter=3).fit(X.to_numpy(), np.resize(["a", "b"], 60)).network_.feature_names is None
+    assert cmlp.MLPRegressor(max_iter=3).fit(X, rng.normal(size=60)).network_.class_names is None
+    several = cmlp.MLPClassifier(max_iter=3).fit(X, rng.integers(0, 2, (60, 3)))
+    assert several.network_.class_names is None

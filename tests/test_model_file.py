@@ -196,11 +196,37 @@ def test_names_are_kept(features, classes, tmp_path):
     network.feature_names, network.class_names = features, classes
     network.save(tmp_path / "model")
     for loaded in (NeuralNetwork.load(tmp_path / "model"), copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        assert loaded.feature_names is None if features is None else list(loaded.feature_names) == list(features)
-        assert loaded.class_names is None if classes is None else list(loaded.class_names) == list(classes)
-    network.feature_names = ["a"]
-    with pytest.raises(ValueError, match="expected feature_names to be 4 different names or none, got 1 of them"):
+        assert loaded.feature_names == (None if features is None else list(features))
+        if classes is None:
+            assert loaded.class_names is None
+        else:
+            np.testing.assert_array_equal(
+                loaded.class_names[loaded.predict(np.eye(4))], np.array(classes)[network.predict(np.eye(4))]
+            )
+
+
+@pytest.mark.parametrize(
+    "names", ["abcd", ["a", "b", "c", 1], ["a", "b", "c", "a"], [0.5, 1, 2, 3], {"a", "b"}, [[], []]]
+)
+def test_names_that_are_none_are_refused(names):
+    network = build()
+    for field in ("feature_names", "class_names"):
+        with pytest.raises(ValueError, match=f"expected {field} to be different names, each a str"):
+            setattr(network, field, names)
+        assert getattr(network, field) is None
+
+
+@pytest.mark.parametrize(("field", "count"), [("feature_names", 4), ("class_names", 2)])
+def test_there_is_a_name_for_each(field, count, tmp_path):
+    network = build()
+    setattr(network, field, ["a"])
+    message = f"expected {field} to be {count} names or none, got 1 of them"
+    with pytest.raises(ValueError, match=message):
         network.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        network.fit(np.eye(4), [0, 1, 0, 1])
+    setattr(network, field, list("abcd")[:count])
+    network.fit(np.eye(4), [0, 1, 0, 1])
 
 
 @pytest.mark.parametrize("init", INITIALISERS)
@@ -502,23 +528,24 @@ FIELDS = {  # where, the value put there (... takes the field away), what is sai
     "dropout null": (["layers", 0, "dropout"], None, "dropout of layer 0 must be a number, got None"),
     "dropout all": (["layers", 0, "dropout"], 1, "dropout of layer 0 must be finite, at least 0 and less than 1"),
     "dropout negative": (["layers", 1, "dropout"], -0.1, "dropout of layer 1 must be finite, at least 0 and less than"),
-    "names text": (["feature_names"], "abcd", "expected feature_names to be 4 different names or none, got 'abcd'"),
+    "names text": (["feature_names"], "abcd", "each a str, or none, got 'abcd'"),
     "names too few": (
         ["feature_names"],
         ["a", "b", "c"],
-        "to be 4 different names or none, got 3 of them",
+        "to be 4 names or none, got 3 of them",
     ),
-    "names alike": (["feature_names"], ["a", "b", "c", "a"], "different names or none, got ['a', 'b', 'c', 'a']"),
-    "names numbers": (["feature_names"], [0, 1, 2, 3], "different names or none, got [0, 1, 2, 3]"),
-    "names lists": (["feature_names"], [[], [], [], []], "different names or none, got [[], [], [], []]"),
-    "names endless": (["feature_names"], ["x" * 9999] * 4, "feature_names to be 4 different names or none, got ['xxx"),
+    "names alike": (["feature_names"], ["a", "b", "c", "a"], "each a str, or none, got ['a', 'b', 'c', 'a']"),
+    "names numbers": (["feature_names"], [0, 1, 2, 3], "each a str, or none, got [0, 1, 2, 3]"),
+    "names lists": (["feature_names"], [[], [], [], []], "each a str, or none, got [[], [], [], []]"),
+    "names endless": (["feature_names"], ["x" * 9999] * 4, "each a str, or none, got ['xxx"),
     "classes too many": (
         ["class_names"],
         ["a", "b", "c"],
-        "to be 2 different names or none, got 3 of them",
+        "to be 2 names or none, got 3 of them",
     ),
-    "classes mixed": (["class_names"], ["a", 1], "class_names to be 2 different names or none, got ['a', 1]"),
-    "classes true": (["class_names"], [False, True], "class_names to be 2 different names or none, got [False, True]"),
+    "classes mixed": (["class_names"], ["a", 1], "each a str or each an int, or none, got ['a', 1]"),
+    "classes true": (["class_names"], [False, True], "each a str or each an int, or none, got [False, True]"),
+    "classes vast": (["class_names"], [0, 2**63], "each an int, or none, got [0, 9223372036854775808]"),
     "no names": (["class_names"], ..., "expected the network to have the fields"),
     "no training": (["training"], ..., "expected the network to have the fields"),
     "training text": (["training"], "x", "expected training to have the fields generator, optimizer, got 'x'"),

@@ -291,7 +291,8 @@ cdef void activate_backward(floating* d, const floating* y, const floating* s, P
         dr, yr = d + i * ld, y + i * ld
         if kind == SOFTMAX:                             # dz = y * (dy - dy . y)
             dot = 0
-            # Products by themselves: in one loop with the sum they are rounded in a register's part of it, and not in the tail.
+            # Products in a loop of their own, which compilers do not join with the sum's: in one they would be rounded where
+            # they fill a register, and not in the tail, so that the sum would depend on the registers' width.
             for j from 0 <= j < n by PANEL_FLOATS:
                 some = min(n - j, PANEL_FLOATS)
                 for q in range(some):

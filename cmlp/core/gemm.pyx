@@ -128,8 +128,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     """
     cdef floating zero[PANEL_FLOATS]
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
-    # A copy of the block pays when its rows or columns would push each other out of the cache, or when panels reuse its columns.
-    # Rows are read end to end, from wherever they are.
+    # A copy of the block pays when several panels reuse columns that lie far apart, or when what it reads would push itself out
+    # of the cache. Rows are read end to end, from wherever they are.
     cdef bint far = columns_apart > 1 and k * apart * size > NEAR_BYTES
     cdef bint copies = n > 2 * width and far or apart * size % ALIAS_BYTES == 0
     # With one panel or two it is the next rows that are fetched, if they lie end to end: b is in one of the caches.

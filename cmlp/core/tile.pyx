@@ -35,7 +35,7 @@ cdef enum:
     FEWEST_TO_GATHER = 64                # rows of a that copying a block of b pays for, if it stays in the L2 cache as it lies
     FEWEST_TO_SKIP = 32                  # of k: with fewer it does not pay to look for those at which a tile is 0
     STREAM_BYTES = 4194304               # of b at most, if it is to be read again for each tile's rows of a
-    NEAR_BYTES = 32768                   # of a's columns that are read where they lie, panel after panel, a line for each tile
+    NEAR_BYTES = 32768                   # of a turned a: read where it lies, each of its columns is a line or two for a tile
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory
     ROW_BLOCKS = 4                       # chains of k that a single row is made of at a time
     ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache
