@@ -56,7 +56,8 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Any:
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {given}")
     if array.shape[0] != n_inputs:
-        hint = f": {name.partition(' ')[0]}.T, perhaps" if array.shape[1] == n_inputs else ""
+        turned = "[np.newaxis]" if len(given) == 1 else ".T"  # one number a sample, or samples in rows
+        hint = f": {name.partition(' ')[0]}{turned}, perhaps" if array.shape[1] == n_inputs else ""
         raise ValueError(
             f"{name} must have {n_inputs} rows, one for each feature (samples are columns), got shape {given}{hint}"
         )

@@ -83,7 +83,7 @@ def load_csv(
         column. The message is one line
         that names the file, the line in it (counting from 1) and the column.
     TypeError
-        If `label` is not a str, an int or None, or `dtype` no type.
+        If `label` is not a str, an int or None, `columns` or `ignore` a str, or `dtype` no type.
     FileNotFoundError
         If there is no such file.
     ImportError
@@ -98,12 +98,12 @@ def load_csv(
     kept = _validate.dtype(dtype)
     samples: list[NDArray[Any]] = []
     labels: list[NDArray[Any]] = []
-    text = text_labels
     with _opened(Path(path)) as file:
         cells, line = _first_row(file)
         header = _looks_like_names(cells, file, label) if header is None else header
         position = _label_position(label, cells, header)
         taken = _features(cells, header, position, columns, ignore)
+        text = text_labels if position is not None else False
         width, names = len(cells), [cells[i] if header else str(n) for n, i in enumerate(taken)]
         if not header:
             line = 0
@@ -111,7 +111,7 @@ def load_csv(
         while block := file.read(_BLOCK) + file.readline():
             if not block.isspace():
                 try:
-                    text = position is not None and _begins_with_text(block, position) if text is None else text
+                    text = _begins_with_text(block, position) if text is None else text
                     values, target = _parse(block, width, position, taken, kept, text)
                 except (ValueError, OverflowError, KeyError) as error:  # KeyError: of a column that a short row lacks
                     places = [repr(cells[i]) if header else f"{i} (from 0)" for i in range(width)]
@@ -275,8 +275,14 @@ def _features(
     cells: list[str], header: bool, label: int | None, columns: Sequence[str] | None, ignore: Sequence[str | int]
 ) -> list[int]:
     """Return the positions of the features, in the order in which they are wanted."""
+    for name, value in (("columns", columns), ("ignore", ignore)):
+        if isinstance(value, str):
+            raise TypeError(f"{name} must be a list of columns, got {value!r}")
     if columns is not None and header:
-        return [_position(name, cells, header) for name in columns]
+        taken = [_position(name, cells, header) for name in columns]
+        if len({*taken, label}) <= len(taken):
+            raise ValueError(f"columns must be different, and others than the label's, got {reprlib.repr(columns)}")
+        return taken
     named = {column for column in ignore if isinstance(column, str)}
     left_out = {i for i, cell in enumerate(cells) if header and cell in named}
     left_out |= {_position(column, cells, header) for column in ignore if not isinstance(column, str)}
@@ -288,10 +294,10 @@ def _features(
     return taken
 
 
-def _begins_with_text(block: bytes, position: int) -> bool:
+def _begins_with_text(block: bytes, position: int | None) -> bool:
     """Return whether the first label of the block is neither a number nor missing."""
     cells, _ = _first_row(io.BytesIO(block))
-    return position < len(cells) and bool(cells[position]) and not _is_number(cells[position])
+    return position is not None and position < len(cells) and bool(cells[position]) and not _is_number(cells[position])
 
 
 def _parse(

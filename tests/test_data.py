@@ -218,6 +218,12 @@ def test_columns_are_chosen(write, settings, values, names):
         (WIDE + "x,5,1,8\n", {"columns": ["a"]}, "line 4, column 'b': expected 5 cells, got 4"),
         (WIDE + "x,5,1,8,6,6\n", {"columns": ["a"]}, "line 4, after column 'b': expected 5 cells, got 6"),
         (WIDE + "TRUE,True,r,8,6\n", {"columns": ["a"]}, "line 4, column 'a': expected a number, got 'True'"),
+        (
+            WIDE,
+            {"columns": ["a", "label"]},
+            "must be different, and others than the label's, got ['a', 'label']",
+        ),
+        (WIDE, {"columns": ["a", "a"]}, "columns must be different, and others than the label's, got ['a', 'a']"),
         (WIDE, {"columns": ["c"]}, "no column 'c' in ['id', 'a', 'day', 'label', 'b']"),
         (WIDE + 'x,5,"a\nb",8,6\n', {"columns": ["a"]}, "without line breaks"),
         (WIDE, {"ignore": [5]}, "positions of columns are from -5 to 4, got 5"),
@@ -229,6 +235,16 @@ def test_columns_are_chosen(write, settings, values, names):
 def test_choices_that_cannot_be_met(write, text, settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         load_csv(write(text), **settings)
+
+
+@pytest.mark.parametrize("name", ["columns", "ignore"])
+def test_a_column_alone_is_no_list(write, name):
+    with pytest.raises(TypeError, match=f"{name} must be a list of columns, got 'id'"):
+        load_csv(write(WIDE), **{name: "id"})
+
+
+def test_text_labels_without_labels(write):
+    assert load_csv(write(WIDE), None, ignore=["id", "day"], text_labels=True)[1] is None
 
 
 def test_a_header_that_counts(write):

@@ -439,6 +439,12 @@ def test_what_becomes_infinite_in_the_networks_type_is_refused(case, method):
     assert np.isfinite(make(dtype="float64", **scaling).forward(spoil(value))).all()
 
 
+def test_one_number_a_sample_is_a_row():
+    nn = make(sizes=(1, 3))
+    with pytest.raises(ValueError, match=r"X must have 1 rows.* got shape \(5,\): X\[np.newaxis\], perhaps"):
+        nn.predict(np.ones(5))
+
+
 def test_what_is_scaled_in_double_may_be_large_before():
     """Features with scales of their own are scaled before they are rounded."""
     X = spoil(1e40)
