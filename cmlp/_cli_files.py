@@ -22,8 +22,11 @@ say = partial(print, flush=True)
 
 
 def import_pandas() -> Any:
-    """Return pandas: importing it takes longer than all of cmlp. load_csv has said so if it is missing."""
-    import pandas
+    """Return pandas, which writes tables: importing it takes longer than all of cmlp."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError('tables need pandas: pip install "cmlp[cli]"') from error
 
     return pandas
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmlp import data
+from cmlp import _csv
 from cmlp.data import load_csv, train_test_split
 
 IMAGES = Path(__file__).parent.parent / "data" / "images.csv.gz"
@@ -37,7 +37,7 @@ def write(tmp_path):
 @pytest.fixture(params=[1, 1 << 23], ids=["a row per block", "one block"])
 def block(request, monkeypatch):
     """Read a file a row at a time, and all at once."""
-    monkeypatch.setattr(data, "_BLOCK", request.param)
+    monkeypatch.setattr(_csv, "_BLOCK", request.param)
 
 
 def check(loaded, X, y, names):
@@ -264,7 +264,7 @@ def test_labels_that_look_like_numbers_may_be_text(write):
 
 
 def test_a_row_that_has_no_label(write, monkeypatch):
-    monkeypatch.setattr(data, "_BLOCK", 20)
+    monkeypatch.setattr(_csv, "_BLOCK", 20)
     with pytest.raises(ValueError, match=r"line 4, column 1 .*: expected 2 cells, got 1"):
         load_csv(write("1e3,dog\n 3 ,cat\n 3 ,dog\n255\n 3 ,dog\n"), 1)
 
@@ -467,8 +467,43 @@ def test_directory(tmp_path, name):
 
 def test_without_pandas(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
+    check(load_csv(write("label,a,b\n7,0,255\n300,20,40\n")), PIXELS, LABELS, ["a", "b"])
     with pytest.raises(ImportError, match=re.escape('pip install "cmlp[cli]"')):
-        load_csv(write("label,a\n1,2\n"))
+        load_csv(write("label,a\n1,2.5\n"))
+
+
+SPELLINGS = ["0", "00", "-0", "007", "-7", "255", "256", "-255", str(2**53), str(1 - 2**53), str(2**63), str(-(2**70))]
+NO_NUMBERS = ["", "-", "--1", "1-", "1-2", "-1-2", "1 2", "0x1", "1_0", "\N{SUPERSCRIPT TWO}"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("cell", SPELLINGS)
+def test_whole_numbers_are_read_as_python_does(write, cell, end):
+    path = write(f"label,a{end}{cell},1{end}2,{cell}{end}".encode())
+    X, y, _ = load_csv(path, dtype="float64")
+    values = np.array([[1, int(cell)]])
+    np.testing.assert_array_equal(X, values.astype(np.uint8 if 0 <= int(cell) <= 255 else np.float64), strict=True)
+    np.testing.assert_array_equal(y, np.array([int(cell), 2], np.int64 if abs(int(cell)) < 2**53 else np.float64))
+
+
+@pytest.mark.parametrize("cell", NO_NUMBERS)
+def test_other_cells_among_whole_numbers(write, cell):
+    with pytest.raises(ValueError, match="line 3, column 'b'"):
+        load_csv(write(f"label,a,b\n1,2,3\n4,5,{cell}\n7,8,9\n"))
+
+
+@pytest.mark.parametrize("cells", ["1\n2,3,4", "1,2,3\n4", "1,2\n\n3,4\n5"])
+def test_rows_of_whole_numbers_are_told_apart(write, cells):
+    """Rows that are too short and too long, but right on the whole."""
+    with pytest.raises(ValueError, match=r"line \d, .*expected 2 cells, got \d"):
+        load_csv(write(f"label,a\n{cells}\n"))
+
+
+@pytest.mark.parametrize("label", [0, "y", -1])
+def test_columns_of_whole_numbers_are_chosen(write, label):
+    path = write("y,a,b,c,z\n1,2,3,4,5\n6,7,8,9,10\n")
+    X, y, names = load_csv(path, label, columns=["c", "a"])
+    assert (X.tolist(), y.tolist(), names) == ([[4, 9], [2, 7]], [1, 6] if label != -1 else [5, 10], ["c", "a"])
 
 
 def test_images():

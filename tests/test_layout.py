@@ -30,7 +30,8 @@ STOREYS = [
     {"fitting", "_course"},
     {"callbacks", "_lbfgs"},
     {"training", "model_file"},
-    {"layer", "optimizers", "data", "history", "schedules", "reference"},
+    {"data"},
+    {"layer", "optimizers", "_csv", "history", "schedules", "reference"},
     {"_validate", "reference.network", "reference.one_hidden_layer"},
     {"_validate_data"},
     {"_init", "_arrays", "_sparse", "_threads", "losses", "reference.optimizers"},
@@ -40,7 +41,7 @@ HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
 LIBRARIES = {
     "callbacks": {"tqdm"},
     "history": {"pandas", "matplotlib"},
-    "data": {"pandas"},
+    "_csv": {"pandas"},
     "estimators": {"sklearn", "scipy"},
     "_course": {"sklearn"},
     "_perceptron": {"sklearn"},
