@@ -149,8 +149,9 @@ def _label_position(label: str | int | None, columns: list[str], header: bool) -
     try:
         return _position(label, columns, header)
     except ValueError as error:
-        error.add_note("label=None reads all columns as features")
-        raise
+        told = ValueError(f"{error}; label says which column holds the labels")
+        told.add_note("label=None reads all columns as features")
+        raise told from None
 
 
 def _position(label: str | int, columns: list[str], header: bool) -> int:

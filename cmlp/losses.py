@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cmlp.activations import (
     ACTIVATIONS,
@@ -625,7 +625,7 @@ def get_accuracy(predictions: ArrayLike, Y: ArrayLike) -> float:
 
     Parameters
     ----------
-    predictions, Y : ndarray of shape (m,), integers
+    predictions, Y : ndarray of shape (m,), integers or str
         Predicted labels and true ones.
 
     Returns
@@ -637,8 +637,20 @@ def get_accuracy(predictions: ArrayLike, Y: ArrayLike) -> float:
     ------
     ValueError
         If the shapes differ.
+    TypeError
+        If some are numbers and the others text, of which none is ever right.
     """
     predictions, Y = np.asarray(predictions), np.asarray(Y)
     if predictions.shape != Y.shape:
         raise ValueError(f"predictions and labels must have one shape, got {predictions.shape} and {Y.shape}")
+    if _is_text(predictions) != _is_text(Y):
+        raise TypeError(
+            f"predictions and labels must both be numbers or both be text, got {predictions.dtype} and {Y.dtype}: "
+            "class_names[predictions] makes names of numbers"
+        )
     return float(np.mean(predictions == Y))
+
+
+def _is_text(labels: NDArray[np.generic]) -> bool:
+    """Return whether labels are text, as NumPy or as pandas keeps it."""
+    return labels.dtype.kind == "U" or (labels.dtype.kind == "O" and all(isinstance(one, str) for one in labels.flat))
