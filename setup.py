@@ -34,6 +34,7 @@ FLAGS = (
         "-O3",
         "-g0",
         "-ffp-contract=fast",  # a * b + c is one rounding where the processor has it
+        "-fno-version-loops-for-strides",  # the largest loops once, not twice
         "-fno-math-errno",  # sqrt is an instruction, not a call
         "-fno-trapping-math",  # both sides of a choice may be computed, so that it can be vectorised
         "-Wno-psabi",

@@ -26,11 +26,13 @@ def beyond_tiles(core, dtype):
 
 def shapes(core, dtype):
     rows, columns, depth = tile(core, dtype)
-    return *itertools.product(
+    table = itertools.product(
         sorted({0, 1, rows - 1, rows, rows + 1, 2 * rows + 3}),
         sorted({0, 1, 7, depth - 1, depth, depth + 1, 784}),
         sorted({1, columns - 1, columns, columns + 1, 3 * columns + 5} - {0}),
-    ), BEYOND_BLOCKS
+    )
+    every_height = ((m, depth + 1, n) for m in range(3 * rows) for n in (columns + 1, 3 * columns))
+    return *table, *every_height, BEYOND_BLOCKS
 
 
 def operands(form, shape, draw):

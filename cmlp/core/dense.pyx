@@ -126,10 +126,13 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
     cdef Py_ssize_t wide = padded(n, d), ld = padded(k, d), width = panel(d), i, j
     cdef floating zero[PANEL_FLOATS]
     cdef Ahead nothing
+    cdef Tile t
     memset(zero, 0, sizeof(zero))
     nothing.tiles = 0
+    t.ldy, t.c, t.ldc, t.a, t.rows_apart, t.columns_apart, t.ldb, t.k = ld, zero, 0, d, 1, wide, ldx, m
     for j from 0 <= j < ld by width:
-        strip(across + j, ld, zero, 0, d, 0, 1, wide, x + j, ldx, n, m, min(ld - j, width), NULL, &nothing, NULL)
+        t.y, t.b, t.n = across + j, x + j, min(ld - j, width)
+        strip(t, 0, n, NULL, &nothing, NULL, d)
     if fresh:
         memset(dw, 0, k * wide * sizeof(floating))
     for i in range(k):

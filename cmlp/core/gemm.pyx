@@ -56,7 +56,7 @@ cdef inline bint alias(Py_ssize_t ldb, int ways, const floating* like) noexcept 
 
 cdef inline bint sweeps(Py_ssize_t m, Py_ssize_t n, Py_ssize_t ldb, const floating* like) noexcept nogil:
     """Whether a row-major b is read from end to end, for some rows of a at a time; more rows than that are left to panels"""
-    return n > 2 * panel(like) and ldb > 0 and m <= (2 * MOST_SWEPT if alias(ldb, 1, like) else 1)
+    return n > 2 * panel(like) and ldb > 0 and m < (2 * MOST_SWEPT + 1 if alias(ldb, 1, like) else MOST_SWEPT)
 
 
 cdef inline bint gathers(Py_ssize_t m, Py_ssize_t ldb, const floating* like) noexcept nogil:
@@ -92,6 +92,14 @@ cdef inline Ahead block_ahead(const Loose* loose, Py_ssize_t p, Py_ssize_t depth
     else:
         ahead.by, ahead.beside, ahead.next = size, loose.columns_apart * size, 2 * loose.columns_apart * size
         ahead.tiles = width // 2
+    return ahead
+
+
+cdef inline Ahead rows_ahead(const floating* at, Py_ssize_t ldb) noexcept nogil:
+    """A block of a panel of a row-major b, both lines of a row at a time"""
+    cdef Ahead ahead
+    ahead.at, ahead.by, ahead.beside = <const char*> at, ldb * <Py_ssize_t> sizeof(floating), LINE_BYTES
+    ahead.next, ahead.tiles = 0, 1
     return ahead
 
 
@@ -137,11 +145,12 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     cdef bint streams = (n <= 2 * width and columns_apart == 1 and rows_apart < k + line(y) and k * n * size <= STREAM_BYTES
                          and loose == NULL)
     # Blocks of about as many rows. With a single panel there is nothing to come back for: a tile's rows are read end to end.
-    cdef Py_ssize_t row_block = TILE_ROWS if single or streams else whole_tiles(m, MOST_ROWS)
-    cdef Py_ssize_t p, i, j, rows, depth, columns, yld, bld, cld, strips
+    cdef Py_ssize_t row_block = whole_tiles(m, MOST_ROWS), i = 0
+    cdef Py_ssize_t p, j, rows, depth, columns, yld, bld, cld, strips
     cdef Ahead ahead
     cdef Loose rows_of_b
     cdef Block block
+    cdef Tile t
     cdef const floating* left
     cdef const floating* bp
     cdef const floating* bias
@@ -165,8 +174,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
         rows_of_b.b, rows_of_b.bias, rows_of_b.panel_rows = b, b + k * ldb, 0
         rows_of_b.rows_apart, rows_of_b.columns_apart, rows_of_b.first, rows_of_b.columns = ldb, 1, 0, n
         loose = &rows_of_b
-    for i from 0 <= i < m by row_block:
-        rows = min(m - i, row_block)
+    while i < m:
+        rows = next_rows(m - i, skips) if single or streams else min(m - i, row_block)
         for p from 0 <= p < max(k, 1) by k_block:
             depth = min(k - p, k_block)
             block = block_of(a + i * rows_apart + p * columns_apart, rows_apart, columns_apart, rows, depth, copies, copy)
@@ -188,11 +197,15 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 else:
                     cj, cld = bias if c == FROM_BIAS else zero, 0
                 if streams and j == 0:
-                    ahead = run_ahead(a + (i + TILE_ROWS) * rows_apart + p * TILE_ROWS, TILE_ROWS * size, depth, 1)
+                    ahead = run_ahead(a + (i + rows) * rows_apart + p * rows, rows * size, depth, 1)
                 elif loose != NULL:
                     ahead = block_ahead(loose, p, depth, j + width, n, y)
+                elif ldb > 0 and k * ldb * size > LARGE_BYTES:
+                    ahead = rows_ahead(bp + width if j + width < n else b + (p + depth) * ldb, ldb)
                 else:
                     strips = rows // TILE_ROWS if ldb == 0 and j + width < n else 0
                     ahead = run_ahead(bp + b_step, (columns * size - 1) // max(strips, 1) + 1, depth, strips)
-                strip(yj, yld, cj, cld, left, block.tile_apart, block.rows_apart, block.columns_apart, bp, bld, rows, depth,
-                      columns, &live[0] if skips else <Live*> NULL, &ahead, fetch)
+                t.y, t.ldy, t.c, t.ldc, t.a, t.b, t.ldb, t.k, t.n = yj, yld, cj, cld, left, bp, bld, depth, columns
+                t.rows_apart, t.columns_apart = block.rows_apart, block.columns_apart
+                strip(t, block.tile_apart, rows, &live[0] if skips else <Live*> NULL, &ahead, fetch, y)
+        i += rows

@@ -15,7 +15,7 @@ cdef enum:
     WIDE_WORK = 500000                   # samples times parameters of a step that goes layer by layer, for each thread
     STAYING_WORK = 100000                # the same, if few parameters ever move from one thread's cache to another's
     FEWEST_PASSED = 4                    # samples of a thread in a pass forward
-    L2_BYTES = 4194304                   # of parameters, beyond which a thread would rather read some for all samples
+    L2_BYTES = 1048576                   # of parameters, beyond which a thread would rather read some for all samples
     PACKING_PAYS = 4096                  # samples of a pass forward for which the parameters are first put in panels
     UPDATE_SAMPLES = 7                   # that take as long as reading and moving the parameters does
     PASS_BYTES = 524288                  # of a block and its activations: half of an L2 cache of 1 MiB

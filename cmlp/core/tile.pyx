@@ -18,6 +18,7 @@ cdef extern from "vec.h" nogil:
     enum: HAS_SHUFFLES
     ctypedef unsigned int word32         # the bits of a float, and of a double or two floats
     ctypedef unsigned long long word64
+    void opaque(const void* pointer)     # the compiler is to forget what it was made of, and give it a register
     enum: TILE_ROWS                      # TILE_ROWS * TILE_VECTORS + TILE_VECTORS + 1 registers are in use
 
 cdef enum:
@@ -35,6 +36,8 @@ cdef enum:
     FEWEST_TO_GATHER = 64                # rows of a that copying a block of b pays for, if it stays in the L2 cache as it lies
     FEWEST_TO_SKIP = 32                  # of k: with fewer it does not pay to look for those at which a tile is 0
     STREAM_BYTES = 4194304               # of b at most, if it is to be read again for each tile's rows of a
+    FEWEST_TO_FETCH = 4                  # rows of a tile that fetches what comes next: others wait for themselves
+    LARGE_BYTES = 524288                 # of a row-major b, more than which may not be in the L2 cache
     NEAR_BYTES = 32768                   # of a turned a: read where it lies, each of its columns is a line or two for a tile
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory
     ROW_BLOCKS = 4                       # chains of k that a single row is made of at a time
@@ -120,37 +123,64 @@ cdef inline Py_ssize_t chain_count(Py_ssize_t k) noexcept nogil:
     return (k + chain_length(k) - 1) // chain_length(k)
 
 
-cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
-                              const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                              const vec* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                              const char* ahead, Py_ssize_t by, Py_ssize_t beside, int rows, int vectors) noexcept nogil:
-    """y := c + a @ b for `rows` rows and `vectors` registers of columns, both constants where this is inlined
+cdef struct Tile:                        # what it is made of, for rows of which there are as many as is said elsewhere
+    void* y
+    Py_ssize_t ldy
+    const void* c
+    Py_ssize_t ldc
+    const void* a
+    Py_ssize_t rows_apart
+    Py_ssize_t columns_apart
+    const void* b
+    Py_ssize_t ldb
+    Py_ssize_t k
+    Py_ssize_t n                         # columns, of a panel at most
 
-    live: the k that are used, unless all are, which is a constant as well. ahead, by, beside: what whole tiles fetch, see Ahead
+
+cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live, const Ahead* ahead, const floating* like,
+                              const vec* lanes, bint all_live, int rows, int vectors) noexcept nogil:
+    """y := c + a @ b for `rows` rows and `vectors` registers of columns from `column` on, constants where this is inlined
+
+    live: the k that are used, unless all are. ahead: what tiles of some rows fetch
     """
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
     cdef vec zero
-    cdef const floating* ap = a
-    cdef const vec* bp = b
-    cdef Py_ssize_t p
+    cdef floating* y = <floating*> t.y + column
+    cdef const floating* c = <const floating*> t.c + column
+    cdef const floating* a = <const floating*> t.a
+    cdef const floating* b = <const floating*> t.b + column
+    cdef const char* threes[TILE_ROWS]   # rows 0, 3, 6, ... of a: two more are reached from each
+    cdef const vec* bp = <const vec*> b
+    cdef const char* next = ahead.at
+    cdef Py_ssize_t by = ahead.by, beside = ahead.beside, rows_apart = t.rows_apart, columns_apart = t.columns_apart
+    cdef Py_ssize_t ldy = t.ldy, ldc = t.ldc, ldb = t.ldb, k = t.k if all_live else live.count, p
+    cdef Py_ssize_t row = rows_apart * <Py_ssize_t> sizeof(floating), step = columns_apart * <Py_ssize_t> sizeof(floating)
     cdef int i, j
     memset(&zero, 0, sizeof(zero))
     for i in range(rows):
         for j in range(vectors):
             acc[i][j] = zero
             prefetch(<const vec*> (y + i * ldy) + j)
+    for i in range((rows + 2) // 3 if all_live else 0):
+        threes[i] = <const char*> a + 3 * i * row
+        opaque(threes[i])
     for p in range(k):
         if not all_live:
-            ap, bp = a + live[p] * columns_apart, <const vec*> (<const floating*> b + live[p] * ldb)
-        if all_live and rows == TILE_ROWS:
-            prefetch_far(ahead)
-            prefetch_far(ahead + beside)
-            ahead += by
+            bp = <const vec*> (b + live.k[p] * ldb)
+            for i in range(rows):
+                for j in range(vectors):
+                    acc[i][j] = acc[i][j] + bp[j] * a[live.k[p] * columns_apart + i * rows_apart]
+            continue
+        if rows >= FEWEST_TO_FETCH:
+            prefetch_far(next)
+            prefetch_far(next + beside)
+            next += by
         for i in range(rows):
             for j in range(vectors):
-                acc[i][j] = acc[i][j] + bp[j] * ap[i * rows_apart]
-        if all_live:
-            ap, bp = ap + columns_apart, <const vec*> (<const floating*> bp + ldb)
+                acc[i][j] = acc[i][j] + bp[j] * (<const floating*> (threes[i // 3] + i % 3 * row))[0]
+        for i in range((rows + 2) // 3):
+            threes[i] += step
+        bp = <const vec*> (<const floating*> bp + ldb)
     for i in range(rows):
         for j in range(vectors):
             (<vec*> y)[j] = (<const vec*> c)[j] + acc[i][j]
@@ -158,75 +188,94 @@ cdef inline inlined registers(floating* y, Py_ssize_t ldy, const floating* c, Py
         c += ldc
 
 
-cdef inline inlined tile(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
-                         const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                         const floating* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                         const char* ahead, Py_ssize_t by, Py_ssize_t beside, int rows, int vectors) noexcept nogil:
+cdef inline inlined tile(const Tile* t, Py_ssize_t column, const Live* live, const Ahead* ahead, const floating* like,
+                         bint all_live, int rows, int vectors) noexcept nogil:
     """`registers` for the dtype at hand"""
     if floating is float:
-        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vf*> b, ldb, k, live, all_live, ahead, by, beside, rows,
-                  vectors)
+        registers(t, column, live, ahead, like, <const vf*> NULL, all_live, rows, vectors)
     else:
-        registers(y, ldy, c, ldc, a, rows_apart, columns_apart, <const vd*> b, ldb, k, live, all_live, ahead, by, beside, rows,
-                  vectors)
+        registers(t, column, live, ahead, like, <const vd*> NULL, all_live, rows, vectors)
 
 
-cdef inline inlined tiles(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc,
-                          const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                          const floating* b, Py_ssize_t ldb, Py_ssize_t k, const ushort* live, bint all_live,
-                          const char* ahead, Py_ssize_t by, Py_ssize_t beside, Py_ssize_t n, int rows) noexcept nogil:
+cdef inline inlined tiles(const Tile* t, const Live* live, const Ahead* ahead, const floating* like, bint all_live,
+                          int rows) noexcept nogil:
     """y := c + a @ b for `rows` rows, a constant where this is inlined, and the n columns of a panel"""
-    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), j
-    for j from 0 <= j < n by TILE_VECTORS * lanes:
-        if n - j > lanes:
-            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, ahead, by, beside,
-                 rows, TILE_VECTORS)
+    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), column
+    for column from 0 <= column < min(t.n, panel(like)) by TILE_VECTORS * lanes:    # the compiler sees when this is a single one
+        if t.n - column > lanes:
+            tile(t, column, live, ahead, like, all_live, rows, TILE_VECTORS)
         else:
-            tile(y + j, ldy, c + j, ldc, a, rows_apart, columns_apart, b + j, ldb, k, live, all_live, ahead, by, beside,
-                 rows, 1)
+            tile(t, column, live, ahead, like, all_live, rows, 1)
 
 
-cdef void strip(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, const floating* a, Py_ssize_t tile_apart,
-                Py_ssize_t rows_apart, Py_ssize_t columns_apart, const floating* b, Py_ssize_t ldb,
-                Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, const Live* live, const Ahead* ahead,
-                Fetch* fetch) noexcept nogil:
-    """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the n columns of a panel
+cdef shared whole_tile(const Tile* t, const Ahead* ahead, const floating* like) noexcept nogil:
+    """`tiles` of TILE_ROWS rows: by itself, so that the compiler has all registers for it"""
+    tiles(t, NULL, ahead, like, True, TILE_ROWS)
+
+
+cdef shared live_tile(const Tile* t, const Live* live, const Ahead* ahead, const floating* like) noexcept nogil:
+    """The same, for the k that are live"""
+    tiles(t, live, ahead, like, False, TILE_ROWS)
+
+
+cdef shared part_tile(const Tile* t, const Ahead* ahead, const floating* like, Py_ssize_t rows) noexcept nogil:
+    """`tiles` of fewer rows"""
+    if TILE_ROWS > 12 and rows == 12:
+        tiles(t, NULL, ahead, like, True, 12)
+    elif TILE_ROWS > 10 and rows == 10:
+        tiles(t, NULL, ahead, like, True, 10)
+    elif TILE_ROWS > 8 and rows == 8:
+        tiles(t, NULL, ahead, like, True, 8)
+    elif TILE_ROWS > 6 and rows == 6:
+        tiles(t, NULL, ahead, like, True, 6)
+    elif rows == 4:
+        tiles(t, NULL, ahead, like, True, 4)
+    elif rows == 2:
+        tiles(t, NULL, ahead, like, True, 2)
+    else:
+        tiles(t, NULL, ahead, like, True, 1)
+
+
+cdef inline Py_ssize_t next_rows(Py_ssize_t m, bint by_whole_tiles) noexcept nogil:
+    """Rows of the next tile of m: of two last ones about as many in each, unless the whole ones have been made ready for"""
+    if m >= (1 if by_whole_tiles else 2) * TILE_ROWS:
+        return TILE_ROWS
+    if m > TILE_ROWS:
+        return min((m // 2 + 1) // 2 * 2, TILE_ROWS)
+    return m // 2 * 2 if m > 1 else m
+
+
+cdef void strip(Tile t, Py_ssize_t tile_apart, Py_ssize_t m, const Live* live, const Ahead* ahead, Fetch* fetch,
+                const floating* like) noexcept nogil:
+    """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the columns of a panel
 
     live: of each whole tile, or NULL. ahead: what is read after b; fetch: what is to be fetched instead.
     """
-    cdef Py_ssize_t fetched = 0, by, beside, size, i
-    cdef const char* piece
-    cdef bint more
-    while m >= TILE_ROWS:
-        more, size, piece, by, beside = fetch != NULL and fetch.row < fetch.end and k > 0, 0, <const char*> b, 0, 0
-        if more:
-            piece = next_piece(fetch, k * LINE_BYTES, &size)
-            by = (size - 1) // k + 1     # a little with each k, as a cache can wait for few lines at a time
+    cdef Ahead here                      # what the next tile fetches, if only again what it reads
+    cdef Py_ssize_t fetched = 0, rows, size, i
+    cdef bint by_whole_tiles = live != NULL or tile_apart != TILE_ROWS * t.rows_apart
+    while m > 0:
+        rows = next_rows(m, by_whole_tiles)
+        size, here.at, here.by, here.beside = 0, <const char*> t.b, 0, 0
+        if fetch != NULL and fetch.row < fetch.end and t.k > 0 and rows >= FEWEST_TO_FETCH:
+            here.at = next_piece(fetch, t.k * LINE_BYTES, &size)
+            here.by = (size - 1) // t.k + 1         # a little with each k, as a cache can wait for few lines at a time
             if live == NULL and size == fetch.size and fetch.row < fetch.end:       # there may be fewer tiles than rows
-                beside = next_piece(fetch, size, &size) - piece
+                here.beside = next_piece(fetch, size, &size) - here.at
         elif live == NULL and fetched < ahead.tiles:
-            piece, by, beside = ahead.at + fetched * ahead.next, ahead.by, ahead.beside
+            here.at, here.by, here.beside = ahead.at + fetched * ahead.next, ahead.by, ahead.beside
             fetched += 1
-        if live != NULL:                 # there is no saying how many k there will be
-            for i from 0 <= i < size by LINE_BYTES:
-                prefetch_far(piece + i)
-            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, live.count, live.k, False, piece, 0, 0, n, TILE_ROWS)
+        if live != NULL and rows == TILE_ROWS:
+            for i from 0 <= i < size by LINE_BYTES:             # there is no saying how many k there will be
+                prefetch_far(here.at + i)
+            live_tile(&t, live, &here, like)
             live += 1
+        elif rows == TILE_ROWS:
+            whole_tile(&t, &here, like)
         else:
-            tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, piece, by, beside, n,
-                  TILE_ROWS)
-        y, c, a, m = y + TILE_ROWS * ldy, c + TILE_ROWS * ldc, a + tile_apart, m - TILE_ROWS
-    if TILE_ROWS > 8 and m >= 8:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const char*> b, 0, 0, n, 8)
-        y, c, a, m = y + 8 * ldy, c + 8 * ldc, a + 8 * rows_apart, m - 8
-    if m >= 4:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const char*> b, 0, 0, n, 4)
-        y, c, a, m = y + 4 * ldy, c + 4 * ldc, a + 4 * rows_apart, m - 4
-    if m >= 2:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const char*> b, 0, 0, n, 2)
-        y, c, a, m = y + 2 * ldy, c + 2 * ldc, a + 2 * rows_apart, m - 2
-    if m >= 1:
-        tiles(y, ldy, c, ldc, a, rows_apart, columns_apart, b, ldb, k, <const ushort*> NULL, True, <const char*> b, 0, 0, n, 1)
+            part_tile(&t, &here, like, rows)
+        t.y, t.c = <floating*> t.y + rows * t.ldy, <const floating*> t.c + rows * t.ldc
+        t.a, m = <const floating*> t.a + (tile_apart if rows == TILE_ROWS else rows * t.rows_apart), m - rows
 
 
 cdef inline void bits_of_rows(word* bits, const word* a, Py_ssize_t rows_apart, Py_ssize_t k) noexcept nogil:

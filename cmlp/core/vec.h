@@ -46,17 +46,20 @@ typedef uint64_t word64;
 #endif
 
 /* In place of void: a function whose body is to stand at each call, where some of what it is given is constant; and one whose
-   body is to stand once, since it is large. And: that an address is soon to be read. */
+   body is to stand once, since it is large. That an address is soon to be read; and that the compiler is to forget what a
+   pointer was made of, or it may make it anew wherever it is used. */
 #if defined(__GNUC__)
 #define inlined __attribute__((always_inline)) void
 #define shared __attribute__((noinline)) void
 #define prefetch(address) __builtin_prefetch(address)
 #define prefetch_far(address) __builtin_prefetch(address, 0, 2)
+#define opaque(pointer) __asm__("" : "+r"(pointer))
 #else
 #define inlined void
 #define shared void
 #define prefetch(address) (void)(address)
 #define prefetch_far(address) (void)(address)
+#define opaque(pointer) (void)(pointer)
 #endif
 
 /* What threads need to wait for each other: POSIX's locks, and the compiler's atomic operations. */
