@@ -55,20 +55,35 @@ def labelled(
     """Return samples, their labels, which are whole numbers or text, and the names of the features."""
     X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header, columns, given.ignore, text)
     if y is None or y.dtype.kind not in "iU":
-        raise ValueError(f"{given.file}: labels must be whole numbers or names, got others in column {given.label!r}")
+        wanted = f"labels must be whole numbers or names, got others in column {given.label!r}"
+        raise ValueError(f"{given.file}: {wanted}; --regression predicts numbers")
     return X, y, names
 
 
-def classifier(path: str) -> cmlp.NeuralNetwork:
-    """Return a model that predicts classes."""
+def measured(
+    given: argparse.Namespace, dtype: DTypeLike, columns: Sequence[str] | None = None
+) -> tuple[Array, Array, list[str]]:
+    """Return samples, the number that belongs to each, and the names of the features."""
+    X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header, columns, given.ignore, False)
+    return X, np.asarray(y, np.float64), names
+
+
+def model_of(path: str) -> cmlp.NeuralNetwork:
+    """Return a model that predicts classes, or a number."""
     network = cmlp.NeuralNetwork.load(path)
-    if not network._classifies:
-        raise ValueError(f"{path}: expected a classifier, got a network for regression ({network.loss})")
+    if not network._classifies and network.layers[-1].neurons > 1:
+        raise ValueError(f"{path}: expected a model that predicts one number, got {network.layers[-1].neurons} outputs")
     return network
 
 
-def set_names(network: cmlp.NeuralNetwork, features: list[str], classes: Array) -> None:
-    """Let the model know what its features are called, if a header says so, and its classes."""
+def errors(network: cmlp.NeuralNetwork, X: Array, y: Array) -> tuple[float, float]:
+    """Return R^2 and the root of the mean squared error of the numbers that a model predicts."""
+    squared = float(np.mean((network.predict(X)[0] - y) ** 2))
+    return 1 - squared / variance if (variance := float(np.var(y))) > 0 else np.nan, squared**0.5
+
+
+def set_names(network: cmlp.NeuralNetwork, features: list[str], classes: Array | None) -> None:
+    """Let the model know what its features are called, if a header says so, and its classes, if it has some."""
     if not _are_positions(features) and len(set(features)) == len(features):
         network.feature_names = features
     network.class_names = classes

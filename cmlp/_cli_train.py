@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import cmlp
 from cmlp import model_file
-from cmlp._cli_files import labelled, output, say, set_names, set_threads
+from cmlp._cli_files import errors, labelled, measured, output, say, set_names, set_threads
 from cmlp.callbacks import EarlyStopping
 from cmlp.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -43,7 +43,7 @@ NOTEBOOK_RATE = 0.1
 # Epochs at most, if early stopping decides, unless told otherwise.
 PATIENT_EPOCHS = 500
 
-# More classes than this with fewer than 3 rows each, on average, are numbers to predict, which the command does not.
+# More classes than this with fewer than 3 rows each, on average, are numbers to predict.
 MANY_CLASSES = 20
 
 # Whole numbers of at most 255 are pixels if the largest is at least this.
@@ -61,24 +61,24 @@ def train(given: argparse.Namespace) -> None:
     recipe, optimizer = _recipe(given)
     set_threads(given)
     with nullcontext() if given.out is None else output(given.out, given.file) as out:
-        X, y, features = labelled(given, given.dtype, given.text_labels or None)
-        classes, y = np.unique(y, return_inverse=True)
-        if not 2 <= len(classes) < len(y) or (len(classes) > MANY_CLASSES and len(y) < 3 * len(classes)):
-            got = f"nothing but {classes[0]}" if len(classes) == 1 else f"{len(classes)} different ones"
-            wanted = "labels must be two classes or more, of some rows each"
-            raise ValueError(f"{given.file}: {wanted}, got {got} in {len(y)} rows")
+        X, y, features, classes = _samples(given)
         test_rows = _test_rows(recipe["test_rows"], len(y), given.file)
         rng = np.random.default_rng(given.seed)
         X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
-        network, inputs = _network(given, recipe, X_train, len(classes), rng)
+        network, inputs = _network(given, recipe, X_train, classes, rng)
         set_names(network, features, classes)
         if out is not None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
         if not given.quiet:
-            say(f"{given.file}: {len(y)} samples of {len(X)} features, {len(classes)} classes")
+            kinds = "numbers to predict" if classes is None else f"{len(classes)} classes"
+            say(f"{given.file}: {len(y)} samples of {len(X)} features, {kinds}")
             more = f", {VALIDATION_SHARE:.0%} of the others to decide when to stop" if recipe.get("patience") else ""
             say(f"{test_rows} of {len(y)} rows are set aside for the test{more}; {inputs}")
             say(network)
+        targets, of_test = y_train, y_test
+        if classes is None:
+            centre, spread = y_train.mean(), y_train.std() or 1.0
+            targets, of_test = ((y[np.newaxis] - centre) / spread for y in (y_train, y_test))
         untrained, interrupted = network._params.copy(), False
         try:
             if given.notebook:
@@ -87,13 +87,13 @@ def train(given: argparse.Namespace) -> None:
             else:
                 history = network.fit(
                     X_train,
-                    y_train,
+                    targets,
                     epochs=recipe["epochs"],
                     batch_size=recipe["batch_size"],
                     optimizer=optimizer,
                     verbose=0 if given.quiet else 1,
                     class_weight=recipe["class_weight"],
-                    **_stopping(recipe["patience"], X_test, y_test),
+                    **_stopping(recipe["patience"], X_test, of_test),
                 )
                 share = 1 if recipe["patience"] is None else 1 - VALIDATION_SHARE
                 seconds, seen = sum(history["seconds"]), len(history["loss"]) * share * len(y_train)
@@ -103,14 +103,41 @@ def train(given: argparse.Namespace) -> None:
             if out is None or np.array_equal(network._params, untrained):
                 raise
             interrupted = True
+        if classes is None:
+            _in_units(network, centre, spread)
         if out is not None:
             out.write(model_file.dumps(network, training_state=False))
     if interrupted:
         which = "of the best epoch until then" if recipe.get("patience") else "as it was then"
         raise KeyboardInterrupt(f"{given.out} holds the model {which}")
-    accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
-    figures = f" {seconds:.2f} s  {seen / seconds:,.0f} samples/s"
-    say("train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies), figures)
+    if classes is None:
+        (r2, _), (r2_test, error) = (errors(network, *samples) for samples in ((X_train, y_train), (X_test, y_test)))
+        figures = f"train R2 {r2:.4f}  test R2 {r2_test:.4f}  test RMSE {error:.6g}"
+    else:
+        accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
+        figures = "train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies)
+    say(figures, f" {seconds:.2f} s  {seen / seconds:,.0f} samples/s")
+
+
+def _samples(given: argparse.Namespace) -> tuple[Array, Array, list[str], Array | None]:
+    """Return samples, the class or the number of each, the features' names, and the classes' unless it is numbers."""
+    if given.regression:
+        X, y, features = measured(given, given.dtype)
+        return X, y, features, None
+    X, y, features = labelled(given, given.dtype, given.text_labels or None)
+    classes, y = np.unique(y, return_inverse=True)
+    if not 2 <= len(classes) < len(y) or (len(classes) > MANY_CLASSES and len(y) < 3 * len(classes)):
+        got = f"nothing but {classes[0]}" if len(classes) == 1 else f"{len(classes)} different ones"
+        wanted = "labels must be two classes or more, of some rows each"
+        hint = "" if classes.dtype.kind == "U" or len(classes) == 1 else "; --regression predicts numbers"
+        raise ValueError(f"{given.file}: {wanted}, got {got} in {len(y)} rows{hint}")
+    return X, y, features, classes
+
+
+def _in_units(network: cmlp.NeuralNetwork, centre: float, spread: float) -> None:
+    """Let the last layer, which gives standardised numbers, give them as they were."""
+    last = network.layers[-1]
+    last.weights, last.biases = last.weights * spread, last.biases * spread + centre
 
 
 def _stopping(patience: int | None, X_test: Array, y_test: Array) -> dict[str, Any]:
@@ -133,6 +160,14 @@ def _test_rows(wanted: float | None, rows: int, path: str) -> int:
 def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
     """Return the recipe that the options make, and the optimizer."""
     options = {name: value for name, value in vars(given).items() if name in {*RECIPE, "learning_rate", "momentum"}}
+    if given.regression:
+        of_classes = {
+            "notebook": given.notebook,
+            "text-labels": given.text_labels,
+            "class-weight": "class_weight" in options,
+        }
+        if refused := [name for name, value in of_classes.items() if value]:
+            raise ValueError(f"--regression has no classes: it cannot be combined with --{refused[0]}")
     if given.notebook:
         if options:
             named = ", ".join("--" + name.replace("_", "-") for name in options)
@@ -149,15 +184,18 @@ def _recipe(given: argparse.Namespace) -> tuple[dict[str, Any], Optimizer]:
 
 
 def _network(
-    given: argparse.Namespace, recipe: dict[str, Any], X: Array, classes: int, rng: np.random.Generator
+    given: argparse.Namespace, recipe: dict[str, Any], X: Array, classes: Array | None, rng: np.random.Generator
 ) -> tuple[cmlp.NeuralNetwork, str]:
     """Return the network to train, and what it does with its inputs."""
     pixels = X.dtype == np.uint8 and X.max() >= DARKEST_WHITE
     standardize = not pixels if recipe["standardize"] is None else recipe["standardize"]
-    network = cmlp.NeuralNetwork(dtype=given.dtype, rng=rng, input_scale=1 / 255 if pixels else 1.0)
+    loss, outputs, last = (
+        ("mean_squared_error", 1, "identity") if classes is None else ("cross_entropy", len(classes), "softmax")
+    )
+    network = cmlp.NeuralNetwork(loss, dtype=given.dtype, rng=rng, input_scale=1 / 255 if pixels else 1.0)
     init = "uniform" if given.notebook else None
-    sizes = [len(X), *recipe["hidden"], classes]
-    activations = [recipe["activation"]] * len(recipe["hidden"]) + ["softmax"]
+    sizes = [len(X), *recipe["hidden"], outputs]
+    activations = [recipe["activation"]] * len(recipe["hidden"]) + [last]
     for inputs, neurons, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
         network.add_layer(inputs, neurons, activation, init)
     if standardize:

@@ -17,10 +17,12 @@ from cmlp._cli_files import (
     check_features,
     class_names,
     class_numbers,
-    classifier,
+    errors,
     feature_names,
     import_pandas,
     labelled,
+    measured,
+    model_of,
     output,
     say,
     set_threads,
@@ -125,8 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     hidden = [name for name in ACTIVATIONS if name != "softmax"]
     rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
 
-    add = command("train", train, "train a classifier on a CSV file, and test it on rows set aside")
-    add("file", metavar="FILE", help="one sample a row, with a column of labels: whole numbers or names")
+    add = command("train", train, "train a network on a CSV file, and test it on rows set aside")
+    add("file", metavar="FILE", help="one sample a row, with a column of labels: whole numbers or names, of classes")
+    text = "labels are numbers to predict, by squared errors: standardised while the network is trained"
+    add("--regression", action="store_true", help=text)
     for name, text, settings in (
         (
             "hidden",
@@ -186,7 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", **threads)
     add("--out", default="-", metavar="FILE", help="a CSV file (stdout)")
 
-    add = command("evaluate", _evaluate, "print accuracy, loss and confusion matrix on a CSV file")
+    text = "print accuracy, loss and confusion matrix on a CSV file, or how far off predicted numbers are"
+    add = command("evaluate", _evaluate, text)
     add("model", **model)
     add("file", metavar="FILE", help="one sample a row, with a column of labels")
     add("--label", **labels)
@@ -245,17 +250,19 @@ def _predict(given: argparse.Namespace) -> None:
     set_threads(given)
     to_stdout = given.out == "-"
     with stdout() if to_stdout else output(given.out, given.file, given.model) as out:
-        network = classifier(given.model)
-        known, classes = feature_names(network), class_names(network)
+        network = model_of(given.model)
+        if given.probabilities and not network._classifies:
+            raise ValueError(f"--probabilities are of classes, and {given.model} predicts numbers")
+        known = feature_names(network)
         # A model that knows its columns leaves out all others; another one a column that is called so.
         label = given.label if known is None or isinstance(given.label, int) else None
         ignore = [*given.ignore, *(["label"] if label is None else [])]
         X, _, _ = cmlp.load_csv(given.file, label, network.dtype, given.header, known, ignore)
         check_features(X, network, given)
-        labels = classes[network.predict(X)]
+        labels = class_names(network)[network.predict(X)] if network._classifies else network.predict(X)[0]
         table = import_pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
         if given.probabilities:
-            probabilities = import_pandas().DataFrame(_probabilities(network, X).T, columns=classes)
+            probabilities = import_pandas().DataFrame(_probabilities(network, X).T, columns=class_names(network))
             table = import_pandas().concat([table, probabilities], axis=1)
         out.write(table.to_csv(index=False, lineterminator="\n").encode())
     if not to_stdout:
@@ -271,7 +278,12 @@ def _probabilities(network: cmlp.NeuralNetwork, X: Array) -> Array:
 def _evaluate(given: argparse.Namespace) -> None:
     """Print how good a model is, and which classes it takes for which."""
     set_threads(given)
-    network = classifier(given.model)
+    network = model_of(given.model)
+    if not network._classifies:
+        X, y, _ = measured(given, network.dtype, feature_names(network))
+        check_features(X, network, given)
+        say("{} samples  R2 {:.4f}  RMSE {:.6g}".format(len(y), *errors(network, X, y)))
+        return
     classes = class_names(network)
     X, y, _ = labelled(given, network.dtype, classes.dtype.kind == "U", feature_names(network))
     check_features(X, network, given)

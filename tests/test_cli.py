@@ -62,9 +62,10 @@ def files(frame, tmp_path_factory):
     network.add_layer(8, CLASSES, "softmax")
     network.fit(frame.drop(columns="label").to_numpy(np.uint8).T, frame["label"].to_numpy(), epochs=3)
     network.save(folder / "MODEL")
-    network = NeuralNetwork("mean_squared_error", rng=0)
-    network.add_layer(FEATURES, 1, "identity")
-    network.save(folder / "REGRESSION")
+    for name, outputs in {"REGRESSION": 1, "TWOFOLD": 2}.items():
+        network = NeuralNetwork("mean_squared_error", rng=0)
+        network.add_layer(FEATURES, outputs, "identity")
+        network.save(folder / name)
     return folder
 
 
@@ -379,6 +380,55 @@ def test_notebook_refuses_options_that_it_decides(option, csv, capfd):
     error = fails(capfd, "train", csv, "--notebook", *option.split())
     assert "--notebook says all about the training: it cannot be combined with --" in error
     assert option.split()[0].replace("--no-", "--") in error
+
+
+# ---- numbers to predict ----
+
+
+@pytest.fixture
+def houses(tmp_path):
+    """A CSV file of prices, far from 0, that two features make and a third does not."""
+    rng = np.random.default_rng(3)
+    features = rng.normal([50, 3, 0], [20, 1, 1], (600, 3))
+    prices = 20_000 + 900 * features[:, 0] * features[:, 1] + rng.normal(0, 2000, 600)
+    table = pd.DataFrame(features, columns=["area", "rooms", "noise"]).assign(price=prices)
+    table.to_csv(path := tmp_path / "houses.csv", index=False)
+    return path, table
+
+
+@pytest.mark.parametrize("more", [[], ["--dtype", "float64", "--patience", 20]], ids=str)
+def test_numbers_are_predicted_in_their_units(houses, tmp_path, capfd, more):
+    path, table = houses
+    model = tmp_path / "model"
+    arguments = ["--label", "price", "--regression", "--test-rows", 100, "--epochs", 80, "--out", model, *more]
+    assert run("train", path, *arguments) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == f"{path}: 600 samples of 3 features, numbers to predict"
+    told = re.fullmatch(r"train R2 (0\.9\d+)  test R2 (0\.9\d+)  test RMSE (\d+\.?\d*)  .* samples/s", lines[-1])
+    X_train, X_test, y_train, y_test = train_test_split(
+        *load_csv(path, "price", more[1] if more else "float32")[:2], 100, np.random.default_rng(0)
+    )
+    network = NeuralNetwork.load(model)
+    assert network.class_names is None
+    for samples, targets, r2 in ((X_train, y_train, told[1]), (X_test, y_test, told[2])):
+        off = network.predict(samples)[0] - targets.astype(float)
+        spread = np.var(targets.astype(float))
+        assert float(r2) == pytest.approx(1 - np.mean(off**2) / spread, abs=1e-3)
+    assert float(told[3]) == pytest.approx(np.sqrt(np.mean(off**2)), rel=1e-3)
+
+    assert run("evaluate", model, path, "--label", "price") == 0
+    assert re.fullmatch(r"600 samples  R2 0\.9\d+  RMSE \d+\.?\d*\n", capfd.readouterr().out)
+    assert run("predict", model, path, "--label", "price") == 0
+    predicted = pd.read_csv(io.StringIO(capfd.readouterr().out))
+    assert predicted.columns.tolist() == ["ImageId", "Label"]
+    assert np.corrcoef(predicted["Label"], table["price"])[0, 1] > 0.95
+    assert abs(predicted["Label"].mean() / table["price"].mean() - 1) < 0.02
+
+
+def test_one_number_alone_is_learnt(tmp_path, capfd):
+    (tmp_path / "flat.csv").write_text("a,label\n" + "".join(f"{i},7\n" for i in range(40)))
+    assert run("train", tmp_path / "flat.csv", "--regression", "--quiet") == 0
+    assert capfd.readouterr().out.startswith("train R2 nan  test R2 nan  test RMSE ")
 
 
 # ---- predict ----
@@ -722,7 +772,8 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
     "out is read": ("train CSV --out CSV", "--out CSV would overwrite CSV, which is read"),
     "predict: missing model": ("predict NONE CSV", "cmlp: error: NONE: No such file or directory\n"),
     "predict: no model": ("predict CSV CSV", "CSV: not a model file of cmlp: "),
-    "predict: regression": ("predict REGRESSION CSV", "REGRESSION: expected a classifier, got a network"),
+    "predict: two numbers": ("predict TWOFOLD CSV", "TWOFOLD: expected a model that predicts one number, got 2"),
+    "predict: no classes": ("predict REGRESSION CSV --probabilities", "REGRESSION predicts numbers"),
     "predict: missing file": ("predict MODEL NONE", "cmlp: error: NONE: No such file or directory\n"),
     "predict: too few": ("predict MODEL FEW", "FEW: expected 12 features, as MODEL was trained on, got 11"),
     "predict: no such label": ("predict MODEL CSV --label digit", "no column 'digit'"),
@@ -737,7 +788,10 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
         "evaluate MODEL VAST",
         "VAST: labels must be 0, 1, 2, as MODEL has them, got 1000000000",
     ),
-    "evaluate: regression": ("evaluate REGRESSION CSV", "REGRESSION: expected a classifier"),
+    "evaluate: two numbers": ("evaluate TWOFOLD CSV", "TWOFOLD: expected a model that predicts one number, got 2"),
+    "regression: notebook": ("train CSV --regression --notebook", "cannot be combined with --notebook"),
+    "regression: text": ("train CSV --regression --text-labels", "cannot be combined with --text-labels"),
+    "regression: weights": ("train CSV --regression --class-weight balanced", "cannot be combined with --class-weight"),
 }
 
 
