@@ -34,13 +34,13 @@ FLAGS = (
         "-O3",
         "-g0",
         "-ffp-contract=fast",  # a * b + c is one rounding where the processor has it
-        "-fno-version-loops-for-strides",  # the largest loops once, not twice
         "-fno-math-errno",  # sqrt is an instruction, not a call
         "-fno-trapping-math",  # both sides of a choice may be computed, so that it can be vectorised
         "-Wno-psabi",
         "-DCYTHON_INLINE=__inline__ __attribute__((always_inline))",  # a loop that calls a function is not vectorised
     ]
 )
+ONCE = "-fno-version-loops-for-strides"  # GCC's: the largest loops once, not twice
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -60,12 +60,17 @@ def module(name, source, flags):
 
 
 class BuildForMachine(build_ext):
-    """Links what the platform needs, and OpenMP if it has that: the core heeds how many threads OpenMP would use."""
+    """Gives the compiler and the linker what the platform has, as far as a small program shows it."""
 
     def build_extensions(self):
-        compile_flags, link_flags = self.openmp()
-        if not MSVC:
-            link_flags = [*link_flags, "-pthread"]
+        compile_flags, link_flags = [], []
+        if not MSVC:  # whose C has none of the threads that the core uses
+            link_flags += ["-pthread"]
+            # The core heeds how many threads OpenMP would use.
+            if self.works("-fopenmp", "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"):
+                compile_flags, link_flags = ["-fopenmp"], [*link_flags, "-fopenmp"]
+            if self.works(ONCE, "int main(void) { return 0; }\n"):
+                compile_flags = [*compile_flags, ONCE]
         if sys.platform == "linux" and not self.inplace:  # who profiles a build in place wants the functions' names
             link_flags = [*link_flags, "-Wl,--strip-all"]
         for extension in self.extensions:
@@ -74,20 +79,18 @@ class BuildForMachine(build_ext):
         self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
 
-    def openmp(self):
-        flag = "-fopenmp"
-        if MSVC:  # whose C has none of the threads that the core uses
-            return [], []
+    def works(self, flag, program):
+        """Whether the compiler takes a flag."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
-            source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+            source.write_text(program)
             try:
                 objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=[flag])
                 self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=[flag])
-            except Exception as error:  # whatever the compiler raises, it has no OpenMP
-                print(f"building without OpenMP: {error}")
-                return [], []
-        return [flag], [flag]
+            except Exception as error:  # whatever the compiler raises, it has no such flag
+                print(f"building without {flag}: {error}")
+                return False
+        return True
 
 
 baseline = ["-march=x86-64"] if "v2" in ISAS else []

@@ -11,7 +11,6 @@ import io
 import lzma
 import operator
 import reprlib
-import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -105,8 +104,10 @@ def blocks(file: IO[bytes], columns: Columns, dtype: DType) -> Iterator[tuple[Fe
         if not block.isspace():
             try:
                 yield _parse(block, columns, dtype)
-            except (ValueError, OverflowError, KeyError) as error:  # KeyError: of a column that a short row lacks
+            except (ValueError, OverflowError, KeyError, ImportError) as error:  # KeyError: a short row lacks a column
                 fault = _fault(block, line, columns, dtype)
+                if fault is None and isinstance(error, ImportError):
+                    raise
                 raise ValueError(fault or f"after line {line}: {error}") from error
             empty = False
         line += block.count(b"\n")
@@ -185,9 +186,8 @@ def _looks_like_names(cells: list[str], file: IO[bytes], label: str | int | None
         return True
     if all(map(_is_number, filter(None, cells))):
         return False
-    below = _next_row(
-        file
-    )  # only the label, given by its position, is text: if the next one is a number, this is its name
+    # Only the label, given by its position, is text: if the next one is a number, this is its name.
+    below = _next_row(file)
     return len(below) == len(cells) and _is_number(below[place])
 
 
@@ -240,18 +240,16 @@ def _parse(block: bytes, columns: Columns, dtype: DType) -> tuple[Features, NDAr
 
 def _whole_numbers(block: bytes, width: int) -> NDArray[np.int64] | None:
     """Return a block of nothing but digits, which NumPy reads in a third of pandas' time; None of another one."""
-    text = block.replace(b"\r\n", b"\n").strip(b"\n") + b"\n"
-    rows = text.count(b"\n")
-    if text.translate(None, b"0123456789") != (b"," * (width - 1) + b"\n") * rows:
+    rows = block.replace(b"\r\n", b"\n").strip(b"\n") + b"\n"
+    count = rows.count(b"\n")
+    if rows.translate(None, b"0123456789") != (b"," * (width - 1) + b"\n") * count:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # of an empty cell
-        try:
-            values = np.fromstring(text.replace(b"\n", b","), np.int64, rows * width, sep=",")
-        except (DeprecationWarning, ValueError):
-            return None
+    cells = rows.replace(b"\n", b",")
+    if cells.startswith(b",") or b",," in cells:  # one of them is empty
+        return None
+    values = np.fromstring(cells, np.int64, count * width, sep=",")
     # A number that int64 cannot hold has become the nearest that it can.
-    return values.reshape(rows, width) if values.max() < _EXACT else None
+    return values.reshape(count, width) if values.max() < _EXACT else None
 
 
 def _cells(block: bytes, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.str_] | None]:
@@ -259,7 +257,7 @@ def _cells(block: bytes, columns: Columns) -> tuple[NDArray[np.float64], NDArray
     try:
         from pandas import read_csv
     except ImportError as error:
-        raise ImportError('CSV files of other than whole numbers need pandas: pip install "cmlp[cli]"') from error
+        raise ImportError('CSV files of more than digits need pandas: pip install "cmlp[cli]"') from error
 
     # In pandas 2 a uint8 of 256 wraps to 0: read float64. Unfiltered, what is missing fails and is not NaN.
     plain: dict[str, Any] = {"header": None, "na_filter": False}

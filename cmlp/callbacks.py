@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Columns of a terminal for what a progress bar shows beside the figures: the epoch, a short bar, the time.
 BESIDE_FIGURES = 24
 
+# Those of a terminal that does not say how many it has.
+USUAL_COLUMNS = 80
+
 
 class Callback:
     """A callback that does nothing: what others are made from."""
@@ -351,7 +354,8 @@ class ProgressBar(Callback):
             return
         # The figures matter more than the bar, which takes what they leave.
         shape = "{n_fmt}/{total_fmt} {bar} {desc} [{elapsed}]"
-        self._bar = tqdm(total=run.epochs, unit=run.unit, bar_format=shape, dynamic_ncols=True)
+        width = {"ncols": USUAL_COLUMNS} if _is_of_no_width(sys.stderr) else {"dynamic_ncols": True}
+        self._bar = tqdm(total=run.epochs, unit=run.unit, bar_format=shape, **width)
 
     def on_epoch_end(self, run: Run) -> None:
         """Move the bar, or print a line."""
@@ -375,3 +379,11 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _is_of_no_width(terminal: Any) -> bool:
+    """Return whether a terminal says that it has 0 columns, as in some containers."""
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns == 0
+    except (OSError, ValueError):  # it is none, as in a notebook
+        return False

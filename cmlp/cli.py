@@ -249,6 +249,7 @@ def _predict(given: argparse.Namespace) -> None:
     """Write a table of predictions."""
     set_threads(given)
     to_stdout = given.out == "-"
+    pandas = import_pandas()
     with stdout() if to_stdout else output(given.out, given.file, given.model) as out:
         network = model_of(given.model)
         if given.probabilities and not network._classifies:
@@ -260,10 +261,10 @@ def _predict(given: argparse.Namespace) -> None:
         X, _, _ = cmlp.load_csv(given.file, label, network.dtype, given.header, known, ignore)
         check_features(X, network, given)
         labels = class_names(network)[network.predict(X)] if network._classifies else network.predict(X)[0]
-        table = import_pandas().DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
+        table = pandas.DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})
         if given.probabilities:
-            probabilities = import_pandas().DataFrame(_probabilities(network, X).T, columns=class_names(network))
-            table = import_pandas().concat([table, probabilities], axis=1)
+            probabilities = pandas.DataFrame(_probabilities(network, X).T, columns=class_names(network))
+            table = pandas.concat([table, probabilities], axis=1)
         out.write(table.to_csv(index=False, lineterminator="\n").encode())
     if not to_stdout:
         say(f"{given.out}: {len(labels)} predictions")
@@ -284,13 +285,13 @@ def _evaluate(given: argparse.Namespace) -> None:
         check_features(X, network, given)
         say("{} samples  R2 {:.4f}  RMSE {:.6g}".format(len(y), *errors(network, X, y)))
         return
-    classes = class_names(network)
+    pandas, classes = import_pandas(), class_names(network)
     X, y, _ = labelled(given, network.dtype, classes.dtype.kind == "U", feature_names(network))
     check_features(X, network, given)
     y = class_numbers(y, classes, given)
     figures = network.evaluate(X, y)
     counts = np.bincount(y * len(classes) + network.predict(X), minlength=len(classes) ** 2)
-    table = import_pandas().DataFrame(counts.reshape(len(classes), -1), index=classes, columns=classes)
+    table = pandas.DataFrame(counts.reshape(len(classes), -1), index=classes, columns=classes)
     table = table.rename_axis(index="true", columns="predicted")
     table.insert(len(classes), "recall", np.diag(table) / table.sum(axis=1), allow_duplicates=True)
     say(f"{len(y)} samples  accuracy {figures['accuracy']:.4f}  loss {figures['loss']:.4f}")

@@ -71,7 +71,7 @@ def load_csv(
     FileNotFoundError
         If there is no such file.
     ImportError
-        If pandas, which reads all but files of nothing but whole numbers, is needed and not installed.
+        If pandas is not installed, which reads all files but those of nothing but digits, as pixels are.
 
     Examples
     --------

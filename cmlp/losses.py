@@ -643,7 +643,7 @@ def get_accuracy(predictions: ArrayLike, Y: ArrayLike) -> float:
     predictions, Y = np.asarray(predictions), np.asarray(Y)
     if predictions.shape != Y.shape:
         raise ValueError(f"predictions and labels must have one shape, got {predictions.shape} and {Y.shape}")
-    if _is_text(predictions) != _is_text(Y):
+    if {_kind(predictions), _kind(Y)} == {"text", "numbers"}:
         raise TypeError(
             f"predictions and labels must both be numbers or both be text, got {predictions.dtype} and {Y.dtype}: "
             "class_names[predictions] makes names of numbers"
@@ -651,6 +651,8 @@ def get_accuracy(predictions: ArrayLike, Y: ArrayLike) -> float:
     return float(np.mean(predictions == Y))
 
 
-def _is_text(labels: NDArray[np.generic]) -> bool:
-    """Return whether labels are text, as NumPy or as pandas keeps it."""
-    return labels.dtype.kind == "U" or (labels.dtype.kind == "O" and all(isinstance(one, str) for one in labels.flat))
+def _kind(labels: NDArray[np.generic]) -> str:
+    """Return whether labels are numbers or text, as NumPy or as pandas keeps it."""
+    if labels.dtype.kind in "STU" or (labels.dtype.kind == "O" and any(isinstance(one, str) for one in labels.flat)):
+        return "text"
+    return "numbers" if labels.dtype.kind in "biuf" else "others"

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from cmlp.optimizers import LBFGS, SGD, Optimizer
     from cmlp.schedules import Schedule
 
-# Samples that are predicted at once if they need no judgement: at most so many, and products, as Python's other threads
-# wait meanwhile: 0.2 ms with AVX-512, ten times that with SSE.
+# Samples that are predicted at once if they need no judgement: at most so many, and products, of a network of at most
+# so many parameters. Python's other threads wait meanwhile: some tenths of a millisecond with AVX-512, with SSE some
+# milliseconds.
 FEW_SAMPLES = 128
 FEW_PRODUCTS = 20_000_000
+FEW_PARAMETERS = 2_500_000
 
 INDEX = np.dtype(np.intp)
 
@@ -489,7 +491,7 @@ class NeuralNetwork:
                 self._model,
                 work,
                 self._params,
-                min(FEW_SAMPLES, FEW_PRODUCTS // self._params.size),
+                min(FEW_SAMPLES, FEW_PRODUCTS // size) if (size := self._params.size) <= FEW_PARAMETERS else 0,
                 core.WANTS[what],
                 np.ndarray,
                 np.empty,

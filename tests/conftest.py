@@ -1,11 +1,15 @@
 """What the tests of the compiled core run over: every build of it that this processor can run, and both dtypes."""
 
+import signal
 import sys
 
 import numpy as np
 import pytest
 
 from cmlp import _dispatch
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's background job, and of what the tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FUSED = ("v4", "v3", "neon")  # builds whose multiply-add rounds once
 

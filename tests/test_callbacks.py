@@ -324,7 +324,7 @@ def test_progress_is_a_bar_on_a_terminal(data, capsys, monkeypatch, chunked):
     assert f"loss {history['loss'][1]:.4f}  accuracy" in last
 
 
-@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("columns", [60, 80, 120, 0])
 @pytest.mark.skipif(os.name == "nt", reason="terminals are of another kind")
 def test_the_figures_are_whole_on_a_terminal_of_any_width(columns, tmp_path):
     pytest.importorskip("tqdm")
@@ -350,6 +350,7 @@ print(*(f"{values[-1]:.4f}" for values in history.values()))
     os.close(outer)
     os.close(inner)
     loss, accuracy, val_loss, val_accuracy = result.stdout.split()[:4]
+    columns = columns or 80  # of a terminal that does not know
     if columns < 120:
         figures = f"loss {loss}/{val_loss}  accuracy {accuracy}/{val_accuracy}"
     else:

@@ -9,6 +9,8 @@ import re
 import sys
 import threading
 import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -467,7 +469,15 @@ def test_directory(tmp_path, name):
 
 def test_without_pandas(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    check(load_csv(write("label,a,b\n7,0,255\n300,20,40\n")), PIXELS, LABELS, ["a", "b"])
+    for text in (
+        "label,a,b\n7,0,255\n300,20,40\n",
+        "label,a,b\r\n7,0,255\r\n300,20,40\r\n",
+        "\nlabel,a,b\n7,0,255\n300,20,40\n\n",
+    ):
+        for end in text, text.rstrip():
+            check(load_csv(write(end.encode())), PIXELS, LABELS, ["a", "b"])
+    with pytest.raises(ValueError, match="line 3, column 'a': the cell is empty"):
+        load_csv(write("label,a\n1,2\n3,\n"))
     with pytest.raises(ImportError, match=re.escape('pip install "cmlp[cli]"')):
         load_csv(write("label,a\n1,2.5\n"))
 
@@ -484,6 +494,15 @@ def test_whole_numbers_are_read_as_python_does(write, cell, end):
     values = np.array([[1, int(cell)]])
     np.testing.assert_array_equal(X, values.astype(np.uint8 if 0 <= int(cell) <= 255 else np.float64), strict=True)
     np.testing.assert_array_equal(y, np.array([int(cell), 2], np.int64 if abs(int(cell)) < 2**53 else np.float64))
+
+
+def test_threads_that_read_at_once_leave_the_warnings_alone(write, monkeypatch):
+    monkeypatch.setattr(_csv, "_BLOCK", 1)
+    path = write("label,a\n" + "1,2\n" * 200)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(X.shape == (1, 200) for X, _, _ in pool.map(load_csv, [path] * 20))
+    assert warnings.filters == before
 
 
 @pytest.mark.parametrize("cell", NO_NUMBERS)

@@ -628,11 +628,12 @@ def test_the_tables_name_what_the_module_names():
     assert reference.reLU_deriv is reference.relu_deriv
 
 
-@pytest.mark.parametrize("kind", [str, object])
+@pytest.mark.parametrize("kind", [str, object, bytes, np.dtypes.StringDType()], ids=str)
 def test_names_of_classes_are_not_compared_with_their_numbers(kind):
     names = np.array(["cat", "dog", "cat"], kind)
-    assert reference.get_accuracy(names, ["cat", "dog", "dog"]) == 2 / 3
+    assert reference.get_accuracy(names, np.array(["cat", "dog", "dog"], kind)) == 2 / 3
     for one, other in [(names, [0, 1, 0]), ([0, 1, 0], names)]:
         with pytest.raises(TypeError, match=r"both be numbers or both be text.*class_names"):
             reference.get_accuracy(one, other)
     assert reference.get_accuracy(np.array([0, 1, 0], object), [0, 1, 1]) == 2 / 3
+    assert reference.get_accuracy(np.array(["a", None], object), ["a", "b"]) == 1 / 2

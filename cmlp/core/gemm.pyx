@@ -56,7 +56,7 @@ cdef inline bint alias(Py_ssize_t ldb, int ways, const floating* like) noexcept 
 
 cdef inline bint sweeps(Py_ssize_t m, Py_ssize_t n, Py_ssize_t ldb, const floating* like) noexcept nogil:
     """Whether a row-major b is read from end to end, for some rows of a at a time; more rows than that are left to panels"""
-    return n > 2 * panel(like) and ldb > 0 and m < (2 * MOST_SWEPT + 1 if alias(ldb, 1, like) else MOST_SWEPT)
+    return n > 2 * panel(like) and ldb > 0 and m < (2 * MOST_SWEPT + 1 if alias(ldb, 1, like) else FEWEST_IN_PANELS)
 
 
 cdef inline bint gathers(Py_ssize_t m, Py_ssize_t ldb, const floating* like) noexcept nogil:

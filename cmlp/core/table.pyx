@@ -5,7 +5,8 @@
 from libc.math cimport INFINITY, NAN, ldexp
 
 cdef enum:
-    ROWS_AT_ONCE = 16                    # of a table whose columns are runs of memory: a cache line of floats
+    ROWS_AT_ONCE = 64                    # of a table whose columns are runs of memory, or nearly
+    COLUMNS_AT_ONCE = 16                 # of these: a cache line of floats
 
 ctypedef fused number:
     signed char
@@ -91,7 +92,8 @@ cdef shared convert_any(floating* to, Py_ssize_t to_apart, const char* at, Py_ss
 cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
                   Py_ssize_t m, Py_ssize_t column, Py_ssize_t n, const Scaling* scaling, number like) noexcept nogil:
     """to := m rows of numbers of one type, scaled"""
-    cdef Py_ssize_t i, j, rows
+    cdef floating side[ROWS_AT_ONCE * COLUMNS_AT_ONCE]
+    cdef Py_ssize_t i, j, q, rows, columns
     cdef Py_ssize_t down = table.rows_apart, across = table.columns_apart
     cdef bint plain = across == sizeof(number) and not table.swapped, halves = table.kind == c'e'
     cdef const char* data = table.data + column * across
@@ -99,9 +101,17 @@ cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssiz
     if order == NULL and (down if down > 0 else -down) < (across if across > 0 else -across):
         for i from 0 <= i < m by ROWS_AT_ONCE:
             rows = min(m - i, ROWS_AT_ONCE)
-            for j in range(n):
-                convert_any(to + i * ld + j, ld, data + (first + i) * down + j * across, down, rows, scaling, column + j, False,
-                            table.swapped, halves, like)
+            for j from 0 <= j < n by COLUMNS_AT_ONCE:
+                columns = min(n - j, COLUMNS_AT_ONCE)
+                for q in range(columns):
+                    at = data + (first + i) * down + (j + q) * across
+                    if down == sizeof(number) and not table.swapped:        # said apart, so that the compiler knows the step
+                        convert(side + q * ROWS_AT_ONCE, 1, at, sizeof(number), rows, scaling, column + j + q, False, False,
+                                halves, like)
+                    else:
+                        convert_any(side + q * ROWS_AT_ONCE, 1, at, down, rows, scaling, column + j + q, False, table.swapped,
+                                    halves, like)
+                turn(to + i * ld + j, ld, side, 1, ROWS_AT_ONCE, rows, columns)
         return
     for i in range(m):
         at = data + (first + i if order == NULL else order[first + i]) * down

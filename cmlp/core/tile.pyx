@@ -31,7 +31,8 @@ cdef enum:
     WHOLE_TILES = 42                     # rows: three tiles of 14, seven of 6
     MOST_ROWS = 294                      # of a that are used on one panel after another
     MOST_TILES = 49                      # in these, of 6 rows or more
-    MOST_SWEPT = 4                       # rows for which a row-major b is read from end to end
+    MOST_SWEPT = 4                       # rows for which a row-major b is read from end to end at once
+    FEWEST_IN_PANELS = 4                 # rows for which it is read by panels, unless its rows alias
     SWEPT_DEPTH = 4                      # of its rows at a time
     FEWEST_TO_GATHER = 64                # rows of a that copying a block of b pays for, if it stays in the L2 cache as it lies
     FEWEST_TO_SKIP = 32                  # of k: with fewer it does not pay to look for those at which a tile is 0
@@ -63,7 +64,7 @@ cdef struct Live:                        # of the k of a tile: those at which no
     ushort k[K_BLOCK]
 
 
-cdef struct Ahead:                       # what is read after a panel's block: whole tiles fetch it, a line or two with each k
+cdef struct Ahead:                       # what is read after a panel's block: tiles of some rows fetch it, lines with each k
     const char* at
     Py_ssize_t by                        # bytes from what comes with one k to what comes with the next
     Py_ssize_t beside                    # to the second line that comes along
@@ -262,7 +263,7 @@ cdef void strip(Tile t, Py_ssize_t tile_apart, Py_ssize_t m, const Live* live, c
             here.by = (size - 1) // t.k + 1         # a little with each k, as a cache can wait for few lines at a time
             if live == NULL and size == fetch.size and fetch.row < fetch.end:       # there may be fewer tiles than rows
                 here.beside = next_piece(fetch, size, &size) - here.at
-        elif live == NULL and fetched < ahead.tiles:
+        elif live == NULL and fetched < ahead.tiles and rows >= FEWEST_TO_FETCH:
             here.at, here.by, here.beside = ahead.at + fetched * ahead.next, ahead.by, ahead.beside
             fetched += 1
         if live != NULL and rows == TILE_ROWS:
