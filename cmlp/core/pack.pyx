@@ -18,8 +18,8 @@ cdef inline void turn_square(floating* to, Py_ssize_t ld_to, const floating* sou
         (<pair*> to)[0], (<pair*> (to + ld_to))[0] = deal_pairs_low(p, q), deal_pairs_high(p, q)
 
 
-cdef void turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-               Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+cdef shared turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                 Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """to (rows, columns) := source, whose columns are runs of memory if rows_apart is 1: in squares then"""
     cdef Py_ssize_t side = 16 // sizeof(floating), squares = 0, whole = rows // side * side, i, j, r
     if HAS_SHUFFLES and rows_apart == 1:

@@ -89,6 +89,12 @@ cdef shared convert_any(floating* to, Py_ssize_t to_apart, const char* at, Py_ss
     convert(to, to_apart, at, at_apart, size, scaling, column, across, swapped, halves, like)
 
 
+cdef shared convert_run(floating* to, const char* at, Py_ssize_t size, const Scaling* scaling, Py_ssize_t column, bint across,
+                        bint halves, number like) noexcept nogil:
+    """`convert` from a run of memory to another, so that the compiler knows the steps"""
+    convert(to, 1, at, sizeof(number), size, scaling, column, across, False, halves, like)
+
+
 cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
                   Py_ssize_t m, Py_ssize_t column, Py_ssize_t n, const Scaling* scaling, number like) noexcept nogil:
     """to := m rows of numbers of one type, scaled"""
@@ -105,9 +111,8 @@ cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssiz
                 columns = min(n - j, COLUMNS_AT_ONCE)
                 for q in range(columns):
                     at = data + (first + i) * down + (j + q) * across
-                    if down == sizeof(number) and not table.swapped:        # said apart, so that the compiler knows the step
-                        convert(side + q * ROWS_AT_ONCE, 1, at, sizeof(number), rows, scaling, column + j + q, False, False,
-                                halves, like)
+                    if down == sizeof(number) and not table.swapped:
+                        convert_run(side + q * ROWS_AT_ONCE, at, rows, scaling, column + j + q, False, halves, like)
                     else:
                         convert_any(side + q * ROWS_AT_ONCE, 1, at, down, rows, scaling, column + j + q, False, table.swapped,
                                     halves, like)
@@ -118,8 +123,8 @@ cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssiz
         if plain and i + 1 < m:          # no processor can tell which row, or part of one, comes next
             for j from 0 <= j < n * <Py_ssize_t> sizeof(number) by LINE_BYTES:
                 prefetch(data + (first + i + 1 if order == NULL else order[first + i + 1]) * down + j)
-        if plain:                        # said apart, so that the compiler knows the step
-            convert(to + i * ld, 1, at, sizeof(number), n, scaling, column, True, False, halves, like)
+        if plain:
+            convert_run(to + i * ld, at, n, scaling, column, True, halves, like)
         else:
             convert_any(to + i * ld, 1, at, across, n, scaling, column, True, table.swapped, halves, like)
 
