@@ -1,22 +1,13 @@
 """Chooses the compiled core once, by what this processor runs."""
 
 import os
-import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from cmlp._startup import give_up
 
 FOLDER = os.path.dirname(__file__)  # pathlib would take a fifth of cmlp's import
-
-
-def give_up(error: Exception) -> NoReturn:
-    """Raise what keeps cmlp from being imported; tell it in a line if Python was started for the command `cmlp`."""
-    # There is nobody to catch it then: the command is in the package.
-    module = sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] if "-m" in sys.orig_argv else []
-    if (sys.argv[:1] == ["-m"] and module == ["cmlp"]) or os.path.basename(sys.argv[0]) in ("cmlp", "cmlp.exe"):
-        print(f"cmlp: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    raise error from None
 
 
 try:

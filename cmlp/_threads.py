@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from cmlp import _dispatch
 from cmlp._dispatch import core
+from cmlp._startup import give_up
 
 
 def _quota() -> float:
@@ -48,7 +48,7 @@ def _from_environment() -> int:
     try:
         return _judged(given, "CMLP_NUM_THREADS") if given else _available()
     except ValueError as error:
-        _dispatch.give_up(error)
+        give_up(error)
 
 
 _limit = _from_environment()

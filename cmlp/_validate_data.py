@@ -36,16 +36,18 @@ def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
     return array
 
 
-def parameters(value: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
+def parameters(value: ArrayLike, shape: tuple[int, ...], name: str, dtype: np.dtype[Any]) -> Any:
     """Weights or biases to be assigned."""
     array = numbers(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return array
+    return finite(array.T, name, dtype).T
 
 
-def inputs(X: ArrayLike, n_inputs: int, name: str = "X") -> Any:
+def inputs(X: ArrayLike, n_inputs: int, name: str = "X", sparse: bool = True) -> Any:
     """The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat."""
+    if hasattr(X, "tocsr") and not sparse:
+        raise TypeError(f"{name} is sparse, and steps by hand take arrays: {name}.toarray(), perhaps")
     sparse = hasattr(X, "tocsr")
     array: Any = X if sparse else numbers(X, name)
     given = array.shape

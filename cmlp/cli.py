@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cmlp
-from cmlp import _validate, model_file
+from cmlp import _startup, _validate, model_file
 from cmlp._cli_files import (
     check_features,
     class_names,
@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         saved what was trained until then; 141 if whatever read the output has gone.
     """
     try:
+        _startup.raise_interrupts()
         try:
             given = _parser().parse_args(argv)
             given.command(given)

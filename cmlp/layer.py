@@ -2,13 +2,14 @@
 
 from __future__ import annotations  # numpy.random takes as long to import as the rest of cmlp
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cmlp import _arrays, _init, _validate, _validate_data
+from cmlp._arrays import CHUNK
 from cmlp._dispatch import core
 from cmlp.activations import activation_backward
 
@@ -140,7 +141,7 @@ class DenseLayer:
 
     @weights.setter
     def weights(self, value: ArrayLike) -> None:  # numpydoc ignore=GL08
-        self.weights[...] = _validate_data.parameters(value, (self.neurons, self.input_size), "weights")
+        self.weights[...] = _validate_data.parameters(value, (self.neurons, self.input_size), "weights", self._dtype)
 
     @property
     def biases(self) -> Array:
@@ -156,17 +157,24 @@ class DenseLayer:
 
     @biases.setter
     def biases(self, value: ArrayLike) -> None:  # numpydoc ignore=GL08
-        self.biases[...] = _validate_data.parameters(value, (self.neurons, 1), "biases")
+        self.biases[...] = _validate_data.parameters(value, (self.neurons, 1), "biases", self._dtype)
 
-    def _product(self, a: Array, b: Array, bias: Array | None = None) -> Array:
-        """Return ``a @ b + bias``, one sample a row, by the core's product."""
-        a, b = (np.require(factor, self._dtype, "A") for factor in (a, b))
-        if self._dtype.itemsize not in a.strides or any(stride % self._dtype.itemsize for stride in a.strides):
-            a = np.ascontiguousarray(a)
-        y = _arrays.rows(len(a), b.shape[1], self._dtype)
+    def _parts(self, *tables: Array) -> Iterator[tuple[Any, ...]]:
+        """Of as many samples at a time as are converted at once: which they are, then the tables' rows of them."""
+        step = max(1, CHUNK // sum(table.shape[1] for table in tables))
+        for first in range(0, len(tables[0]), step):
+            yield slice(first, first + step), *(self._as_read(table[first : first + step]) for table in tables)
+
+    def _as_read(self, rows: Array) -> Array:
+        """Rows in the layer's type and as the core's product reads them; not copied if they are so."""
+        rows = np.require(rows, self._dtype, "A")
+        size = self._dtype.itemsize
+        return rows if size in rows.strides and not any(stride % size for stride in rows.strides) else rows.copy()
+
+    def _product(self, y: Array, a: Array, b: Array, bias: Array | None = None, accumulate: bool = False) -> None:
+        """``y = a @ b + bias``, or ``y += a @ b``."""
         work = _arrays.empty(core.matmul_work(len(b), b.shape[1], np.empty(1, self._dtype)), self._dtype)
-        core.matmul(y, a, b, bias, False, work)
-        return y
+        core.matmul(y, a, b, bias, accumulate, work)
 
     def forward_pass(self, input: ArrayLike) -> tuple[Array, Array]:
         """
@@ -189,7 +197,10 @@ class DenseLayer:
         ValueError, TypeError
             If the input has another shape or holds no numbers.
         """
-        z = self._product(_validate_data.inputs(input, self.input_size, "input"), self._rows[:-1], self._rows[-1])
+        given = _validate_data.inputs(input, self.input_size, "input", sparse=False)
+        z = _arrays.rows(len(given), self.neurons, self._dtype)
+        for part, x in self._parts(given):
+            self._product(z[part], x, self._rows[:-1], self._rows[-1])
         a = z.copy()
         core.activate_rows(a, core.ACTIVATIONS[self.activation])
         return z.T, a.T
@@ -226,19 +237,24 @@ class DenseLayer:
         ValueError, TypeError
             If an array has another shape or a number is out of range.
         """
-        gradient = _validate_data.inputs(dz, self.neurons, "dz")
-        given = _validate_data.inputs(activation, self.input_size, "activation")
+        gradient = _validate_data.inputs(dz, self.neurons, "dz", sparse=False)
+        given = _validate_data.inputs(activation, self.input_size, "activation", sparse=False)
         _validate_data.same_samples(len(gradient), len(given), "dz", "activation")
         rate = _validate.number(learning_rate, "learning_rate") / _validate.count(batch_size, "batch_size")
         before = None
         if not self.is_first:
-            z = _validate_data.inputs(z_value, self.input_size, "z_value")
+            z = _validate_data.inputs(z_value, self.input_size, "z_value", sparse=False)
             _validate_data.same_samples(len(gradient), len(z), "dz", "z_value")
-            handed_on = self._product(gradient, self._rows[:-1].T)
+            handed_on = _arrays.rows(len(gradient), self.input_size, self._dtype)
+            for part, of_z in self._parts(gradient):
+                self._product(handed_on[part], of_z, self._rows[:-1].T)
             before = activation_backward(self.input_activation, z.T, handed_on.T)
         step = self._dtype.type(rate)
         weights, biases = self.weights, self.biases
-        weights -= step * self._product(given.T, gradient).T
+        of_weights = _arrays.rows(self.input_size, self.neurons, self._dtype)
+        for part, x, of_z in self._parts(given, gradient):
+            self._product(of_weights, x.T, of_z, accumulate=part.start > 0)
+        weights -= step * of_weights.T
         biases -= step * gradient.sum(axis=0, dtype=self._dtype)[:, np.newaxis]
         return before
 

@@ -1012,6 +1012,19 @@ def test_an_interrupt_saves_what_is_trained(kind, before, folder, monkeypatch, c
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are of another kind")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_an_interrupt_before_all_is_imported_leaves_no_traceback(ignored, tmp_path):
+    handler = "signal.signal(signal.SIGINT, signal.SIG_IGN); " if ignored else ""
+    (tmp_path / "sitecustomize.py").write_text(f"import signal; {handler}")
+    (tmp_path / "numpy.py").write_text("import signal; signal.raise_signal(signal.SIGINT); raise SystemExit('alive')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(cmlp.__file__).parent.parent}"}
+    process = subprocess.run(
+        [sys.executable, "-m", "cmlp"], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60
+    )
+    assert (process.returncode, process.stderr) == ((1, "alive\n") if ignored else (-signal.SIGINT, ""))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are of another kind")
 @pytest.mark.parametrize("out", [[], ["--out", "out"]], ids=["kept", "saved"])
 def test_an_interrupted_process_leaves_no_traceback(out, folder):
     process = start(folder, "train", "CSV", "--epochs", 10**6, *out)

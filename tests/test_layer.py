@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cmlp import DenseLayer, NeuralNetwork, one_hot, reference
+from cmlp import layer as _layer
 
 SIZES = (7, 5, 4)
 
@@ -47,6 +48,30 @@ def test_z_and_its_activation_are_two_arrays(dtype, rng, neurons, m):
     np.testing.assert_allclose(a, reference.sigmoid(layer.weights @ X), rtol=1e-5)
 
 
+@pytest.mark.parametrize("convert", [np.asarray, np.asfortranarray, lambda X: (8 * X).astype(np.int8)])
+def test_samples_in_parts_are_those_at_once(dtype, rng, convert, monkeypatch):
+    X, z, dz = (convert(rng.normal(size=(rows, 50))) for rows in (6, 6, 3))
+    done = []
+    for elements in (1 << 20, 7 * 9):
+        monkeypatch.setattr(_layer, "CHUNK", elements)
+        layer = DenseLayer(6, 3, "tanh", dtype=dtype, rng=0)
+        done.append([*layer.forward_pass(X), layer.backprop(dz, z, X, 50, 0.1), layer.weights, layer.biases])
+    off = 1e-5 if dtype == np.float32 else 1e-13
+    for whole, parts in zip(*done, strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=off, atol=off)
+
+
+def test_numbers_that_no_parameter_can_be_are_refused():
+    layer = DenseLayer(3, 2, "relu", rng=0)
+    before = layer.weights.copy()
+    with pytest.raises(ValueError, match=r"weights holds 1e\+300, too large for float32, at \[1, 2\]"):
+        layer.weights = [[0, 0, 0], [0, 0, 1e300]]
+    with pytest.raises(ValueError, match=r"biases holds NaN at \[1, 0\]"):
+        layer.biases = [[0], [np.nan]]
+    assert (layer.weights == before).all()
+    assert not layer.biases.any()
+
+
 def test_the_gradient_handed_on_is_that_of_before_the_step(rng):
     layer = DenseLayer(3, 2, "identity", dtype="float64", rng=0, input_activation="tanh")
     weights, z, dz = layer.weights.copy(), rng.normal(size=(3, 4)), rng.normal(size=(2, 4))
@@ -71,6 +96,12 @@ def test_bad_arguments_are_refused_and_change_nothing(message):
     with pytest.raises(ValueError, match=message):
         CALLS[message](layer)
     assert (layer.weights == before).all()
+
+
+def test_sparse_samples_are_refused():
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"input is sparse, and steps by hand take arrays: input.toarray\(\), perhaps"):
+        DenseLayer(3, 2, "relu").forward_pass(sparse.csr_array(ONES[3]))
 
 
 @pytest.mark.parametrize("name", ["input_size", "neurons", "activation", "input_activation", "is_first", "init"])

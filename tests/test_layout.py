@@ -36,6 +36,7 @@ STOREYS = [
     {"_validate_data"},
     {"_init", "_arrays", "_sparse", "_threads", "losses", "reference.optimizers"},
     {"activations", "_dispatch", "_version"},
+    {"_startup"},
 ]
 HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
 LIBRARIES = {

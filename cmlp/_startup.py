@@ -1,0 +1,42 @@
+"""How the command `cmlp` ends while cmlp is still being imported, and nobody is there to catch anything."""
+
+import os
+import sys
+from typing import NoReturn
+
+
+def _is_command() -> bool:
+    """Whether Python was started for `cmlp`, or `python -m cmlp`."""
+    program = "".join(sys.argv[:1])  # there is none where Python is part of another program
+    if program == "-m":
+        return sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == ["cmlp"]
+    return os.path.basename(program) in ("cmlp", "cmlp.exe")
+
+
+COMMAND = _is_command()
+
+
+def give_up(error: Exception) -> NoReturn:
+    """Raise what keeps cmlp from being imported; tell it in a line if Python was started for the command."""
+    if COMMAND:
+        print(f"cmlp: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    raise error from None
+
+
+def _handle_interrupts(before: str, after: str) -> None:
+    """Change what Ctrl-C does to the command, unless it is ignored, as in a shell's background."""
+    if COMMAND:
+        import signal  # takes time, which other programs need not spend
+
+        if signal.getsignal(signal.SIGINT) == getattr(signal, before):
+            signal.signal(signal.SIGINT, getattr(signal, after))
+
+
+def raise_interrupts() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again, once there is somebody to catch it."""
+    _handle_interrupts("SIG_DFL", "default_int_handler")
+
+
+# Raised while NumPy is imported, it would show all of that; so the system ends the command, without a word.
+_handle_interrupts("default_int_handler", "SIG_DFL")
