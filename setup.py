@@ -40,7 +40,8 @@ FLAGS = (
         "-DCYTHON_INLINE=__inline__ __attribute__((always_inline))",  # a loop that calls a function is not vectorised
     ]
 )
-ONCE = "-fno-version-loops-for-strides"  # GCC's: the largest loops once, not twice
+# Without it, GCC makes the largest loops twice: for rows that lie end to end, and for others.
+ONCE = "-fno-version-loops-for-strides"
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -62,6 +63,11 @@ def module(name, source, flags):
 class BuildForMachine(build_ext):
     """Gives the compiler and the linker what the platform has, as far as a small program shows it."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        # Who profiles a build in place wants the functions' names. While it builds, setuptools does not know that it is one.
+        self.strips = sys.platform == "linux" and not self.inplace
+
     def build_extensions(self):
         compile_flags, link_flags = [], []
         if not MSVC:  # whose C has none of the threads that the core uses
@@ -71,7 +77,7 @@ class BuildForMachine(build_ext):
                 compile_flags, link_flags = ["-fopenmp"], [*link_flags, "-fopenmp"]
             if self.works(ONCE, "int main(void) { return 0; }\n"):
                 compile_flags = [*compile_flags, ONCE]
-        if sys.platform == "linux" and not self.inplace:  # who profiles a build in place wants the functions' names
+        if self.strips:
             link_flags = [*link_flags, "-Wl,--strip-all"]
         for extension in self.extensions:
             extension.extra_compile_args = extension.extra_compile_args + compile_flags

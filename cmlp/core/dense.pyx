@@ -75,9 +75,10 @@ cdef void dense_input_gradient(floating* dx, const floating* d, const floating* 
     cdef Py_ssize_t ldx = spread(k, d), ldd = spread(n, d)
     cdef Loose of_w
     of_w.b, of_w.bias, of_w.panel_rows, of_w.first, of_w.columns = w, NULL, k + 1, of.column, k
-    product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1,
-            NULL if turned == NULL else turned + of.column * n, n * panel(d), 0, of.rows, n, of.columns, FROM_ZERO,
-            chain_length(n), False, &of_w if turned == NULL else NULL, NULL, copy)
+    if turned != NULL:
+        turned += of.column * n
+    product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1, turned, n * panel(d), 0, of.rows, n,
+            of.columns, FROM_ZERO, chain_length(n), False, &of_w if turned == NULL else NULL, NULL, copy)
 
 
 cdef inline inlined add_rows(floating* sum, const floating* d, Py_ssize_t ldd, Py_ssize_t m, const vec* like,

@@ -8,7 +8,7 @@
 # processor, for a few milliseconds, and sleeps at last.
 from libc.stdlib cimport calloc, free
 
-cdef extern from "vec.h" nogil:
+cdef extern from "team.h" nogil:
     ctypedef struct pthread_t:
         pass
     enum: HAS_OPENMP
