@@ -65,7 +65,7 @@ class BuildForMachine(build_ext):
 
     def finalize_options(self):
         super().finalize_options()
-        # Who profiles a build in place wants the functions' names. While it builds, setuptools does not know that it is one.
+        # Who profiles a build in place wants the functions' names; while it builds, setuptools says that it is none.
         self.strips = sys.platform == "linux" and not self.inplace
 
     def build_extensions(self):

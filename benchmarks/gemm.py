@@ -1,9 +1,11 @@
 """The share of the processor's peak that cmlp's product reaches on one thread, for every build that this CPU runs.
 
-    python benchmarks/gemm.py [--rounds 11] [--json FILE]
+    python benchmarks/gemm.py [--rounds 31] [--json FILE]
 
-The peak is measured in the same rounds, by a loop of multiply-adds that never leaves the registers (peak.pyx). The
-product's time is that of the whole call: putting its right side in panels counts. All figures are medians.
+The peak is measured right before and after each product, by a loop of multiply-adds that never leaves the registers
+(peak.pyx), as a processor shared with others is now faster and now slower. All figures are medians of the rounds, but
+for the last column, the best round's GFLOP/s of the best peak: what the processor does while nobody disturbs it. The
+product's time is that of the whole call: putting its right side in panels counts.
 """
 
 import argparse
@@ -26,15 +28,15 @@ from cmlp import _arrays, _dispatch
 
 SHAPES = ((1024, 1024, 1024), (128, 784, 512))  # samples m, inputs k, outputs n
 FORWARD, BACKWARD, GRADIENT = FORMS = ("x @ w + b", "dz @ w.T", "dw + x.T @ dz")
-ROUND_SECONDS = 0.03  # of each measurement in a round, at least
+ROUND_SECONDS = 0.01  # of each measurement in a round, at least
 
 
 class Measurement:
-    """Something to call, the operations that it does, and how long it took in each round."""
+    """Something to call, the operations that it does, and what each round found: seconds, and shares of the peak."""
 
     def __init__(self, call, operations, **labels):
         self.call, self.operations, self.labels = call, operations, labels
-        self.seconds = []
+        self.seconds, self.shares = [], []
         call()
         self.times = 1 + int(ROUND_SECONDS / self.once(1))
 
@@ -43,6 +45,9 @@ class Measurement:
         for _ in range(times):
             self.call()
         return (time.perf_counter() - start) / times
+
+    def take(self):
+        self.seconds.append(self.once(self.times))
 
     def gflops(self, statistic=statistics.median):
         return self.operations / statistic(self.seconds) / 1e9
@@ -93,8 +98,12 @@ def measure(rounds):
     ]
     for _ in range(rounds):
         for peak, products in groups:
-            for measurement in (peak, *products):
-                measurement.seconds.append(measurement.once(measurement.times))
+            peak.take()
+            for product in products:
+                product.take()
+                peak.take()
+                around = statistics.mean(peak.seconds[-2:])
+                product.shares.append(product.operations / product.seconds[-1] / (peak.operations / around))
     return [
         product.labels
         | {
@@ -102,7 +111,7 @@ def measure(rounds):
             "gflops_best": round(product.gflops(min), 2),
             "peak": round(peak.gflops(), 2),
             "peak_best": round(peak.gflops(min), 2),
-            "share": round(product.gflops() / peak.gflops(), 4),
+            "share": round(statistics.median(product.shares), 4),
         }
         for peak, products in groups
         for product in products
@@ -111,7 +120,7 @@ def measure(rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11, help="measurements of which the median is taken")
+    parser.add_argument("--rounds", type=int, default=31, help="measurements of which the median is taken")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as well")
     arguments = parser.parse_args()
 
@@ -127,12 +136,13 @@ def main():
         "rounds": arguments.rounds,
     }
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    print(f"{'build':<7}{'dtype':<9}{'product':<15}{'m x k x n':>18}{'GFLOP/s':>10}{'peak':>8}{'share':>8}")
+    print(f"{'build':<7}{'dtype':<9}{'product':<15}{'m x k x n':>18}{'GFLOP/s':>10}{'peak':>8}{'share':>8}{'best':>8}")
     for row in results:
+        best = row["gflops_best"] / row["peak_best"]
         shape = f"{row['m']} x {row['k']} x {row['n']}"
         print(
             f"{row['isa']:<7}{row['dtype']:<9}{row['product']:<15}{shape:>18}"
-            f"{row['gflops']:>10.1f}{row['peak']:>8.1f}{row['share']:>8.0%}"
+            f"{row['gflops']:>10.1f}{row['peak']:>8.1f}{row['share']:>8.0%}{best:>8.0%}"
         )
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
