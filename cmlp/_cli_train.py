@@ -70,11 +70,7 @@ def train(given: argparse.Namespace) -> None:
         if out is not None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
         if not given.quiet:
-            kinds = "numbers to predict" if classes is None else f"{len(classes)} classes"
-            say(f"{given.file}: {len(y)} samples of {len(X)} features, {kinds}")
-            more = f", {VALIDATION_SHARE:.0%} of the others to decide when to stop" if recipe.get("patience") else ""
-            say(f"{test_rows} of {len(y)} rows are set aside for the test{more}; {inputs}")
-            say(network)
+            _announce(given, recipe, X, classes, test_rows, inputs, network)
         targets, of_test = y_train, y_test
         if classes is None:
             centre, spread = y_train.mean(), y_train.std() or 1.0
@@ -82,23 +78,9 @@ def train(given: argparse.Namespace) -> None:
         untrained, interrupted = network._params.copy(), False
         try:
             if given.notebook:
-                seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
-                seen = NOTEBOOK["epochs"] * len(y_train)
+                samples, seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
             else:
-                history = network.fit(
-                    X_train,
-                    targets,
-                    epochs=recipe["epochs"],
-                    batch_size=recipe["batch_size"],
-                    optimizer=optimizer,
-                    verbose=0 if given.quiet else 1,
-                    class_weight=recipe["class_weight"],
-                    **_stopping(recipe["patience"], X_test, of_test),
-                )
-                share = 1 if recipe["patience"] is None else 1 - VALIDATION_SHARE
-                seconds, seen = sum(history["seconds"]), len(history["loss"]) * share * len(y_train)
-                if history.stopped is not None and not given.quiet:
-                    say(history.stopped)
+                samples, seconds = _fit(network, recipe, optimizer, X_train, targets, X_test, of_test, given.quiet)
         except KeyboardInterrupt:  # which comes between two steps
             if out is None or np.array_equal(network._params, untrained):
                 raise
@@ -110,13 +92,37 @@ def train(given: argparse.Namespace) -> None:
     if interrupted:
         which = "of the best epoch until then" if recipe.get("patience") else "as it was then"
         raise KeyboardInterrupt(f"{given.out} holds the model {which}")
-    if classes is None:
-        (r2, _), (r2_test, error) = (errors(network, *samples) for samples in ((X_train, y_train), (X_test, y_test)))
-        figures = f"train R2 {r2:.4f}  test R2 {r2_test:.4f}  test RMSE {error:.6g}"
-    else:
-        accuracies = [network.evaluate(*samples)["accuracy"] for samples in ((X_train, y_train), (X_test, y_test))]
-        figures = "train accuracy {:.4f}  test accuracy {:.4f}".format(*accuracies)
-    say(figures, f" {seconds:.2f} s  {seen / seconds:,.0f} samples/s")
+    figures = _figures(network, (X_train, y_train), (X_test, y_test), classes is None)
+    say(figures, f" {seconds:.2f} s  {samples / seconds:,.0f} samples/s")
+
+
+def _announce(
+    given: argparse.Namespace,
+    recipe: dict[str, Any],
+    X: Array,
+    classes: Array | None,
+    test_rows: int,
+    inputs: str,
+    network: cmlp.NeuralNetwork,
+) -> None:
+    """Say what is trained on, and what is trained."""
+    rows = X.shape[1]
+    kinds = "numbers to predict" if classes is None else f"{len(classes)} classes"
+    say(f"{given.file}: {rows} samples of {len(X)} features, {kinds}")
+    more = f", {VALIDATION_SHARE:.0%} of the others to decide when to stop" if recipe.get("patience") else ""
+    say(f"{test_rows} of {rows} rows are set aside for the test{more}; {inputs}")
+    say(network)
+
+
+def _figures(
+    network: cmlp.NeuralNetwork, trained_on: tuple[Array, Array], tested_on: tuple[Array, Array], regression: bool
+) -> str:
+    """Return how good the network is on the rows it was trained on, and on those set aside."""
+    if regression:
+        (r2, _), (r2_test, error) = errors(network, *trained_on), errors(network, *tested_on)
+        return f"train R2 {r2:.4f}  test R2 {r2_test:.4f}  test RMSE {error:.6g}"
+    accuracy, accuracy_test = (network.evaluate(*samples)["accuracy"] for samples in (trained_on, tested_on))
+    return f"train accuracy {accuracy:.4f}  test accuracy {accuracy_test:.4f}"
 
 
 def _samples(given: argparse.Namespace) -> tuple[Array, Array, list[str], Array | None]:
@@ -140,11 +146,29 @@ def _in_units(network: cmlp.NeuralNetwork, centre: float, spread: float) -> None
     last.weights, last.biases = last.weights * spread, last.biases * spread + centre
 
 
-def _stopping(patience: int | None, X_test: Array, y_test: Array) -> dict[str, Any]:
-    """Return what to look at after every epoch: the test rows, unless that decides when training stops."""
-    if patience is None:
-        return {"validation_data": (X_test, y_test)}
-    return {"validation_fraction": VALIDATION_SHARE, "callbacks": [EarlyStopping(patience=patience)]}
+def _fit(
+    network: cmlp.NeuralNetwork,
+    recipe: dict[str, Any],
+    optimizer: Optimizer,
+    X_train: Array,
+    y_train: Array,
+    X_test: Array,
+    y_test: Array,
+    quiet: bool,
+) -> tuple[float, float]:
+    """Fit the network as the recipe says; return how many samples it was trained on, and the seconds."""
+    settings = {name: recipe[name] for name in ("epochs", "batch_size", "class_weight")}
+    if recipe["patience"] is None:
+        share = 1.0
+        settings["validation_data"] = (X_test, y_test)
+    else:  # which the test rows may not decide
+        share = 1 - VALIDATION_SHARE
+        settings["validation_fraction"] = VALIDATION_SHARE
+        settings["callbacks"] = [EarlyStopping(patience=recipe["patience"])]
+    history = network.fit(X_train, y_train, optimizer=optimizer, verbose=0 if quiet else 1, **settings)
+    if history.stopped is not None and not quiet:
+        say(history.stopped)
+    return len(history["loss"]) * share * len(y_train), sum(history["seconds"])
 
 
 def _test_rows(wanted: float | None, rows: int, path: str) -> int:
@@ -206,8 +230,8 @@ def _network(
 
 def _run_notebook(
     network: cmlp.NeuralNetwork, X_train: Array, y_train: Array, X_test: Array, y_test: Array, quiet: bool
-) -> float:
-    """Do and print what the notebook's training cell does; return the seconds that the steps took."""
+) -> tuple[float, float]:
+    """Do and print what the notebook's training cell does; return as `_fit` does."""
     seconds = 0.0
     for epoch in range(NOTEBOOK["epochs"]):
         start = time.perf_counter()
@@ -217,4 +241,4 @@ def _run_notebook(
             predictions = network.predict(X_test)
             say("Epoch: ", epoch)
             say("Accuracy", cmlp.get_accuracy(predictions, y_test))
-    return seconds
+    return NOTEBOOK["epochs"] * len(y_train), seconds
