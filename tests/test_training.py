@@ -304,6 +304,22 @@ def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, h
     assert len(set(results)) == 1
 
 
+def test_layers_made_in_pieces_are_those_made_at_once(use_core):
+    lanes = use_core.tile_shape(np.empty(1))[1] // 2
+    width = int(1.1 * (2**27 * lanes / 252) ** 0.5)  # a block of which is too long between two looks at signals
+    sizes, rng = (width, width, width, 3), np.random.default_rng(1)
+    X, y, _ = problem(rng, "cross_entropy", m=253, sizes=sizes)
+    results = []
+    for regime in ("fused", "wide"):
+        nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, ("relu", "relu", "softmax"), np.float64)
+        nn._regime = regime
+        outputs = nn.forward(X)
+        assert (np.hstack([nn.forward(X[:, at : at + 23]) for at in range(0, 253, 23)]) == outputs).all()
+        nn.train(X, y, 0.1)
+        results.append(nn._params.tobytes())
+    assert results[0] == results[1]
+
+
 @pytest.mark.usefixtures("use_core")
 @pytest.mark.parametrize("regime", ["fused", "wide"])
 def test_moments_of_dead_neurons_do_not_become_denormal(dtype, rng, threads, monkeypatch, regime):

@@ -217,15 +217,31 @@ cdef void give_results(Job* job, const floating* y, Py_ssize_t first, Py_ssize_t
             (<Py_ssize_t*> (job.results + (first + i) * job.results_apart))[0] = arg_max(y + i * ld, n)
 
 
+cdef bint forward_pieces(Job* job, floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed,
+                         const Part* of, Py_ssize_t k, Py_ssize_t n, bint skips, Fetch* fetch, floating* copy,
+                         int thread) noexcept nogil:
+    """`dense_forward`, a piece at a time: whether to stop"""
+    cdef Py_ssize_t some = columns_at_once(of.rows, k, of.columns, w), end = of.column + of.columns, column
+    cdef Part piece = of[0]
+    for column from of.column <= column < end by some:
+        piece.column, piece.columns = column, min(end - column, some)
+        if column > of.column and stopped(&job.team, thread):
+            return True
+        dense_forward(y, x, ldx, w, w_packed, &piece, k, n, skips, fetch, copy)
+    return False
+
+
 cdef void block_pass(Job* job, const floating* w, const floating* turned, floating* g, bint fresh, floating* space,
-                     Py_ssize_t at, Py_ssize_t first, Py_ssize_t m, Py_ssize_t step, Fetch* fetch, Tally* tally) noexcept nogil:
+                     Py_ssize_t at, Py_ssize_t first, Py_ssize_t m, Py_ssize_t step, Fetch* fetch, int thread) noexcept nogil:
     """What is wanted of m samples: layer by layer forward, the loss, layer by layer backward into g
 
     at: the number of the first of them in the pass. first: in the order of the samples. fetch: those that come next, or NULL.
     """
+    # A small network's block is done too soon to be asked in between.
+    cdef bint asks = 4 * m * parameter_count(&job.net, w) > products_at_once(w)
     cdef Net* net = &job.net
     cdef Room room = room_for(net, space, m, False)
-    cdef Py_ssize_t l, k, n = net.sizes[net.layers], ld, ldx = inputs_apart(net, False, w)
+    cdef Py_ssize_t l, k, n = net.sizes[net.layers], ld, ldx = inputs_apart(net, False, w), some, column
     cdef Part part = whole(m, net.sizes[0])
     cdef const floating* x = inputs(job, <floating*> room.x, &ldx, first, part)
     cdef const floating* a
@@ -243,13 +259,15 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         a = x if l == 0 else y
         y = free
         part = whole(m, padded(n, w))
+        if asks and stopped(&job.team, thread):
+            return
         if l == 0 and x == NULL:
             sparse_forward(y, &job.sparse, &net.inputs, job.order, first, m, w, job.packed, k, n)
-        else:
-            dense_forward(y, a, ldx if l == 0 else spread(k, w), w, job.packed, &part, k, n, l == 0 and skips,
-                          fetch if l == 0 else NULL, copy)
+        elif forward_pieces(job, y, a, ldx if l == 0 else spread(k, w), w, job.packed, &part, k, n, l == 0 and skips,
+                            fetch if l == 0 else NULL, copy, thread):
+            return
         if l == 0:
-            tally.finite &= all_finite(y, m, ld)
+            job.tallies[thread].finite &= all_finite(y, m, ld)
         if l + 1 < net.layers or job.wanted <= CLASSES:
             activate(y, s if slopes and keeps_slope(net, l) else <floating*> NULL, m, n, part.columns, ld, net.activations[l])
             leave_out(job, y, s, m, part.columns, l, step, at, 0)
@@ -276,13 +294,22 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
             return
         part = whole(m, padded(n, w))
         a = in_panels(<floating*> room.packed, d, m, &part, n)
-        part = whole(k, padded(n, w))
-        dense_gradient(g, k + 1, d, a, x if l == 0 else y, ldx if l == 0 else spread(k, w), l > 0 or x == <floating*> room.x,
-                       m, &part, k, n, fresh, m, l == 0 and skips, fetch if l == 0 else NULL, copy)
+        part, some = whole(k, padded(n, w)), columns_at_once(m, k, padded(n, w), w)
+        for column from 0 <= column < padded(n, w) by some:
+            part.column, part.columns = column, min(padded(n, w) - column, some)
+            if asks and stopped(&job.team, thread):
+                return
+            dense_gradient(g + column * (k + 1), k + 1, d, a, x if l == 0 else y, ldx if l == 0 else spread(k, w),
+                           l > 0 or x == <floating*> room.x, m, &part, k, n, fresh, m, l == 0 and skips,
+                           fetch if l == 0 else NULL, copy)
         if l > 0:
             turned -= n * padded(k, w)
-            part = whole(m, padded(k, w))
-            dense_input_gradient(dx, d, <const floating*> NULL, turned, &part, k, n, copy)
+            part, some = whole(m, padded(k, w)), columns_at_once(m, n, padded(k, w), w)
+            for column from 0 <= column < padded(k, w) by some:
+                part.column, part.columns = column, min(padded(k, w) - column, some)
+                if asks and stopped(&job.team, thread):
+                    return
+                dense_input_gradient(dx, d, <const floating*> NULL, turned, &part, k, n, copy)
             s -= m * spread(k, w) if keeps_slope(net, l - 1) else 0
             activate_backward(dx, y, s if keeps_slope(net, l - 1) else <floating*> NULL, m, k, padded(k, w), spread(k, w),
                               net.activations[l - 1])
@@ -309,9 +336,8 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
     cdef bint steps = job.run != NULL
     cdef bint fetches = steps and job.sparse.values == NULL and not in_place(&job.x, job.order, &job.net.inputs, w)
     cdef Py_ssize_t s = thread if steps else claim(&job.team), then = p.shards, b, begin, end, at
-    cdef Tally* tally = &job.tallies[thread]
     cdef Fetch fetch
-    tally.finite = True
+    job.tallies[thread].finite = True
     while s < p.shards:
         if steps:
             then = job.threads + claim(&job.team)
@@ -327,7 +353,7 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
             elif fetches:                # the next step's, as far as it is like this one
                 fetch = fetch_block(job, p, first + m, p.blocks * thread // p.shards)
             block_pass(job, w, turned, gradients + s * parameter_count(&job.net, w), b == begin, own_space(job, thread, w),
-                       at, first + at, min(p.block, m - at), p.step, &fetch if fetches else NULL, tally)
+                       at, first + at, min(p.block, m - at), p.step, &fetch if fetches else NULL, thread)
         s = then if steps else claim(&job.team)
 
 

@@ -22,6 +22,7 @@ cdef enum:
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
     WIDE_BYTES = 262144                  # of parameters: more than this, and a gradient for each shard costs more than barriers
     WIDE_SAMPLES = 4096                  # of a step that goes through a wide network layer by layer
+    REGISTER_PRODUCTS = 134217728        # for each number in a register: between two looks at whether somebody wants to stop
     BATCH_TO_CUT = 128                   # samples, with fewer of which a step is rather cut by its many inputs, if it has them
 
 cdef enum regime:
@@ -218,6 +219,23 @@ cdef Py_ssize_t pass_size(const Net* net, Py_ssize_t rows, const floating* like)
 cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) noexcept nogil:
     """The first row of a shard"""
     return min(p.blocks * s // p.shards * p.block, m)
+
+
+cdef inline Py_ssize_t products_at_once(const floating* like) noexcept nogil:
+    """Products between two looks at whether somebody wants to stop: some 20 milliseconds' by registers of this size"""
+    return REGISTER_PRODUCTS * <Py_ssize_t> (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating)
+
+
+cdef inline Py_ssize_t rows_at_once(Py_ssize_t k, Py_ssize_t columns, const floating* like) noexcept nogil:
+    """Rows of a product before the next look"""
+    return max(products_at_once(like) // (k * columns) // WHOLE_TILES, 2) * WHOLE_TILES
+
+
+cdef inline Py_ssize_t columns_at_once(Py_ssize_t rows, Py_ssize_t k, Py_ssize_t columns, const floating* like) noexcept nogil:
+    """Of the columns of a product, those before the next look"""
+    if rows * k * columns <= products_at_once(like):
+        return columns
+    return max(products_at_once(like) // (rows * k) // panel(like), 1) * panel(like)
 
 
 cdef Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:

@@ -95,14 +95,14 @@ cdef class Shortcut:
         self.most = min(most, largest_block(&self.job.net, like))
         self.fewest_shared = (2 * HANDING_WORK - 1) // parameter_count(&self.job.net, like) + 1
         lay_out_pass(&self.job, <floating*> self.work.buf, self.most, self.threads)
+        start_team(&self.job.team, never, NULL)
 
     cdef bint passed(self, const floating* like, Py_ssize_t m, int threads) noexcept nogil:
         """The pass; whether what x holds is finite"""
-        cdef Tally tally
         cdef const floating* w = <const floating*> self.params.buf
         if threads > 1:
             self.job.params = w
             return do_pass(&self.job, m, threads, never, NULL, like)
-        tally.finite = True
-        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.job.space, 0, 0, m, 0, NULL, &tally)
-        return tally.finite
+        self.job.tallies[0].finite = True
+        block_pass(&self.job, w, w, <floating*> NULL, True, <floating*> self.job.space, 0, 0, m, 0, NULL, 0)
+        return self.job.tallies[0].finite

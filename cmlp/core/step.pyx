@@ -2,6 +2,7 @@
 
 cdef enum:
     STEP_PIECE = 256                     # parameters that stay in the L1 cache with all that a step reads of them
+    LARGE_PARAMETERS = 1048576           # more than so many take milliseconds to move
 
 cdef struct Stretch:                     # of the packed parameters
     Py_ssize_t end
@@ -68,14 +69,18 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     return finite
 
 
-cdef bint step_share(const Run* run, const Net* net, const Rule* rule, floating* after, const floating* before,
+cdef bint step_share(Job* job, const Run* run, const Rule* rule, floating* after, const floating* before,
                      Py_ssize_t shards, floating share, int thread, int threads) noexcept nogil:
     """A step of this thread's share of all parameters, from the gradients of all shards; whether it is finite"""
+    cdef const Net* net = &job.net
     cdef Py_ssize_t count = parameter_count(net, before), lines = count // line(before), at, end
     cdef Stretch here
     cdef bint finite = True
     at, end = lines * thread // threads * line(before), lines * (thread + 1) // threads * line(before)
+    cdef bint asks = count > LARGE_PARAMETERS
     while at < end:
+        if asks and stopped(&job.team, thread):
+            return True
         here = stretch(net, at, before)
         here.end = min(here.end, end)
         finite &= step_slice(run, rule, after, before, <const floating*> run.gradients + at, count, shards, at, here.end - at,

@@ -32,7 +32,7 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
             return INTERRUPTED
         share, shards = clipping(run, &job.net, &rule, w), 1
         rule.l1 = rule.l2 = rule.clip_value = 0              # they are in the gradient already
-    run.finite[thread] = step_share(run, &job.net, &rule, after, w, shards, <floating> share, thread, threads)
+    run.finite[thread] = step_share(job, run, &rule, after, w, shards, <floating> share, thread, threads)
     if thread == 0:
         take_sums(job, run, loss, first, m, w)
     return INTERRUPTED if barrier(&job.team, threads) else DONE

@@ -8,7 +8,6 @@
 
 cdef enum:
     TILE_FLOATS = 262144                 # of a gradient that is in the cache when its parameters move
-    MOST_PRODUCTS = 2147483648           # between two looks at whether somebody wants to stop
 
 
 cdef inline Py_ssize_t tile_rows(Py_ssize_t columns) noexcept nogil:
@@ -20,16 +19,6 @@ cdef inline Py_ssize_t tile_size(const Net* net, const floating* like) noexcept 
     """Elements of the largest such gradient, with a row for the biases"""
     cdef Py_ssize_t columns = widest(net, like)
     return max(min(TILE_FLOATS, MOST_ROWS * columns), WHOLE_TILES * columns) + columns
-
-
-cdef inline Py_ssize_t rows_at_once(Py_ssize_t k, Py_ssize_t columns) noexcept nogil:
-    """Rows of a product before the next look"""
-    return max(MOST_PRODUCTS // (k * columns) // WHOLE_TILES, 2) * WHOLE_TILES
-
-
-cdef inline Py_ssize_t columns_at_once(Py_ssize_t rows, Py_ssize_t k, const floating* like) noexcept nogil:
-    """Columns of a product before the next look"""
-    return max(MOST_PRODUCTS // (max(rows, 1) * k) // panel(like), 1) * panel(like)
 
 
 cdef struct Wide:                        # what a step is to one of its threads
@@ -98,7 +87,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
                        Py_ssize_t l, const floating* parts, Py_ssize_t m, bint activated, bint skips, Py_ssize_t step,
                        floating* copy, int thread) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l; parts: of x @ w, if they have been made already, or NULL"""
-    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns)
+    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns, w)
     cdef Py_ssize_t end = of.row + of.rows, row, at
     for row from of.row <= row < end by some:
         if stopped(&job.team, thread):
@@ -106,8 +95,8 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
         of.row, of.rows = row, min(end - row, some)
         if parts != NULL:
             dense_sum(y, parts, m * ld, chain_count(k), w, &of, k, n)
-        else:
-            dense_forward(y, x, ldx, w, True, &of, k, n, skips, NULL, copy)
+        elif forward_pieces(job, y, x, ldx, w, True, &of, k, n, skips, NULL, copy, thread):
+            return
         if l == 0:
             job.tallies[thread].finite &= all_finite(y + row * ld + of.column, of.rows, ld)
         if activated:
@@ -124,8 +113,8 @@ cdef void backward_part(Job* job, floating* dx, const floating* d, const floatin
     """
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(k, d), at
     cdef bint by_rows = job.net.activations[l - 1] == SOFTMAX
-    cdef Py_ssize_t rows = rows_at_once(n, of.columns) if by_rows else of.rows
-    cdef Py_ssize_t columns = of.columns if by_rows else columns_at_once(of.rows, n, d)
+    cdef Py_ssize_t rows = rows_at_once(n, of.columns, d) if by_rows else of.rows
+    cdef Py_ssize_t columns = of.columns if by_rows else columns_at_once(of.rows, n, of.columns, d)
     cdef Py_ssize_t row, column
     cdef Part piece
     for row from of.row <= row < of.row + of.rows by rows:
