@@ -209,16 +209,20 @@ class Perceptron(BaseEstimator):
         return Held(rows, y, self._targets(y), weights)
 
     def _split(self, y: Array, targets: Array, random: np.random.RandomState) -> tuple[Array, Array]:
-        """Which samples are trained on, and which are held out: the same share of each class, if that can be."""
+        """Which samples are trained on, and which are held out: of each class the same share, as far as that goes."""
         count = len(targets)
         held = math.ceil(self.validation_fraction * count)
         if held < 2:
             raise ValueError(f"validation_fraction={self.validation_fraction} of {count} samples are fewer than 2")
         stratify = None
         if self._is_single_label():
-            of_each = np.unique(y, return_counts=True)[1]
+            _, labels, of_each = np.unique(y, return_inverse=True, return_counts=True)
             if of_each.min() > 1 and len(of_each) <= min(held, count - held):
                 stratify = y
+            elif len(of_each) <= count - 2:  # scikit-learn would take no share at all
+                held = min(held, count - len(of_each))
+                out = fitting.part_of_each(labels, held, np.random.default_rng(random.randint(2**31)))
+                return np.flatnonzero(~out), np.flatnonzero(out)
         train, out = train_test_split(
             np.arange(count), test_size=self.validation_fraction, random_state=random, stratify=stratify
         )

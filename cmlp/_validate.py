@@ -300,6 +300,13 @@ def one_for_each_feature(scaling: tuple[Any, Any], features: int) -> None:
             raise ValueError(f"{name} must have shape ({features},), one number for each feature, got {value.shape}")
 
 
+def balanced(labels: Array, classes: int, weights: Array | None) -> Array:
+    """How much a sample of each class counts if all classes are to count the same: (classes,)."""
+    counts = np.bincount(labels, weights, minlength=classes)
+    there = counts > 0  # the others have no part in the mean
+    return np.asarray(np.divide(counts.sum(), np.count_nonzero(there) * counts, out=np.ones(classes), where=there))
+
+
 def class_weight(value: Any, labels: Array | None, classes: int, weights: Array | None) -> Array | None:
     """How much a sample of each class counts: (classes,)."""
     if value is None:
@@ -308,8 +315,7 @@ def class_weight(value: Any, labels: Array | None, classes: int, weights: Array 
         raise ValueError("class_weight needs classes: integer labels in y, or under cross_entropy one-hot columns")
     if isinstance(value, str):
         _one_of(value, "class_weight, if it is no mapping,", ("balanced",))
-        counts = np.bincount(labels, minlength=classes)
-        return np.asarray(len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+        return balanced(labels, classes, weights)
     if not isinstance(value, Mapping):
         raise TypeError(f"class_weight must be a mapping of label to weight or 'balanced', got {type(value).__name__}")
     table = np.ones(classes)

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
+from cmlp import _validate
 from cmlp._perceptron import Perceptron, is_stochastic
 from cmlp.losses import CrossEntropy, Huber, Quantile
 from cmlp.optimizers import Optimizer
@@ -256,7 +257,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             return weights
         if incremental and self.class_weight == "balanced":
             raise ValueError("partial_fit does not see how often classes are in all: class_weight cannot be 'balanced'")
-        by_class = compute_sample_weight(self.class_weight, y)
+        if self.class_weight == "balanced":  # scikit-learn's function does not know what the samples weigh
+            codes = [np.unique(column, return_inverse=True)[1] for column in y.reshape(len(y), -1).T]
+            tables = [_validate.balanced(of, int(of.max()) + 1, weights) for of in codes]
+            by_class = np.prod([table[of] for table, of in zip(tables, codes, strict=True)], axis=0)
+        else:
+            by_class = compute_sample_weight(self.class_weight, y)
         if not (np.isfinite(by_class) & (by_class >= 0)).all():
             raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight}")
         return by_class if weights is None else weights * by_class

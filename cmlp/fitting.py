@@ -454,8 +454,30 @@ def split(samples: Samples, wanted: int, rng: np.random.Generator) -> tuple[Samp
     part : Samples
         Of the same rows, as many as are wanted.
     """
-    m = len(samples.rows)
-    labels = np.zeros(m, np.intp) if samples.labels is None else samples.labels
+    labels = np.zeros(len(samples.rows), np.intp) if samples.labels is None else samples.labels
+    aside = part_of_each(labels, wanted, rng)
+    return samples._replace(order=np.flatnonzero(~aside)), samples._replace(order=np.flatnonzero(aside))
+
+
+def part_of_each(labels: Array, wanted: int, rng: np.random.Generator) -> Array:
+    """
+    Choose the same share of every class, as far as that goes.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (m,), intp
+        The class of each sample.
+    wanted : int
+        How many samples; so many that of each class at least one is left.
+    rng : numpy.random.Generator
+        Where they are drawn from.
+
+    Returns
+    -------
+    ndarray of shape (m,), bool
+        Which they are.
+    """
+    m = len(labels)
     counts = np.bincount(labels)
     # Whole numbers near each class's share: rounded down, then one more for those that lost most, ties at random.
     most = np.maximum(counts - 1, 0)
@@ -470,4 +492,4 @@ def split(samples: Samples, wanted: int, rng: np.random.Generator) -> tuple[Samp
     place = np.arange(m) - np.repeat(np.cumsum(counts) - counts, counts)
     aside = np.zeros(m, bool)
     aside[order[place < np.repeat(taken, counts)]] = True
-    return samples._replace(order=np.flatnonzero(~aside)), samples._replace(order=np.flatnonzero(aside))
+    return aside

@@ -454,6 +454,11 @@ class NeuralNetwork:
         """What the samples of each class count."""
         return _validate.class_weight(value, samples.labels, max(self._layers[-1].neurons, 2), samples.weights)
 
+    def _weighted(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, class_weight: Any) -> Samples:
+        """Samples that have been judged, each with the weight of its class."""
+        samples = self._data(X, y, sample_weight)
+        return samples.times(self._class_weight(class_weight, samples))
+
     def _pass(self, samples: Samples, what: str, **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
         rows, labels, targets, weights, order, name = samples
@@ -564,7 +569,13 @@ class NeuralNetwork:
         self._pass(Samples(rows, None, None), "classes", classes=classes)
         return classes
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+    ) -> dict[str, float]:
         """
         Return how good the predictions are.
 
@@ -576,6 +587,8 @@ class NeuralNetwork:
             Labels, one-hot columns, or targets, as for `fit`.
         sample_weight : array_like of shape (m,), optional
             How much each sample counts, at least 0.
+        class_weight : mapping of int to float or "balanced", optional
+            How much each label's samples count besides, as for `fit`.
 
         Returns
         -------
@@ -588,14 +601,21 @@ class NeuralNetwork:
         ValueError, TypeError
             If X or y do not fit the network, or hold NaN, infinity or no numbers.
         """
-        return self._measure(self._data(X, y, sample_weight))
+        return self._measure(self._weighted(X, y, sample_weight, class_weight))
 
     def _measure(self, samples: Samples) -> dict[str, float]:
         loss, correct = self._pass(samples, "loss")
         accuracy = {} if samples.labels is None else {"accuracy": samples.mean(correct)}
         return {"loss": samples.mean(loss), **accuracy}
 
-    def train(self, X: ArrayLike, y: ArrayLike, learning_rate: float, sample_weight: ArrayLike | None = None) -> float:
+    def train(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        learning_rate: float,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+    ) -> float:
         """
         Take one step of gradient descent on all samples together.
 
@@ -609,6 +629,8 @@ class NeuralNetwork:
             Size of the step, in units of the gradient of the mean loss.
         sample_weight : array_like of shape (m,), optional
             How much each sample counts, at least 0.
+        class_weight : mapping of int to float or "balanced", optional
+            How much each label's samples count besides, as for `fit`.
 
         Returns
         -------
@@ -625,7 +647,7 @@ class NeuralNetwork:
         RuntimeError
             If another thread is training this network.
         """
-        samples = self._data(X, y, sample_weight)
+        samples = self._weighted(X, y, sample_weight, class_weight)
         if self._descent is None or self._descent.learning_rate is not learning_rate:  # judged once for many steps
             from cmlp.optimizers import SGD  # those who only predict do without
 
@@ -725,8 +747,8 @@ class NeuralNetwork:
             How much each sample counts, at least 0: 2 is as if it were there twice in its batch.
         class_weight : mapping of int to float or "balanced", optional
             How much each label's samples count besides, 1 for labels that are not in it; "balanced" lets all classes of
-            y count the same in all, with a mean of 1: m / (classes * samples of the class). What validates is not
-            weighted by it: that can have weights of its own.
+            y count the same in all: what all samples weigh, by the number of classes and by what the class's weigh.
+            What validates is not weighted by it: that can have weights of its own.
         validation_fraction : float, default 0.0
             Share of the samples, in [0, 1), that is drawn to validate with instead of being trained on; with labels the
             same share of every class, as far as that goes.
@@ -787,8 +809,7 @@ class NeuralNetwork:
             _validate.left_out(useless, "L-BFGS")
             _validate.count(batch_size, "batch_size")
             shaping = training.Shaping(**_validate.shaping(penalties, bounds))
-            samples = self._data(X, y, sample_weight)
-            weighted = samples.times(self._class_weight(class_weight, samples))
+            weighted = self._weighted(X, y, sample_weight, class_weight)
             lbfgs = LBFGS() if isinstance(optimizer, str) else optimizer
             return fitting.fit_at_once(self, weighted, lbfgs, shaping, epochs, verbose)
         recipe = fitting.recipe(

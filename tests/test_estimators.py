@@ -494,6 +494,36 @@ def test_class_weight():
     MLPClassifier(class_weight={"rare": 3.0}).partial_fit(X, names, classes=["rare", "usual"])
 
 
+@pytest.mark.filterwarnings("ignore:batch_size=:UserWarning")
+@pytest.mark.parametrize("kind", ["three classes", "several labels"])
+def test_balanced_classes_take_weight_2_for_the_row_twice_and_weight_0_for_no_row(kind, rng):
+    X, y, *_ = samples(kind)
+    weights = rng.integers(0, 3, len(X))
+    rows = np.repeat(np.arange(len(X)), weights)
+    settings = {"class_weight": "balanced", "max_iter": 20, "shuffle": False, "batch_size": 10**4, **QUICK}
+    weighted = MLPClassifier((5,), **settings).fit(X, y, weights)
+    repeated = MLPClassifier((5,), **settings).fit(X[rows], y[rows])
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7)
+
+
+def test_rare_classes_are_held_out_by_their_share_and_never_as_a_whole(monkeypatch):
+    X, y = IRIS[:120], np.r_[np.zeros(90), np.ones(29), 2].astype(int)
+    parts = []
+    whole = MLPClassifier._split
+    monkeypatch.setattr(MLPClassifier, "_split", lambda *given: parts.append(whole(*given)) or parts[-1])
+    for seed in range(5):
+        MLPClassifier((3,), early_stopping=True, max_iter=1, random_state=seed).fit(X, y)
+        rest, held = parts[-1]
+        assert sorted([*rest, *held]) == list(range(120))
+        assert np.bincount(y[held], minlength=3).tolist() == [9, 3, 0]
+    assert len({tuple(held) for _, held in parts}) == 5
+    of_each = np.arange(120) % 40  # more classes than rows that are held out
+    MLPClassifier((3,), early_stopping=True, max_iter=1, random_state=0).fit(X, of_each)
+    rest, held = parts[-1]
+    assert len(held) == 12
+    assert len(set(of_each[rest])) == 40
+
+
 def test_dropout_and_activations():
     model = MLPClassifier((30, 20), activations=["gelu", "silu"], dropout=[0.2, 0.1], max_iter=150, **QUICK)
     assert model.fit(IRIS, NAMES).score(IRIS, NAMES) > 0.9

@@ -143,6 +143,34 @@ def test_balanced_classes_count_the_same(data):
     assert bits(one) == bits(other)
 
 
+def test_balanced_classes_take_weight_2_for_the_row_twice_and_weight_0_for_no_row(data, rng):
+    X, y = data
+    w = rng.integers(0, 3, 53)
+    rows = np.repeat(np.arange(53), w)
+    one, other = make(), make()
+    for nn, samples, weights in ((one, (X, y), {"sample_weight": w}), (other, (X[:, rows], y[rows]), {})):
+        nn.fit(*samples, 2, 100, shuffle=False, class_weight="balanced", **weights)
+        nn.train(*samples, 0.1, class_weight="balanced", **weights)
+    np.testing.assert_allclose(one._params, other._params, rtol=1e-9, atol=1e-12)
+    found = one.evaluate(X, y, w, "balanced")
+    assert found == pytest.approx(other.evaluate(X[:, rows], y[rows], class_weight="balanced"))
+    by_hand = one.evaluate(X, y, w * (w.sum() / (3 * np.bincount(y, w)))[y])
+    assert found == pytest.approx(by_hand)
+    assert found != pytest.approx(one.evaluate(X, y, w))
+
+
+def test_steps_by_hand_and_measuring_weigh_classes(data):
+    X, y = data
+    weights = {0: 2.0, 2: 0.5}
+    of_each = np.array([2.0, 1.0, 0.5])[y]
+    one, other = make(), make()
+    assert one.train(X, y, 0.1, class_weight=weights) == other.train(X, y, 0.1, of_each)
+    assert bits(one) == bits(other)
+    assert one.evaluate(X, y, class_weight=weights) == other.evaluate(X, y, of_each)
+    with pytest.raises(ValueError, match="class_weight must be for labels from 0 to 2, got 3"):
+        one.evaluate(X, y, class_weight={3: 1.0})
+
+
 @pytest.mark.parametrize("classes", [3, 10])
 @pytest.mark.parametrize("fraction", [0.05, 0.25, 0.5, 0.9])
 def test_every_class_gives_its_share(rng, classes, fraction):
