@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import footprint, gemm, measure, report
 from benchmarks.libraries import LIBRARIES
 from benchmarks.peak import measured_peaks
-from benchmarks.workloads import REMEMBERED, SCALED, WORKLOADS, sweeps
+from benchmarks.workloads import REMEMBERED, SCALED, SCALING, WORKLOADS, sweeps
 from cmlp import _dispatch
 
 ABOUT = ("version", "kernels", "threads")
@@ -52,6 +52,7 @@ def main():
         },
         "peak_gflops": peaks,
         "repeats": options.repeats,
+        "scaling_to_reach": SCALING,
         "libraries": {},
         "workloads": {},
     }
@@ -79,6 +80,7 @@ def main():
             "operations": workload.operations,
             "dtype": workload.dtype,
             "to_reach": workload.ratios,
+            "share_to_reach": workload.share,
             **right,
             "results": results,
             "wrong": measure.wrong_answers(workload, results, **right),

@@ -29,7 +29,7 @@ COLOURS = {
     "numpy": "#737373",
 }
 BEGIN, END = "<!-- benchmark: written by benchmarks/report.py -->", "<!-- end -->"
-BEGIN_MORE, BEGIN_OTHERS = BEGIN.replace("benchmark:", "more:"), BEGIN.replace("benchmark:", "others:")
+BEGIN_MORE, BEGIN_OTHERS, BEGIN_AIMS = (BEGIN.replace("benchmark:", table) for table in ("more:", "others:", "aims:"))
 
 
 def cpu_name():
@@ -172,6 +172,32 @@ def more_table(figures):
     return "\n".join(["| | |", "| --- | --- |", *rows]) if rows else ""
 
 
+def aims(figures):
+    """What was aimed at: of which workload, in what, how much, what was reached, and what the limit would be."""
+    peaks = figures["peak_gflops"]
+    for key, entry in figures["workloads"].items():
+        ours = entry["results"]["cmlp"]["ms"]
+        part = share(entry, ours, peaks)
+        if entry["share_to_reach"]:
+            yield key, "of the FMA limit", entry["share_to_reach"], part, 1.0
+        for peer, ratio in entry["to_reach"].items():
+            theirs = fastest(entry["results"], peer)
+            if theirs is not None:
+                yield key, PEERS[peer], ratio, theirs / ours, theirs / ours / part
+    for key, times in figures.get("scaling", {}).items():
+        yield key, "two threads, as fast as one", figures["scaling_to_reach"], times["1"]["ms"] / times["2"]["ms"], 2.0
+
+
+def aims_table(figures):
+    """These in Markdown."""
+    rows = [["", "", "aimed at", "reached", "short by", "at the limit"], ["---", "---", *["---:"] * 4]]
+    for key, what, aim, reached, limit in aims(figures):
+        short = "" if reached >= aim else f"{1 - reached / aim:.0%}"
+        numbers = [f"{number:.0%}" if limit == 1 else f"{number:.3g} x" for number in (aim, reached)]
+        rows.append([key, what, *numbers, short, f"{limit:.0%}" if limit == 1 else f"{limit:.3g} x"])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def other_tables():
     """The figures of other processors, one table below the other."""
     return "\n\n".join(table(json.loads(path.read_text())) for path in sorted(HERE.glob("results-*.json")))
@@ -179,11 +205,24 @@ def other_tables():
 
 def with_tables(readme, figures):
     """The text of a README with the figures' tables between their marks, as far as it has these."""
-    tables = ((BEGIN, table(figures)), (BEGIN_MORE, more_table(figures)), (BEGIN_OTHERS, other_tables()))
-    for begin, text in tables:
+    tables = {
+        BEGIN: table(figures),
+        BEGIN_MORE: more_table(figures),
+        BEGIN_OTHERS: other_tables(),
+        BEGIN_AIMS: aims_table(figures),
+    }
+    for begin, text in tables.items():
         between = re.compile(f"{re.escape(begin)}.*?{re.escape(END)}", re.DOTALL)
         readme = between.sub(lambda _, lines=(begin, text, END): "\n".join(filter(None, lines)), readme)
     return readme
+
+
+def save(figure, path):
+    """The same figures give the same file."""
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def draw_workloads(figures, path):
@@ -210,7 +249,7 @@ def draw_workloads(figures, path):
     axes.set_title(where(figures))
     axes.legend(ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    save(figure, path)
     pyplot.close(figure)
 
 
@@ -243,7 +282,7 @@ def draw_sweeps(figures, path):
     three[2].set(title="784-512-256-10, prediction", xlabel="samples")
     three[2].legend(frameon=False)
     figure.suptitle(where(figures), fontsize="medium")
-    figure.savefig(path)
+    save(figure, path)
     pyplot.close(figure)
 
 
