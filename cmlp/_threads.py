@@ -10,19 +10,32 @@ from cmlp._dispatch import core
 from cmlp._startup import give_up
 
 
+def _read(path: str) -> str:
+    """The text of a file of the system's; none if there is no such file."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
 def _quota() -> float:
-    """Processors' worth of time that the system grants this process's group; infinity if it does not say."""
-    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # of cgroups version 2, and 1
-        words = []
-        for name in files:
-            try:
-                with open(f"/sys/fs/cgroup/{name}") as file:
-                    words += file.read().split()
-            except OSError:
-                break
-        if len(words) == 2 and words[0].isdecimal():
-            return int(words[0]) / int(words[1])
-    return math.inf
+    """Processors' worth of time that this process's groups, one within the other, are granted; infinity if all of it."""
+    least = math.inf
+    for line in _read("/proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        folder, files = "/sys/fs/cgroup", ["cpu.max"]  # of version 2
+        if controllers:
+            folder, files = "/sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        names = group.split("/")[1:] if group != "/" else []
+        for depth in range(len(names) + 1):  # the outermost is where a container's own group may be
+            path = "/".join([folder, *names[:depth]])
+            words = " ".join(_read(f"{path}/{name}") for name in files).split()
+            if len(words) == 2 and words[0].isdecimal():
+                least = min(least, int(words[0]) / int(words[1]))
+    return least
 
 
 def _available() -> int:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # Columns of a terminal for what a progress bar shows beside the figures: the epoch, a short bar, the time.
 BESIDE_FIGURES = 24
 
-# Those of a terminal that does not say how many it has.
-USUAL_COLUMNS = 80
+# Those of a terminal that does not say how many it has, where tqdm would show nothing.
+USUAL_COLUMNS, USUAL_ROWS = 80, 24
 
 
 class Callback:
@@ -354,8 +354,8 @@ class ProgressBar(Callback):
             return
         # The figures matter more than the bar, which takes what they leave.
         shape = "{n_fmt}/{total_fmt} {bar} {desc} [{elapsed}]"
-        width = {"ncols": USUAL_COLUMNS} if _is_of_no_width(sys.stderr) else {"dynamic_ncols": True}
-        self._bar = tqdm(total=run.epochs, unit=run.unit, bar_format=shape, **width)
+        size = {"ncols": USUAL_COLUMNS, "nrows": USUAL_ROWS} if _is_of_no_size(sys.stderr) else {"dynamic_ncols": True}
+        self._bar = tqdm(total=run.epochs, unit=run.unit, bar_format=shape, **size)
 
     def on_epoch_end(self, run: Run) -> None:
         """Move the bar, or print a line."""
@@ -381,9 +381,9 @@ class ProgressBar(Callback):
             self._bar = None
 
 
-def _is_of_no_width(terminal: Any) -> bool:
-    """Return whether a terminal says that it has 0 columns, as in some containers."""
+def _is_of_no_size(terminal: Any) -> bool:
+    """Return whether a terminal says that it has 0 columns or rows, as in some containers."""
     try:
-        return os.get_terminal_size(terminal.fileno()).columns == 0
+        return 0 in os.get_terminal_size(terminal.fileno())
     except (OSError, ValueError):  # it is none, as in a notebook
         return False

@@ -340,7 +340,7 @@ history = nn.fit(*data, 15, verbose=1, validation_data=data)
 print(*(f"{values[-1]:.4f}" for values in history.values()))
 """
     outer, inner = pty.openpty()
-    termios.tcsetwinsize(inner, (24, columns))
+    termios.tcsetwinsize(inner, (24 if columns else 0, columns))
     environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent)}
     command = [sys.executable, "-c", code]
     result = subprocess.run(

@@ -217,19 +217,50 @@ def test_threadpoolctl_limits_the_threads():
         cmlp.set_num_threads(before)
 
 
-def test_a_groups_quota_limits_the_threads(monkeypatch, tmp_path):
+GROUPS = {
+    "version 2, a container": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, 1.5),
+    "version 2, no limit": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, float("inf")),
+    "version 2, a slice": (
+        {
+            "proc/self/cgroup": "0::/user.slice/task.scope",
+            "sys/fs/cgroup/user.slice/cpu.max": "300000 100000",
+            "sys/fs/cgroup/user.slice/task.scope/cpu.max": "max 100000",
+        },
+        3.0,
+    ),
+    "version 1": (
+        {
+            "proc/self/cgroup": "4:memory:/a\n2:cpu,cpuacct:/a/b\n0::/",
+            "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "200000",
+            "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000",
+            "sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us": "50000",
+            "sys/fs/cgroup/cpu/a/b/cpu.cfs_period_us": "100000",
+        },
+        0.5,
+    ),
+    "version 1, no limit": (
+        {
+            "proc/self/cgroup": "1:cpu:/",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
+        float("inf"),
+    ),
+    "no groups": ({}, float("inf")),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS)
+def test_a_groups_quota_limits_the_threads(case, monkeypatch, tmp_path):
     real = open
-    monkeypatch.setattr("builtins.open", lambda path, *rest: real(tmp_path / os.path.basename(path), *rest))
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert _threads._quota() == 1.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert _threads._quota() == float("inf")
-    (tmp_path / "cpu.max").unlink()
-    (tmp_path / "cpu.cfs_quota_us").write_text("50000\n")
-    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
-    assert _threads._quota() == 0.5
-    (tmp_path / "cpu.cfs_quota_us").write_text("-1\n")
-    assert _threads._quota() == float("inf")
+    monkeypatch.setattr("builtins.open", lambda path, *rest: real(f"{tmp_path}{path}", *rest))
+    files, quota = GROUPS[case]
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with real(path, "w") as file:
+            file.write(text + "\n")
+    assert _threads._quota() == quota
 
 
 def test_threads_sleep_when_there_is_nothing_to_do():
