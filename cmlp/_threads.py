@@ -20,7 +20,7 @@ def _read(path: str) -> str:
 
 
 def _quota() -> float:
-    """Processors' worth of time that this process's groups, one within the other, are granted; infinity if all of it."""
+    """Processors' worth of time that the groups this process is in are granted, at least; infinity if all of it."""
     least = math.inf
     for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, group = line.split(":", 2)

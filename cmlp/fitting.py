@@ -220,7 +220,9 @@ def fit(
     with network._memory.alone(), _watched(run, recipe.callbacks):
         origin = _Origin(network, epochs == 1 and not aside and _is_one_step(samples, recipe, validation))
         if aside:
-            samples, validation = split(samples, aside, network.rng)
+            if network._aside is None:  # once, so that none validates now and is trained on later
+                network._aside = int(network.rng.integers(2**63))
+            samples, validation = split(samples, aside, np.random.default_rng(network._aside))
         return _train(run, recipe, origin, repeat(samples.times(class_weight), epochs), validation)
 
 
@@ -308,6 +310,7 @@ class _Origin:
         memory = network._memory
         self.snapshot = None if alone else memory.origin_of(network)  # a copy of all, which may take as long as a step
         self.memory, self.generator = memory.__getstate__(), network.rng.bit_generator.state
+        self.aside = network._aside
         memory.stepping = False
 
     def restore(self, network: NeuralNetwork) -> None:
@@ -319,7 +322,7 @@ class _Origin:
             network._memory.restore(**self.memory)
         else:
             self.snapshot.restore(network)
-        network.rng.bit_generator.state = self.generator
+        network.rng.bit_generator.state, network._aside = self.generator, self.aside
 
 
 def _is_one_step(samples: Samples, recipe: Recipe, validation: Samples | None) -> bool:

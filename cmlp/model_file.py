@@ -1,6 +1,7 @@
 """Model files: a network's numbers in the safetensors format, its architecture as JSON in the metadata.
 
-What training needs to go on is there too: the optimizer's moments among the numbers, the generator's state in the JSON.
+What training needs to go on is there too: the optimizer's moments among the numbers, the generator's state in the JSON,
+and the seed by which samples were set aside.
 Nothing in such a file is executed. Reading judges all of it before the network is built; writing leaves a whole file,
 the new one or the old. A file has exactly the fields of its version: a further field makes a further version, and files
 of all versions are read.
@@ -39,6 +40,7 @@ MAX_MESSAGE = 400  # characters of what is said of a file, which may quote it
 NAMES = {"feature_names": (str,), "class_names": (str, int)}
 FIELDS = ("version", "loss", "loss_options", "dtype", "input_scale", "input_shift", "layers", "training", *NAMES)
 LAYER_FIELDS = ("input_size", "neurons", "activation", "init", "dropout")
+TRAINING_FIELDS = ("generator", "optimizer", "aside")
 
 # Versions of the format, with the fields that each of them added, and what those are in files from before.
 ADDED: dict[str, dict[str, Any]] = {
@@ -46,6 +48,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "2": {"loss_options": {}, "input_shift": 0.0, "training": None, "dropout": 0.0},
     "3": {"init": None},
     "4": dict.fromkeys(NAMES),
+    "5": {"aside": None},
 }
 VERSION = max(ADDED, key=int)
 
@@ -167,6 +170,7 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
         if optimizer is not None:
             moments = tensors.get(MOMENTS, np.zeros((1, 1), network.dtype))
             network._memory.restore(OPTIMIZERS[optimizer["kind"]], moments, optimizer["taken"], optimizer["seen"])
+        network._aside = architecture["training"]["aside"]
     return network
 
 
@@ -297,7 +301,7 @@ def _training(network: "NeuralNetwork", tensors: dict[str, Array]) -> dict[str, 
         optimizer = {"kind": kinds[0], "moments": len(memory.moments) if kept else 0}
         optimizer |= {"taken": memory.taken, "seen": memory.seen}
         tensors.update({MOMENTS: memory.moments} if kept else {})
-    return {"generator": generator.state, "optimizer": optimizer}
+    return {"generator": generator.state, "optimizer": optimizer, "aside": network._aside}
 
 
 def _loss(name: str, options: Any) -> Any:
@@ -350,13 +354,15 @@ def _architecture(metadata: dict[str, str]) -> dict[str, Any]:
     for (field, kinds), count in zip(NAMES.items(), counts, strict=True):
         _validate.one_name_for_each(_validate.names(architecture[field], field, kinds), field, count)
     if architecture["training"] is not None:
-        _check_training(architecture["training"])
+        architecture["training"] = _training_state(architecture["training"], version)
     return architecture
 
 
-def _check_training(training: Any) -> None:
+def _training_state(value: Any, version: str) -> dict[str, Any]:
     """Judge the state that training goes on from."""
-    _check_fields(training, ["generator", "optimizer"], "training")
+    training = _completed(value, TRAINING_FIELDS, version, "training")
+    if training["aside"] is not None:
+        _check_state(training["aside"], WORD, "aside")
     generator, optimizer = training["generator"], training["optimizer"]
     name = _text(generator.get("bit_generator") if isinstance(generator, dict) else None, "bit_generator")
     if name not in GENERATORS:
@@ -367,7 +373,7 @@ def _check_training(training: Any) -> None:
     if state["state"].get("inc", 1) % 2 == 0 or (name == "MT19937" and not any(state["state"]["key"][1:])):
         raise ValueError(f"expected a state that {name} can come to, got {reprlib.repr(state)}")
     if optimizer is None:
-        return
+        return training
     _check_fields(optimizer, ["kind", "moments", "taken", "seen"], "optimizer")
     kind, moments = _text(optimizer["kind"], "kind of optimizer"), optimizer["moments"]
     if kind not in MOMENT_COUNTS:
@@ -377,6 +383,7 @@ def _check_training(training: Any) -> None:
     for name, what in (("taken", "steps taken"), ("seen", "samples seen")):
         if _validate.count(optimizer[name], name, least=0) > MAX_STEPS:
             raise ValueError(f"expected at most {MAX_STEPS} {what}, got {optimizer[name]}")
+    return training
 
 
 def _check_state(value: Any, expected: Any, name: str) -> None:

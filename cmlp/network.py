@@ -111,6 +111,7 @@ class NeuralNetwork:
     ) -> None:
         self._layers: list[DenseLayer] = []
         self._memory = training.Memory()
+        self._aside: int | None = None  # the seed by which `fit` sets samples aside
         self._dtype = _validate.dtype(dtype)
         self._loss = _validate.loss(loss)
         self._rng = _validate.rng(rng)
@@ -674,7 +675,8 @@ class NeuralNetwork:
 
     def reset(self) -> None:
         """
-        Start over: draw each layer's parameters anew, in its own way, and forget what an optimizer remembers.
+        Start over: draw each layer's parameters anew, in its own way, and forget what an optimizer remembers, and which
+        samples validated.
 
         Raises
         ------
@@ -685,6 +687,7 @@ class NeuralNetwork:
             for layer in self._layers:
                 layer._draw(self.rng)
             self._memory.forget()
+            self._aside = None
 
     def fit(
         self,
@@ -751,7 +754,8 @@ class NeuralNetwork:
             What validates is not weighted by it: that can have weights of its own.
         validation_fraction : float, default 0.0
             Share of the samples, in [0, 1), that is drawn to validate with instead of being trained on; with labels the
-            same share of every class, as far as that goes.
+            same share of every class, as far as that goes. The same samples are drawn again in every later fit to the
+            same labels, until `reset`.
         schedule : Schedule or callable, optional
             Of `cmlp.schedules`, or a function of the step's number, from 0, that returns what the learning rate is
             multiplied by.

@@ -188,6 +188,27 @@ def test_every_class_gives_its_share(rng, classes, fraction):
         assert np.abs(given - whole * wanted / len(y)).max() < 1
 
 
+def test_the_same_samples_validate_until_it_starts_over(data, monkeypatch):
+    parts = []
+    whole = fitting.split
+    monkeypatch.setattr(fitting, "split", lambda *given: parts.append(whole(*given)) or parts[-1])
+    nn = make()
+    for epochs in (1, 2):
+        nn.fit(*data, epochs, validation_fraction=0.3)
+    nn.reset()
+    nn.fit(*data, 1, validation_fraction=0.3)
+    first, second, third = (part.order.tolist() for _, part in parts)
+    assert first == second
+    assert third != first
+    nn.reset()
+    state = nn.rng.bit_generator.state
+    spoiled = data[0].copy()
+    spoiled[0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        nn.fit(spoiled, data[1], 1, validation_fraction=0.3)
+    assert (nn._aside, nn.rng.bit_generator.state) == (None, state)
+
+
 def test_a_part_is_drawn_from_the_generator():
     y = np.repeat(np.arange(4), 25)
     samples = Samples(np.zeros((100, 1)), y, None)
@@ -208,7 +229,8 @@ def test_a_fraction_equals_validation_data(data, rng, loss, shuffle):
     one, other = make(loss=loss, output=output), make(loss=loss, output=output)
     ours = one.fit(X, y, 3, 10, shuffle=shuffle, sample_weight=w, validation_fraction=0.3)
     samples = Samples(X.T, y if loss == "cross_entropy" else None, None)
-    rest, part = (some.order for some in fitting.split(samples, 16, other.rng))
+    aside = np.random.default_rng(int(other.rng.integers(2**63)))
+    rest, part = (some.order for some in fitting.split(samples, 16, aside))
     theirs = other.fit(
         X[:, rest],
         y[..., rest],

@@ -66,7 +66,7 @@ def training_state(network):
     """Everything that its next steps depend on as well."""
     memory = network._memory
     moments = None if memory.moments is None else (memory.moments.shape, memory.moments.tobytes())
-    return memory.kind, moments, memory.taken, str(network.rng.bit_generator.state)
+    return memory.kind, moments, memory.taken, str(network.rng.bit_generator.state), network._aside
 
 
 def leftovers(folder):
@@ -106,8 +106,9 @@ import numpy as np
 from cmlp import NeuralNetwork
 network = NeuralNetwork.load(sys.argv[1])
 data = np.load(sys.argv[2])
-history = network.fit(data["X"], data["y"], epochs=5, batch_size=16, optimizer=sys.argv[3])
-print(network._params.tobytes().hex(), history["loss"])
+settings = {"batch_size": 16, "optimizer": sys.argv[3], "validation_fraction": 0.2}
+history = network.fit(data["X"], data["y"], epochs=5, **settings)
+print(network._params.tobytes().hex(), history["loss"], history["val_loss"])
 """
 
 
@@ -126,8 +127,9 @@ def test_training_goes_on_in_another_process_as_in_one(generator, optimizer, dty
     )
     for network in (whole, half):
         network.adapt(X)
-    history = whole.fit(X, y, epochs=10, batch_size=16, optimizer=optimizer)
-    half.fit(X, y, epochs=5, batch_size=16, optimizer=optimizer)
+    settings = {"batch_size": 16, "optimizer": optimizer, "validation_fraction": 0.2}
+    history = whole.fit(X, y, epochs=10, **settings)
+    half.fit(X, y, epochs=5, **settings)
     half.save(tmp_path / "model")
     done = subprocess.run(
         [sys.executable, "-c", RESUMED, tmp_path / "model", tmp_path / "data.npz", optimizer],
@@ -137,7 +139,7 @@ def test_training_goes_on_in_another_process_as_in_one(generator, optimizer, dty
         text=True,
         check=True,
     )
-    assert done.stdout == f"{whole._params.tobytes().hex()} {history['loss'][5:]}\n"
+    assert done.stdout == f"{whole._params.tobytes().hex()} {history['loss'][5:]} {history['val_loss'][5:]}\n"
 
 
 def trained(optimizer="adam", generator="PCG64", dtype="float32"):
@@ -184,7 +186,7 @@ def test_the_state_of_training_can_be_left_out(tmp_path):
     loaded = NeuralNetwork.load(tmp_path / "model")
     assert bits(loaded) == bits(network)
     assert loaded._memory.moments is None
-    assert training_state(loaded)[-1] != training_state(network)[-1]
+    assert training_state(loaded)[-2] != training_state(network)[-2]
 
 
 @pytest.mark.parametrize(
@@ -241,13 +243,22 @@ def test_a_loaded_network_starts_over_as_the_saved_one_would(init, tmp_path):
     assert bits(loaded) == bits(network)
 
 
-@pytest.mark.parametrize("version", ["1", "2", "3"])
+@pytest.mark.parametrize("version", ["1", "2", "3", "4"])
 def test_files_of_older_versions_are_read(version, tmp_path):
     save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(OLDER[version])})
     loaded = NeuralNetwork.load(tmp_path / "model")
     for layer in (network := build(init=None if version < "3" else "uniform")).layers:
         layer.weights, layer.biases = np.zeros_like(layer.weights), np.zeros_like(layer.biases)
     assert bits(loaded) == bits(network)
+
+
+def test_older_states_of_training_are_read(tmp_path):
+    training = {field: value for field, value in TRAINED["training"].items() if field != "aside"}
+    architecture = {**TRAINED, "version": "4", "training": training}
+    save_file(TENSORS | MOMENTS, tmp_path / "model", {"cmlp": json.dumps(architecture)})
+    loaded = NeuralNetwork.load(tmp_path / "model")
+    assert loaded._aside is None
+    assert loaded._memory.taken == OPTIMIZER["taken"]
 
 
 def test_the_same_network_makes_the_same_file():
@@ -264,7 +275,7 @@ def test_any_reader_of_safetensors_can_read_it(dtype, tmp_path):
     assert not tensors
     with safe_open(tmp_path / "model", framework="numpy") as file:
         architecture = json.loads(file.metadata()["cmlp"])
-    training = {"generator": network.rng.bit_generator.state, "optimizer": None}
+    training = {"generator": network.rng.bit_generator.state, "optimizer": None, "aside": None}
     assert architecture == {**ARCHITECTURE, "dtype": dtype.name, "training": training}
 
 
@@ -337,7 +348,7 @@ def test_state_of_foreign_classes_is_not_saved_unless_it_is_left_out(part, tmp_p
 # ---- What is not loaded ----
 
 ARCHITECTURE = {
-    "version": "4",
+    "version": "5",
     "loss": "cross_entropy",
     "loss_options": {},
     "dtype": "float32",
@@ -372,6 +383,7 @@ OLDER = {
         ],
     },
     "3": {**UNNAMED, "version": "3"},
+    "4": {**ARCHITECTURE, "version": "4"},
 }
 TENSORS = {
     "layers.0.weights": np.zeros((3, 4), np.float32),
@@ -405,7 +417,7 @@ def generator_state(name="PCG64"):
 
 
 OPTIMIZER = {"kind": "adam", "moments": 2, "taken": 7, "seen": 70}
-TRAINED = {**ARCHITECTURE, "training": {"generator": generator_state(), "optimizer": OPTIMIZER}}
+TRAINED = {**ARCHITECTURE, "training": {"generator": generator_state(), "optimizer": OPTIMIZER, "aside": 7}}
 MOMENTS = {"optimizer.moments": np.zeros((2, 5 * 16 + 4 * 16), np.float32)}
 SCALED = {**ARCHITECTURE, "input_scale": "tensor", "input_shift": "tensor"}
 SCALING = {"input_scale": np.ones(4), "input_shift": np.ones(4)}
@@ -439,7 +451,7 @@ METADATA = {  # what stands in the metadata; what is said of it
     "deep lists": ({"cmlp": deep()}, "expected JSON in the metadata, got"),
     "deep objects": ({"cmlp": deep('{"layers":')}, "expected JSON in the metadata, got"),
     "endless digits": ({"cmlp": "1" * 10_000}, "expected JSON in the metadata, got"),
-    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '4', got None"),
+    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '5', got None"),
 }
 
 
@@ -464,13 +476,13 @@ def changed(whole, way, value):
 
 
 FIELDS = {  # where, the value put there (... takes the field away), what is said of it
-    "no version": (["version"], ..., "expected a version of the format from '1' to '4', got None"),
-    "newer version": (["version"], "5", "expected a version of the format from '1' to '4', got '5'"),
+    "no version": (["version"], ..., "expected a version of the format from '1' to '5', got None"),
+    "newer version": (["version"], "6", "expected a version of the format from '1' to '5', got '6'"),
     "version 3": (["version"], "3", "expected the network to have the fields dtype, input_scale, input_shift, "),
     "version 2": (["version"], "2", "expected the network to have the fields dtype, input_scale, input_shift, "),
     "version 1": (["version"], "1", "expected the network to have the fields dtype, input_scale, layers, "),
-    "version a number": (["version"], 1, "expected a version of the format from '1' to '4', got 1"),
-    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '4', got ['3']"),
+    "version a number": (["version"], 1, "expected a version of the format from '1' to '5', got 1"),
+    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '5', got ['3']"),
     "no loss": (["loss"], ..., "expected the network to have the fields"),
     "another field": (["pickle"], "x", "expected the network to have the fields"),
     "loss unknown": (["loss"], "hinge", "loss must be one of 'cross_entropy', "),
@@ -548,7 +560,7 @@ FIELDS = {  # where, the value put there (... takes the field away), what is sai
     "classes vast": (["class_names"], [0, 2**63], "each an int, or none, got [0, 9223372036854775808]"),
     "no names": (["class_names"], ..., "expected the network to have the fields"),
     "no training": (["training"], ..., "expected the network to have the fields"),
-    "training text": (["training"], "x", "expected training to have the fields generator, optimizer, got 'x'"),
+    "training text": (["training"], "x", "expected training to have the fields aside, generator, optimizer, got 'x'"),
 }
 
 
@@ -582,6 +594,8 @@ TRAINING_FIELDS = {  # the same, of the state of training
     "moments text": (["optimizer", "moments"], "2", "moments must be a whole number, got '2'"),
     "taken negative": (["optimizer", "taken"], -1, "taken must be at least 0, got -1"),
     "taken a fraction": (["optimizer", "taken"], 7.0, "taken must be a whole number, got 7.0"),
+    "aside text": (["aside"], "7", "aside must be a whole number, got '7'"),
+    "aside wide": (["aside"], 2**64, "expected aside to be less than 18446744073709551616"),
     "taken absurd": (["optimizer", "taken"], 2**64, "expected at most 9007199254740992 steps taken"),
 }
 
@@ -654,7 +668,7 @@ STATES = {  # generator, part of its state, the value put there, what is said of
 def test_states_that_no_generator_has_are_refused(case, tmp_path):
     name, way, value, expected = STATES[case]
     state = changed(generator_state(name), way, value)
-    architecture = {**ARCHITECTURE, "training": {"generator": state, "optimizer": None}}
+    architecture = {**ARCHITECTURE, "training": {"generator": state, "optimizer": None, "aside": None}}
     save_file(TENSORS, tmp_path / "model", {"cmlp": json.dumps(architecture)})
     assert expected in refused(tmp_path / "model")
 
