@@ -45,7 +45,11 @@ def parameters(value: ArrayLike, shape: tuple[int, ...], name: str, dtype: np.dt
 
 
 def inputs(X: ArrayLike, n_inputs: int, name: str = "X", sparse: bool = True) -> Any:
-    """The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat."""
+    """
+    The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat.
+
+    Sparse samples may be rows already, where the shape leaves no doubt.
+    """
     if hasattr(X, "tocsr") and not sparse:
         raise TypeError(f"{name} is sparse, and steps by hand take arrays: {name}.toarray(), perhaps")
     sparse = hasattr(X, "tocsr")
@@ -57,6 +61,14 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X", sparse: bool = True) ->
         array = array[:, np.newaxis]
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {given}")
+    if sparse and array.shape[1] == n_inputs:
+        if array.shape[0] != n_inputs:
+            return SparseRows(array)
+        if getattr(array, "format", None) == "csr":
+            raise ValueError(
+                f"{name} is as wide as it is high, and in CSR its samples may be rows or columns: give "
+                f"{name.partition(' ')[0]}.T if they are rows, {name.partition(' ')[0]}.tocsc() if they are columns"
+            )
     if array.shape[0] != n_inputs:
         turned = "[np.newaxis]" if len(given) == 1 else ".T"  # one number a sample, or samples in rows
         hint = f": {name.partition(' ')[0]}{turned}, perhaps" if array.shape[1] == n_inputs else ""

@@ -45,7 +45,8 @@ class NeuralNetwork:
     A multilayer perceptron: dense layers, one after the other, and a loss to train them with.
 
     Samples are columns: X has shape (features, m). It may hold numbers of any type, lie in memory in any way, and be
-    read-only; the passes convert it a block at a time, so it is never copied as a whole.
+    read-only; the passes convert it a block at a time, so it is never copied as a whole. It may be one of SciPy's sparse
+    arrays, of shape (m, features) too, as CSR holds samples: steps and predictions take time by its numbers alone.
 
     Parameters
     ----------
@@ -675,8 +676,9 @@ class NeuralNetwork:
 
     def reset(self) -> None:
         """
-        Start over: draw each layer's parameters anew, in its own way, and forget what an optimizer remembers, and which
-        samples validated.
+        Start over: draw each layer's parameters anew, in its own way, and forget all of the training.
+
+        The optimizer's moments are forgotten, and which samples `fit` has set aside.
 
         Raises
         ------

@@ -81,6 +81,25 @@ def test_same_bits_for_any_threads(rng, monkeypatch, threads):
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_samples_may_be_rows(rng, kind):
+    X, y = problem(rng)
+    columns, rows = make(len(X)), make(len(X))
+    columns.fit(scipy_sparse.csr_array(X.T).T, y, 2)
+    rows.fit(scipy_sparse.csr_array(X.T).asformat(kind), y, 2)
+    assert rows._params.tobytes() == columns._params.tobytes()
+    assert (rows.predict(scipy_sparse.csr_array(X.T).asformat(kind)) == columns.predict(X)).all()
+
+
+def test_a_square_of_samples_must_say_which_way_they_lie():
+    square, y = scipy_sparse.csr_array(np.triu(np.ones((4, 4)))), [0, 1, 2, 0]
+    nn = make(4)
+    with pytest.raises(ValueError, match=r"may be rows or columns: give X.T if they are rows, X.tocsc"):
+        nn.predict(square)
+    assert nn.evaluate(square.T, y) == nn.evaluate(square.toarray().T, y)
+    assert nn.evaluate(square.tocsc(), y) == nn.evaluate(square.toarray(), y)
+
+
 def test_duplicates_are_added_and_order_does_not_matter():
     nn = make(4)
     row, column, value = [1, 1, 0, 3], [0, 0, 1, 1], [1.0, 2.0, 3.0, 4.0]
