@@ -51,8 +51,9 @@ def check_gradients(
     dict of str to float
         For each array of parameters, such as "layers.0.weights", the largest error among 200 of its numbers (or all,
         if there are not as many), over the largest of these. About 1e-8 or less if all is well; more if there is a
-        kink nearby, as that of ReLU or of the mean absolute error, and a smaller step may help then. A gradient so
-        small that the loss's last digit hides it counts as large enough.
+        kink nearby, as that of ReLU or of the mean absolute error, and a smaller step may help then. At a kink itself
+        nothing does: under ReLU a new network's biases are there, as they are 0, if a sample is nothing but 0. A
+        gradient so small that the loss's last digit hides it counts as large enough.
 
     Raises
     ------

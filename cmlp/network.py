@@ -45,8 +45,8 @@ class NeuralNetwork:
     A multilayer perceptron: dense layers, one after the other, and a loss to train them with.
 
     Samples are columns: X has shape (features, m). It may hold numbers of any type, lie in memory in any way, and be
-    read-only; the passes convert it a block at a time, so it is never copied as a whole. It may be one of SciPy's sparse
-    arrays, of shape (m, features) too, as CSR holds samples: steps and predictions take time by its numbers alone.
+    read-only; the passes convert it a block at a time, so it is never copied as a whole. It may be one of SciPy's
+    sparse arrays, of shape (m, features) too, as CSR holds samples: its zeros take no time.
 
     Parameters
     ----------
