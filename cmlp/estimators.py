@@ -142,7 +142,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     -----
     The answers differ from scikit-learn's 1.9 where those differ from its documentation, or keep users waiting:
 
-    - the samples held out for early stopping are stratified for more than two classes too, if every class can be;
+    - the samples held out for early stopping are stratified for any number of classes, as far as that goes;
     - with weights, the loss of an epoch is the mean over all its samples by weight; scikit-learn takes the mean over
       its batches by their numbers of samples. The steps are the same;
     - probabilities below the rounding error are not cut off in the loss;
