@@ -190,7 +190,7 @@ class Perceptron(BaseEstimator):
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Array, Array]:
         """X as rows, and y."""
         X, y = validate_data(
-            self, X, y, accept_sparse=("csr", "csc"), dtype="numeric", multi_output=True, reset=reset, **options
+            self, X, y, accept_sparse="csr", dtype="numeric", multi_output=True, reset=reset, **options
         )
         return _rows(X), column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
@@ -365,7 +365,7 @@ class Perceptron(BaseEstimator):
             if few is not None:
                 return few.T
         check_is_fitted(self)
-        rows = _rows(validate_data(self, X, accept_sparse=("csr", "csc"), dtype="numeric", reset=False))
+        rows = _rows(validate_data(self, X, accept_sparse="csr", dtype="numeric", reset=False))
         with _threads.limited(self.n_jobs):
             return (self.network_.forward if what == "outputs" else self.network_.predict)(rows.T).T
 

@@ -2,15 +2,20 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 
 def _is_command() -> bool:
     """Whether Python was started for `cmlp`, or `python -m cmlp`."""
     program = "".join(sys.argv[:1])  # there is none where Python is part of another program
-    if program == "-m":
-        return sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] == ["cmlp"]
-    return os.path.basename(program) in ("cmlp", "cmlp.exe")
+    if program != "-m":
+        return os.path.basename(program) in ("cmlp", "cmlp.exe")
+    for number, word in enumerate(sys.orig_argv[1:], 2):
+        options, m, module = word.partition("m")  # options may be joined, as in -Im, and the module with them
+        if m and options.startswith("-") and not {*options} & {*"cWX"}:
+            return (module or "".join(sys.orig_argv[number : number + 1])) == "cmlp"
+    return False
 
 
 COMMAND = _is_command()
@@ -29,8 +34,9 @@ def _handle_interrupts(before: str, after: str) -> None:
     if COMMAND:
         import signal  # takes time, which other programs need not spend
 
-        if signal.getsignal(signal.SIGINT) == getattr(signal, before):
-            signal.signal(signal.SIGINT, getattr(signal, after))
+        with suppress(ValueError):  # another thread than the first, of a program that is only called like the command
+            if signal.getsignal(signal.SIGINT) == getattr(signal, before):
+                signal.signal(signal.SIGINT, getattr(signal, after))
 
 
 def raise_interrupts() -> None:

@@ -13,7 +13,7 @@ from cmlp._startup import give_up
 def _read(path: str) -> str:
     """The text of a file of the system's; none if there is no such file."""
     try:
-        with open(path) as file:
+        with open(path, errors="surrogateescape") as file:  # names may hold any bytes
             return file.read()
     except OSError:
         return ""
@@ -22,8 +22,8 @@ def _read(path: str) -> str:
 def _quota() -> float:
     """Processors' worth of time that the groups this process is in are granted, at least; infinity if all of it."""
     least = math.inf
-    for line in _read("/proc/self/cgroup").splitlines():
-        _, controllers, group = line.split(":", 2)
+    lines = (line.split(":", 2) for line in ["0::/", "0:cpu:/", *_read("/proc/self/cgroup").split("\n")])
+    for _, controllers, group in (line for line in lines if len(line) == 3):
         folder, files = "/sys/fs/cgroup", ["cpu.max"]  # of version 2
         if controllers:
             folder, files = "/sys/fs/cgroup/cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]

@@ -44,15 +44,15 @@ def parameters(value: ArrayLike, shape: tuple[int, ...], name: str, dtype: np.dt
     return finite(array.T, name, dtype).T
 
 
-def inputs(X: ArrayLike, n_inputs: int, name: str = "X", sparse: bool = True) -> Any:
+def inputs(X: ArrayLike, n_inputs: int, name: str = "X", may_be_sparse: bool = True) -> Any:
     """
     The samples as rows (m, n_inputs), a view of X (n_inputs, m) if that is an array; one sample may come flat.
 
     Sparse samples may be rows already, where the shape leaves no doubt.
     """
-    if hasattr(X, "tocsr") and not sparse:
+    sparse, variable = hasattr(X, "tocsr"), name.partition(" ")[0]
+    if sparse and not may_be_sparse:
         raise TypeError(f"{name} is sparse, and steps by hand take arrays: {name}.toarray(), perhaps")
-    sparse = hasattr(X, "tocsr")
     array: Any = X if sparse else numbers(X, name)
     given = array.shape
     if array.dtype.kind not in "biuf":
@@ -61,23 +61,21 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X", sparse: bool = True) ->
         array = array[:, np.newaxis]
     if array.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, {n_inputs} features x samples, got shape {given}")
-    if sparse and array.shape[1] == n_inputs:
-        if array.shape[0] != n_inputs:
-            return SparseRows(array)
-        if getattr(array, "format", None) == "csr":
-            raise ValueError(
-                f"{name} is as wide as it is high, and in CSR its samples may be rows or columns: give "
-                f"{name.partition(' ')[0]}.T if they are rows, {name.partition(' ')[0]}.tocsc() if they are columns"
-            )
-    if array.shape[0] != n_inputs:
+    if sparse and array.shape == (n_inputs, n_inputs) and n_inputs > 1 and array.format != "csc":
+        raise ValueError(
+            f"{name} is sparse and as wide as it is high, so its samples may be rows or columns: "
+            f"give {variable}.tocsr().T if they are rows, {variable}.tocsc() if they are columns"
+        )
+    rows = array if sparse and array.shape[0] != n_inputs else array.T
+    if rows.shape[1] != n_inputs:
         turned = "[np.newaxis]" if len(given) == 1 else ".T"  # one number a sample, or samples in rows
-        hint = f": {name.partition(' ')[0]}{turned}, perhaps" if array.shape[1] == n_inputs else ""
+        hint = f": {variable}{turned}, perhaps" if rows.shape[0] == n_inputs else ""
         raise ValueError(
             f"{name} must have {n_inputs} rows, one for each feature (samples are columns), got shape {given}{hint}"
         )
-    if array.shape[1] == 0:
+    if rows.shape[0] == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
-    return SparseRows(array.T) if sparse else array.T
+    return SparseRows(rows) if sparse else rows
 
 
 def unshifted(rows: Any, shift: Any, name: str) -> None:

@@ -258,9 +258,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         if incremental and self.class_weight == "balanced":
             raise ValueError("partial_fit does not see how often classes are in all: class_weight cannot be 'balanced'")
         if self.class_weight == "balanced":  # scikit-learn's function does not know what the samples weigh
-            codes = [np.unique(column, return_inverse=True)[1] for column in y.reshape(len(y), -1).T]
-            tables = [_validate.balanced(of, int(of.max()) + 1, weights) for of in codes]
-            by_class = np.prod([table[of] for table, of in zip(tables, codes, strict=True)], axis=0)
+            table = y.toarray() if hasattr(y, "toarray") else y.reshape(len(y), -1)
+            codes = [np.unique(column, return_inverse=True)[1] for column in table.T]
+            by_column = [_validate.balanced(of, int(of.max()) + 1, weights) for of in codes]
+            by_class = np.prod([weight[of] for weight, of in zip(by_column, codes, strict=True)], axis=0)
         else:
             by_class = compute_sample_weight(self.class_weight, y)
         if not (np.isfinite(by_class) & (by_class >= 0)).all():

@@ -220,7 +220,7 @@ def fit(
     with network._memory.alone(), _watched(run, recipe.callbacks):
         origin = _Origin(network, epochs == 1 and not aside and _is_one_step(samples, recipe, validation))
         if aside:
-            if network._aside is None:  # once, so that none validates now and is trained on later
+            if network._aside is None:  # once: with the same share, none validates now and is trained on later
                 network._aside = int(network.rng.integers(2**63))
             samples, validation = split(samples, aside, np.random.default_rng(network._aside))
         return _train(run, recipe, origin, repeat(samples.times(class_weight), epochs), validation)
@@ -482,6 +482,8 @@ def part_of_each(labels: Array, wanted: int, rng: np.random.Generator) -> Array:
     """
     m = len(labels)
     counts = np.bincount(labels)
+    order = rng.permutation(m)  # first of all: so a larger share is of the same ones, and others
+    order = order[np.argsort(labels[order], kind="stable")]  # class by class, each in an order of chance
     # Whole numbers near each class's share: rounded down, then one more for those that lost most, ties at random.
     most = np.maximum(counts - 1, 0)
     shares = wanted * counts / m
@@ -490,8 +492,6 @@ def part_of_each(labels: Array, wanted: int, rng: np.random.Generator) -> Array:
         able = rng.permutation(np.flatnonzero(taken < most))
         first = able[np.argsort((taken - shares)[able], kind="stable")]
         taken[first[:lacking]] += 1
-    order = rng.permutation(m)
-    order = order[np.argsort(labels[order], kind="stable")]  # class by class, each in an order of chance
     place = np.arange(m) - np.repeat(np.cumsum(counts) - counts, counts)
     aside = np.zeros(m, bool)
     aside[order[place < np.repeat(taken, counts)]] = True

@@ -197,7 +197,7 @@ class DenseLayer:
         ValueError, TypeError
             If the input has another shape or holds no numbers.
         """
-        given = _validate_data.inputs(input, self.input_size, "input", sparse=False)
+        given = _validate_data.inputs(input, self.input_size, "input", may_be_sparse=False)
         z = _arrays.rows(len(given), self.neurons, self._dtype)
         for part, x in self._parts(given):
             self._product(z[part], x, self._rows[:-1], self._rows[-1])
@@ -237,13 +237,13 @@ class DenseLayer:
         ValueError, TypeError
             If an array has another shape or a number is out of range.
         """
-        gradient = _validate_data.inputs(dz, self.neurons, "dz", sparse=False)
-        given = _validate_data.inputs(activation, self.input_size, "activation", sparse=False)
+        gradient = _validate_data.inputs(dz, self.neurons, "dz", may_be_sparse=False)
+        given = _validate_data.inputs(activation, self.input_size, "activation", may_be_sparse=False)
         _validate_data.same_samples(len(gradient), len(given), "dz", "activation")
         rate = _validate.number(learning_rate, "learning_rate") / _validate.count(batch_size, "batch_size")
         before = None
         if not self.is_first:
-            z = _validate_data.inputs(z_value, self.input_size, "z_value", sparse=False)
+            z = _validate_data.inputs(z_value, self.input_size, "z_value", may_be_sparse=False)
             _validate_data.same_samples(len(gradient), len(z), "dz", "z_value")
             handed_on = _arrays.rows(len(gradient), self.input_size, self._dtype)
             for part, of_z in self._parts(gradient):

@@ -101,6 +101,7 @@ class NeuralNetwork:
     """
 
     _regime = "by_size"  # how steps go through the layers; the tests compare the ways
+    _aside: int | None = None  # the seed by which `fit` sets samples aside
 
     def __init__(
         self,
@@ -112,7 +113,6 @@ class NeuralNetwork:
     ) -> None:
         self._layers: list[DenseLayer] = []
         self._memory = training.Memory()
-        self._aside: int | None = None  # the seed by which `fit` sets samples aside
         self._dtype = _validate.dtype(dtype)
         self._loss = _validate.loss(loss)
         self._rng = _validate.rng(rng)
@@ -756,8 +756,8 @@ class NeuralNetwork:
             What validates is not weighted by it: that can have weights of its own.
         validation_fraction : float, default 0.0
             Share of the samples, in [0, 1), that is drawn to validate with instead of being trained on; with labels the
-            same share of every class, as far as that goes. The same samples are drawn again in every later fit to the
-            same labels, until `reset`.
+            same share of every class, as far as that goes. The same samples are drawn again in every later fit of the
+            same share of the same labels, until `reset`.
         schedule : Schedule or callable, optional
             Of `cmlp.schedules`, or a function of the step's number, from 0, that returns what the learning rate is
             multiplied by.

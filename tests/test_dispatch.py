@@ -54,8 +54,13 @@ def test_an_unknown_build_is_refused_with_the_valid_ones(name, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [["-m", "cmlp"], ["-X", "dev", "-m", "cmlp"], [shutil.which("cmlp", path=sysconfig.get_path("scripts"))]],
-    ids=["module", "module with options", "script"],
+    [
+        ["-m", "cmlp"],
+        ["-X", "dev", "-m", "cmlp"],
+        ["-umcmlp"],
+        [shutil.which("cmlp", path=sysconfig.get_path("scripts"))],
+    ],
+    ids=["module", "module with options", "module in one word", "script"],
 )
 @pytest.mark.parametrize(
     ("variable", "message"),
@@ -75,6 +80,16 @@ def test_the_command_refuses_its_environment_in_one_line(command, variable, mess
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"cmlp: error: {message}\n"
+
+
+def test_another_program_handles_interrupts_itself(tmp_path):
+    (tmp_path / "app.py").write_text("import cmlp, signal; print(signal.getsignal(signal.SIGINT).__name__)")
+    for options in (["-m", "app"], ["-umapp"], ["-W", "ignore", "-um", "app"], ["app.py"]):
+        environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent)}
+        done = subprocess.run(
+            [sys.executable, *options], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60
+        )
+        assert (done.stdout, done.stderr) == ("default_int_handler\n", ""), options
 
 
 def test_a_build_that_the_processor_lacks_is_refused_and_not_tried(monkeypatch):

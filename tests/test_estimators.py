@@ -506,6 +506,24 @@ def test_balanced_classes_take_weight_2_for_the_row_twice_and_weight_0_for_no_ro
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-7)
 
 
+def test_sparse_tables_of_labels_can_be_balanced():
+    X, y, *_ = samples("several labels")
+    one, other = (
+        MLPClassifier((5,), class_weight="balanced", max_iter=3, **QUICK).fit(X, table)
+        for table in (y, sparse.csr_matrix(y))
+    )
+    np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+def test_as_many_sparse_samples_as_features(kind):
+    X, y = np.eye(12), np.arange(12) % 3
+    few = sparse.csr_array(X).asformat(kind)
+    ours = MLPClassifier((5,), max_iter=5, **QUICK).fit(few, y, X_val=few, y_val=y)
+    theirs = MLPClassifier((5,), max_iter=5, **QUICK).fit(X, y, X_val=X, y_val=y)
+    np.testing.assert_allclose(ours.predict_proba(few), theirs.predict_proba(X), rtol=1e-9)
+
+
 def test_rare_classes_are_held_out_by_their_share_and_never_as_a_whole(monkeypatch):
     X, y = IRIS[:120], np.r_[np.zeros(90), np.ones(29), 2].astype(int)
     parts = []

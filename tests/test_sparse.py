@@ -91,13 +91,20 @@ def test_samples_may_be_rows(rng, kind):
     assert (rows.predict(scipy_sparse.csr_array(X.T).asformat(kind)) == columns.predict(X)).all()
 
 
-def test_a_square_of_samples_must_say_which_way_they_lie():
+@pytest.mark.parametrize("kind", ["csr", "coo", "bsr", "lil", "dok", "dia"])
+def test_a_square_of_samples_must_say_which_way_they_lie(kind):
     square, y = scipy_sparse.csr_array(np.triu(np.ones((4, 4)))), [0, 1, 2, 0]
     nn = make(4)
-    with pytest.raises(ValueError, match=r"may be rows or columns: give X.T if they are rows, X.tocsc"):
-        nn.predict(square)
-    assert nn.evaluate(square.T, y) == nn.evaluate(square.toarray().T, y)
-    assert nn.evaluate(square.tocsc(), y) == nn.evaluate(square.toarray(), y)
+    with pytest.raises(ValueError, match=r"may be rows or columns: give X.tocsr\(\).T if they are rows, X.tocsc"):
+        nn.predict(square.asformat(kind))
+    assert nn.evaluate(square.asformat(kind).tocsr().T, y) == nn.evaluate(square.toarray().T, y)
+    assert nn.evaluate(square.asformat(kind).tocsc(), y) == nn.evaluate(square.toarray(), y)
+
+
+def test_no_samples_are_refused_whichever_way_they_lie():
+    for shape in ((0, 4), (4, 0)):
+        with pytest.raises(ValueError, match="X must hold at least one sample, got shape"):
+            make(4).predict(scipy_sparse.csr_array(shape))
 
 
 def test_duplicates_are_added_and_order_does_not_matter():

@@ -246,6 +246,11 @@ GROUPS = {
         },
         float("inf"),
     ),
+    "a name of any bytes": (
+        {"proc/self/cgroup": "0::/a\udce9\x85\x0cb", "sys/fs/cgroup/a\udce9\x85\x0cb/cpu.max": "100000 100000"},
+        1.0,
+    ),
+    "names unknown": ({"sys/fs/cgroup/cpu.max": "50000 100000"}, 0.5),
     "no groups": ({}, float("inf")),
 }
 
@@ -253,12 +258,12 @@ GROUPS = {
 @pytest.mark.parametrize("case", GROUPS)
 def test_a_groups_quota_limits_the_threads(case, monkeypatch, tmp_path):
     real = open
-    monkeypatch.setattr("builtins.open", lambda path, *rest: real(f"{tmp_path}{path}", *rest))
+    monkeypatch.setattr("builtins.open", lambda path, **settings: real(f"{tmp_path}{path}", **settings))
     files, quota = GROUPS[case]
     for name, text in files.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with real(path, "w") as file:
+        with real(path, "w", errors="surrogateescape") as file:
             file.write(text + "\n")
     assert _threads._quota() == quota
 
