@@ -19,6 +19,7 @@ cdef extern from "vec.h" nogil:
     ctypedef unsigned int word32         # the bits of a float, and of a double or two floats
     ctypedef unsigned long long word64
     void opaque(const void* pointer)     # the compiler is to forget what it was made of, and give it a register
+    enum: SPREADS                        # whether a multiply-add takes a number from memory for all of a register
     enum: TILE_ROWS                      # TILE_ROWS * TILE_VECTORS + TILE_VECTORS + 1 registers are in use
 
 cdef enum:
@@ -138,50 +139,87 @@ cdef struct Tile:                        # what it is made of, for rows of which
     Py_ssize_t n                         # columns, of a panel at most
 
 
+cdef inline inlined add_products(vec acc[TILE_ROWS][TILE_VECTORS], const vec* bp, const char** lines, Py_ssize_t row, int u,
+                                 bint turned, int begin, int end, int vectors) noexcept nogil:
+    """`add_column` for some rows"""
+    cdef Py_ssize_t size = sizeof(float) if vec is vf else sizeof(double)
+    cdef const char* at
+    cdef int i, j
+    for i in range(begin, end):
+        at = lines[0] + i * size if turned else lines[i // 3] + u * size + i % 3 * row
+        for j in range(vectors):
+            if vec is vf:
+                acc[i][j] = acc[i][j] + bp[j] * (<const float*> at)[0]
+            else:
+                acc[i][j] = acc[i][j] + bp[j] * (<const double*> at)[0]
+            # With some rows read once for each register, the processor has fewer instructions to take in, and no more to load
+            # than it can. Compilers are to forget that they have read them.
+            if SPREADS and vectors > 1 and j == 0 and (i % 2 == 0 if turned else i % 3 == 0):
+                opaque(lines[0 if turned else i // 3])
+                at = lines[0] + i * size if turned else lines[i // 3] + u * size
+
+
+cdef inline inlined add_column(vec acc[TILE_ROWS][TILE_VECTORS], const vec* bp, const char** lines, Py_ssize_t row, int u,
+                               bint turned, int rows, int vectors) noexcept nogil:
+    """acc := acc + a column of a @ its row of b: the u-th column from where `lines` are"""
+    cdef int i
+    opaque(bp)                           # or what comes next is read ahead, into registers that are not there
+    for i in range(1 if turned else (rows + 2) // 3):
+        opaque(lines[i])
+    add_products(acc, bp, lines, row, u, turned, 0, rows // 2, vectors)  # compilers unroll loops that are short
+    add_products(acc, bp, lines, row, u, turned, rows // 2, rows, vectors)
+
+
 cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live, const Ahead* ahead, const floating* like,
-                              const vec* lanes, bint all_live, int rows, int vectors) noexcept nogil:
+                              const vec* lanes, bint all_live, bint turned, int rows, int vectors) noexcept nogil:
     """y := c + a @ b for `rows` rows and `vectors` registers of columns from `column` on, constants where this is inlined
 
-    live: the k that are used, unless all are. ahead: what tiles of some rows fetch
+    live: the k that are used, unless all are. turned: a's columns are runs of memory, not its rows. ahead: what tiles of some
+    rows fetch.
     """
     cdef vec acc[TILE_ROWS][TILE_VECTORS]
     cdef vec zero
     cdef floating* y = <floating*> t.y + column
     cdef const floating* c = <const floating*> t.c + column
-    cdef const floating* a = <const floating*> t.a
     cdef const floating* b = <const floating*> t.b + column
-    cdef const char* threes[TILE_ROWS]   # rows 0, 3, 6, ... of a: two more are reached from each
-    cdef const vec* bp = <const vec*> b
+    cdef const char* lines[TILE_ROWS]    # of a: a column, or rows 0, 3, 6, ..., from each of which two more are reached
+    cdef const char* here[TILE_ROWS]
     cdef const char* next = ahead.at
-    cdef Py_ssize_t by = ahead.by, beside = ahead.beside, rows_apart = t.rows_apart, columns_apart = t.columns_apart
-    cdef Py_ssize_t ldy = t.ldy, ldc = t.ldc, ldb = t.ldb, k = t.k if all_live else live.count, p
-    cdef Py_ssize_t row = rows_apart * <Py_ssize_t> sizeof(floating), step = columns_apart * <Py_ssize_t> sizeof(floating)
-    cdef int i, j
+    cdef Py_ssize_t by = ahead.by, beside = ahead.beside, ldy = t.ldy, ldc = t.ldc, ldb = t.ldb, k = t.k, p
+    cdef Py_ssize_t size = sizeof(floating), row = t.rows_apart * size, step = t.columns_apart * size if turned else size
+    cdef int i, j, number = 1 if turned else (rows + 2) // 3
     memset(&zero, 0, sizeof(zero))
     for i in range(rows):
         for j in range(vectors):
             acc[i][j] = zero
             prefetch(<const vec*> (y + i * ldy) + j)
-    for i in range((rows + 2) // 3 if all_live else 0):
-        threes[i] = <const char*> a + 3 * i * row
-        opaque(threes[i])
-    for p in range(k):
-        if not all_live:
-            bp = <const vec*> (b + live.k[p] * ldb)
-            for i in range(rows):
-                for j in range(vectors):
-                    acc[i][j] = acc[i][j] + bp[j] * a[live.k[p] * columns_apart + i * rows_apart]
-            continue
+    for i in range(number):
+        lines[i] = <const char*> t.a + 3 * i * row
+    for p in range(0 if all_live else live.count):
+        for i in range(number):
+            here[i] = lines[i] + live.k[p] * step
+        add_column(acc, <const vec*> (b + live.k[p] * ldb), here, row, 0, turned, rows, vectors)
+    for _ in range(k // 2 if all_live and SPREADS else 0):     # two by two: fewer steps of pointers, where there are registers
+        for _ in range(2 if rows >= FEWEST_TO_FETCH else 0):
+            prefetch_far(next)
+            prefetch_far(next + beside)
+            next += by
+        add_column(acc, <const vec*> b, lines, row, 0, turned, rows, vectors)
+        if turned:
+            lines[0] += step
+        add_column(acc, <const vec*> (b + ldb), lines, row, 0 if turned else 1, turned, rows, vectors)
+        for i in range(number):
+            lines[i] += step if turned else 2 * step
+        b += 2 * ldb
+    for _ in range((k % 2 if SPREADS else k) if all_live else 0):
         if rows >= FEWEST_TO_FETCH:
             prefetch_far(next)
             prefetch_far(next + beside)
             next += by
-        for i in range(rows):
-            for j in range(vectors):
-                acc[i][j] = acc[i][j] + bp[j] * (<const floating*> (threes[i // 3] + i % 3 * row))[0]
-        for i in range((rows + 2) // 3):
-            threes[i] += step
-        bp = <const vec*> (<const floating*> bp + ldb)
+        add_column(acc, <const vec*> b, lines, row, 0, turned, rows, vectors)
+        for i in range(number):
+            lines[i] += step
+        b += ldb
     for i in range(rows):
         for j in range(vectors):
             (<vec*> y)[j] = (<const vec*> c)[j] + acc[i][j]
@@ -190,23 +228,32 @@ cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live
 
 
 cdef inline inlined tile(const Tile* t, Py_ssize_t column, const Live* live, const Ahead* ahead, const floating* like,
-                         bint all_live, int rows, int vectors) noexcept nogil:
+                         bint all_live, bint turned, int rows, int vectors) noexcept nogil:
     """`registers` for the dtype at hand"""
     if floating is float:
-        registers(t, column, live, ahead, like, <const vf*> NULL, all_live, rows, vectors)
+        registers(t, column, live, ahead, like, <const vf*> NULL, all_live, turned, rows, vectors)
     else:
-        registers(t, column, live, ahead, like, <const vd*> NULL, all_live, rows, vectors)
+        registers(t, column, live, ahead, like, <const vd*> NULL, all_live, turned, rows, vectors)
+
+
+cdef inline inlined tiles_across(const Tile* t, const Live* live, const Ahead* ahead, const floating* like, bint all_live,
+                                 bint turned, int rows) noexcept nogil:
+    """`tiles` for a as it lies"""
+    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), column
+    for column from 0 <= column < min(t.n, panel(like)) by TILE_VECTORS * lanes:    # the compiler sees when this is a single one
+        if t.n - column > lanes:
+            tile(t, column, live, ahead, like, all_live, turned, rows, TILE_VECTORS)
+        else:
+            tile(t, column, live, ahead, like, all_live, turned, rows, 1)
 
 
 cdef inline inlined tiles(const Tile* t, const Live* live, const Ahead* ahead, const floating* like, bint all_live,
                           int rows) noexcept nogil:
     """y := c + a @ b for `rows` rows, a constant where this is inlined, and the n columns of a panel"""
-    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), column
-    for column from 0 <= column < min(t.n, panel(like)) by TILE_VECTORS * lanes:    # the compiler sees when this is a single one
-        if t.n - column > lanes:
-            tile(t, column, live, ahead, like, all_live, rows, TILE_VECTORS)
-        else:
-            tile(t, column, live, ahead, like, all_live, rows, 1)
+    if t.columns_apart == 1:
+        tiles_across(t, live, ahead, like, all_live, False, rows)
+    else:
+        tiles_across(t, live, ahead, like, all_live, True, rows)
 
 
 cdef shared whole_tile(const Tile* t, const Ahead* ahead, const floating* like) noexcept nogil:

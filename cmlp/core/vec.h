@@ -35,6 +35,13 @@ typedef double pair;
 #define deal_pairs_high(a, b) (a)
 #endif
 
+/* A number from memory, spread over a register, is part of the multiply-add that takes it. */
+#ifdef __AVX512F__
+#define SPREADS 1
+#else
+#define SPREADS 0
+#endif
+
 /* The bits of a float, and of a double or two floats side by side. */
 #include <stdint.h>
 #if defined(__GNUC__)
