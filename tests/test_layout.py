@@ -67,6 +67,7 @@ PARTS = [
     "sparse",
     "team",
     "net",
+    "passes",
     "fused",
     "step",
     "wide",
