@@ -3,7 +3,7 @@
 import argparse
 import time
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,23 @@ VALIDATION_SHARE = 0.1
 TEST_ROWS, TEST_SHARE = 1000, 0.2
 
 
+class Parts(NamedTuple):
+    """The rows to train on and those set aside, as `train_test_split` gives them."""
+
+    X_train: Array
+    X_test: Array
+    y_train: Array
+    y_test: Array
+
+    @property
+    def train(self) -> tuple[Array, Array]:
+        return self.X_train, self.y_train
+
+    @property
+    def test(self) -> tuple[Array, Array]:
+        return self.X_test, self.y_test
+
+
 def train(given: argparse.Namespace) -> None:
     """Train on some of the samples, test on the others, and save the model."""
     recipe, optimizer = _recipe(given)
@@ -64,23 +81,24 @@ def train(given: argparse.Namespace) -> None:
         X, y, features, classes = _samples(given)
         test_rows = _test_rows(recipe["test_rows"], len(y), given.file)
         rng = np.random.default_rng(given.seed)
-        X_train, X_test, y_train, y_test = cmlp.train_test_split(X, y, test_rows, rng)
-        network, inputs = _network(given, recipe, X_train, classes, rng)
+        parts = Parts(*cmlp.train_test_split(X, y, test_rows, rng))
+        network, inputs = _network(given, recipe, parts.X_train, classes, rng)
         set_names(network, features, classes)
         if out is not None:
             model_file.dumps(network)  # what would keep it from being saved must show now, not after the training
         if not given.quiet:
-            _announce(given, recipe, X, classes, test_rows, inputs, network)
-        targets, of_test = y_train, y_test
+            _announce(given, recipe, parts, classes, inputs, network)
+        aims = parts
         if classes is None:
-            centre, spread = y_train.mean(), y_train.std() or 1.0
-            targets, of_test = ((y[np.newaxis] - centre) / spread for y in (y_train, y_test))
+            centre, spread = parts.y_train.mean(), parts.y_train.std() or 1.0
+            y_train, y_test = ((y[np.newaxis] - centre) / spread for y in (parts.y_train, parts.y_test))
+            aims = parts._replace(y_train=y_train, y_test=y_test)
         untrained, interrupted = network._params.copy(), False
         try:
             if given.notebook:
-                samples, seconds = _run_notebook(network, X_train, y_train, X_test, y_test, given.quiet)
+                samples, seconds = _run_notebook(network, parts, given.quiet)
             else:
-                samples, seconds = _fit(network, recipe, optimizer, X_train, targets, X_test, of_test, given.quiet)
+                samples, seconds = _fit(network, recipe, optimizer, aims, given.quiet)
         except KeyboardInterrupt:  # which comes between two steps
             if out is None or np.array_equal(network._params, untrained):
                 raise
@@ -92,36 +110,34 @@ def train(given: argparse.Namespace) -> None:
     if interrupted:
         which = "of the best epoch until then" if recipe.get("patience") else "as it was then"
         raise KeyboardInterrupt(f"{given.out} holds the model {which}")
-    figures = _figures(network, (X_train, y_train), (X_test, y_test), classes is None)
+    figures = _figures(network, parts, classes is None)
     say(figures, f" {seconds:.2f} s  {samples / seconds:,.0f} samples/s")
 
 
 def _announce(
     given: argparse.Namespace,
     recipe: dict[str, Any],
-    X: Array,
+    parts: Parts,
     classes: Array | None,
-    test_rows: int,
     inputs: str,
     network: cmlp.NeuralNetwork,
 ) -> None:
     """Say what is trained on, and what is trained."""
-    rows = X.shape[1]
+    test_rows = len(parts.y_test)
+    rows = len(parts.y_train) + test_rows
     kinds = "numbers to predict" if classes is None else f"{len(classes)} classes"
-    say(f"{given.file}: {rows} samples of {len(X)} features, {kinds}")
+    say(f"{given.file}: {rows} samples of {len(parts.X_train)} features, {kinds}")
     more = f", {VALIDATION_SHARE:.0%} of the others to decide when to stop" if recipe.get("patience") else ""
     say(f"{test_rows} of {rows} rows are set aside for the test{more}; {inputs}")
     say(network)
 
 
-def _figures(
-    network: cmlp.NeuralNetwork, trained_on: tuple[Array, Array], tested_on: tuple[Array, Array], regression: bool
-) -> str:
+def _figures(network: cmlp.NeuralNetwork, parts: Parts, regression: bool) -> str:
     """Return how good the network is on the rows it was trained on, and on those set aside."""
     if regression:
-        (r2, _), (r2_test, error) = errors(network, *trained_on), errors(network, *tested_on)
+        (r2, _), (r2_test, error) = errors(network, *parts.train), errors(network, *parts.test)
         return f"train R2 {r2:.4f}  test R2 {r2_test:.4f}  test RMSE {error:.6g}"
-    accuracy, accuracy_test = (network.evaluate(*samples)["accuracy"] for samples in (trained_on, tested_on))
+    accuracy, accuracy_test = (network.evaluate(*samples)["accuracy"] for samples in (parts.train, parts.test))
     return f"train accuracy {accuracy:.4f}  test accuracy {accuracy_test:.4f}"
 
 
@@ -147,28 +163,21 @@ def _in_units(network: cmlp.NeuralNetwork, centre: float, spread: float) -> None
 
 
 def _fit(
-    network: cmlp.NeuralNetwork,
-    recipe: dict[str, Any],
-    optimizer: Optimizer,
-    X_train: Array,
-    y_train: Array,
-    X_test: Array,
-    y_test: Array,
-    quiet: bool,
+    network: cmlp.NeuralNetwork, recipe: dict[str, Any], optimizer: Optimizer, parts: Parts, quiet: bool
 ) -> tuple[float, float]:
     """Fit the network as the recipe says; return how many samples it was trained on, and the seconds."""
     settings = {name: recipe[name] for name in ("epochs", "batch_size", "class_weight")}
     if recipe["patience"] is None:
         share = 1.0
-        settings["validation_data"] = (X_test, y_test)
+        settings["validation_data"] = parts.test
     else:  # which the test rows may not decide
         share = 1 - VALIDATION_SHARE
         settings["validation_fraction"] = VALIDATION_SHARE
         settings["callbacks"] = [EarlyStopping(patience=recipe["patience"])]
-    history = network.fit(X_train, y_train, optimizer=optimizer, verbose=0 if quiet else 1, **settings)
+    history = network.fit(*parts.train, optimizer=optimizer, verbose=0 if quiet else 1, **settings)
     if history.stopped is not None and not quiet:
         say(history.stopped)
-    return len(history["loss"]) * share * len(y_train), sum(history["seconds"])
+    return len(history["loss"]) * share * len(parts.y_train), sum(history["seconds"])
 
 
 def _test_rows(wanted: float | None, rows: int, path: str) -> int:
@@ -228,17 +237,15 @@ def _network(
     return network, "pixels are divided by 255" if pixels else "features are taken as they are"
 
 
-def _run_notebook(
-    network: cmlp.NeuralNetwork, X_train: Array, y_train: Array, X_test: Array, y_test: Array, quiet: bool
-) -> tuple[float, float]:
+def _run_notebook(network: cmlp.NeuralNetwork, parts: Parts, quiet: bool) -> tuple[float, float]:
     """Do and print what the notebook's training cell does; return as `_fit` does."""
     seconds = 0.0
     for epoch in range(NOTEBOOK["epochs"]):
         start = time.perf_counter()
-        network.train(X_train, y_train, NOTEBOOK_RATE)
+        network.train(*parts.train, NOTEBOOK_RATE)
         seconds += time.perf_counter() - start
         if epoch % 10 == 0 and not quiet:
-            predictions = network.predict(X_test)
+            predictions = network.predict(parts.X_test)
             say("Epoch: ", epoch)
-            say("Accuracy", cmlp.get_accuracy(predictions, y_test))
-    return NOTEBOOK["epochs"] * len(y_train), seconds
+            say("Accuracy", cmlp.get_accuracy(predictions, parts.y_test))
+    return NOTEBOOK["epochs"] * len(parts.y_train), seconds

@@ -21,7 +21,7 @@ def _read(path: str) -> str:
 
 def _quota() -> float:
     """Processors' worth of time that the groups this process is in are granted, at least; infinity if all of it."""
-    least = math.inf
+    least, seen = math.inf, set()
     lines = (line.split(":", 2) for line in ["0::/", "0:cpu:/", *_read("/proc/self/cgroup").split("\n")])
     for _, controllers, group in (line for line in lines if len(line) == 3):
         folder, files = "/sys/fs/cgroup", ["cpu.max"]  # of version 2
@@ -32,6 +32,9 @@ def _quota() -> float:
         names = group.split("/")[1:] if group != "/" else []
         for depth in range(len(names) + 1):  # the outermost is where a container's own group may be
             path = "/".join([folder, *names[:depth]])
+            if path in seen:
+                continue
+            seen.add(path)
             words = " ".join(_read(f"{path}/{name}") for name in files).split()
             if len(words) == 2 and words[0].isdecimal():
                 least = min(least, int(words[0]) / int(words[1]))
