@@ -13,6 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS, SWEEPS, TRAINING = HERE / "results.json", HERE / "sweeps.json", HERE / "training.json"
+ANSWERS = HERE / "answers.json"  # pytest --figures writes it
 PEERS = {
     "jax": "JAX",
     "torch": "PyTorch",
@@ -29,7 +30,9 @@ COLOURS = {
     "numpy": "#737373",
 }
 BEGIN, END = "<!-- benchmark: written by benchmarks/report.py -->", "<!-- end -->"
-BEGIN_MORE, BEGIN_OTHERS, BEGIN_AIMS = (BEGIN.replace("benchmark:", table) for table in ("more:", "others:", "aims:"))
+BEGIN_MORE, BEGIN_OTHERS, BEGIN_AIMS, BEGIN_ANSWERS = (
+    BEGIN.replace("benchmark:", f"{table}:") for table in ("more", "others", "aims", "answers")
+)
 
 
 def cpu_name():
@@ -203,6 +206,14 @@ def other_tables():
     return "\n\n".join(table(json.loads(path.read_text())) for path in sorted(HERE.glob("results-*.json")))
 
 
+def answers_table():
+    """The largest differences that the tests have seen."""
+    rows = ["| | at most |", "| --- | ---: |"]
+    for what, difference in json.loads(ANSWERS.read_text()).items():
+        rows.append(f"| {what} | {difference:.2f} |" if "units" in what else f"| {what} | {difference:.1g} |")
+    return "\n".join(rows)
+
+
 def with_tables(readme, figures):
     """The text of a README with the figures' tables between their marks, as far as it has these."""
     tables = {
@@ -210,6 +221,7 @@ def with_tables(readme, figures):
         BEGIN_MORE: more_table(figures),
         BEGIN_OTHERS: other_tables(),
         BEGIN_AIMS: aims_table(figures),
+        BEGIN_ANSWERS: answers_table(),
     }
     for begin, text in tables.items():
         between = re.compile(f"{re.escape(begin)}.*?{re.escape(END)}", re.DOTALL)

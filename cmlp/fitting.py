@@ -346,6 +346,7 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
         try:
             if last is None:
                 memory.recall(run.optimizer, recipe.shaping, network._params)
+                memory.schedule = recipe.schedule if isinstance(recipe.schedule, Schedule) else None
                 begin = memory.taken
             elif run.epochs is None:  # what an earlier chunk taught stays
                 origin = _Origin(network)
@@ -363,6 +364,8 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
             run.stop(f"max_time of {recipe.max_time:g} s ran out")
         if run.history.stopped is not None:
             break
+    if type(memory.optimizer) is type(run.optimizer):
+        memory.optimizer = run.optimizer  # with the rate that callbacks left it
     if last is not None and memory.moments is not None:
         training.check_last_step(network, last, memory.moments, memory.taken)
     return run.history

@@ -1,7 +1,7 @@
 """Model files: a network's numbers in the safetensors format, its architecture as JSON in the metadata.
 
-What training needs to go on is there too: the optimizer's moments among the numbers, the generator's state in the JSON,
-and the seed by which samples were set aside.
+What training needs to go on is there too: the optimizer's moments among the numbers; its settings and its schedule, the
+generator's state, and the seed by which samples were set aside in the JSON.
 Nothing in such a file is executed. Reading judges all of it before the network is built; writing leaves a whole file,
 the new one or the old. A file has exactly the fields of its version: a further field makes a further version, and files
 of all versions are read.
@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from cmlp import _arrays, _validate
 from cmlp.losses import WITH_OPTIONS
 from cmlp.optimizers import OPTIMIZERS
+from cmlp.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from cmlp.network import NeuralNetwork
@@ -41,6 +42,7 @@ NAMES = {"feature_names": (str,), "class_names": (str, int)}
 FIELDS = ("version", "loss", "loss_options", "dtype", "input_scale", "input_shift", "layers", "training", *NAMES)
 LAYER_FIELDS = ("input_size", "neurons", "activation", "init", "dropout")
 TRAINING_FIELDS = ("generator", "optimizer", "aside")
+OPTIMIZER_FIELDS = ("kind", "settings", "schedule", "moments", "taken", "seen")
 
 # Versions of the format, with the fields that each of them added, and what those are in files from before.
 ADDED: dict[str, dict[str, Any]] = {
@@ -49,6 +51,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "3": {"init": None},
     "4": dict.fromkeys(NAMES),
     "5": {"aside": None},
+    "6": dict.fromkeys(("settings", "schedule")),
 }
 VERSION = max(ADDED, key=int)
 
@@ -169,7 +172,8 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
         network.rng = np.random.Generator(bits)
         if optimizer is not None:
             moments = tensors.get(MOMENTS, np.zeros((1, 1), network.dtype))
-            network._memory.restore(OPTIMIZERS[optimizer["kind"]], moments, optimizer["taken"], optimizer["seen"])
+            rule, schedule = _made(OPTIMIZERS, optimizer), _made(SCHEDULES, optimizer["schedule"])
+            network._memory.restore(rule, schedule, moments, optimizer["taken"], optimizer["seen"])
         network._aside = architecture["training"]["aside"]
     return network
 
@@ -294,14 +298,45 @@ def _training(network: "NeuralNetwork", tensors: dict[str, Array]) -> dict[str, 
     if type(generator).__name__ not in GENERATORS:
         raise ValueError(f"the generator must be one of {', '.join(GENERATORS)}, got {generator!r}: {without}")
     if memory.moments is not None:
-        kinds = [name for name, kind in OPTIMIZERS.items() if kind is memory.kind]
-        if not kinds:
-            raise ValueError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, got {memory.kind!r}: {without}")
+        optimizer, schedule = _described(OPTIMIZERS, memory.optimizer), _described(SCHEDULES, memory.schedule)
+        if optimizer is None:
+            listed = ", ".join(OPTIMIZERS)
+            raise ValueError(f"the optimizer must be one of {listed}, got {memory.optimizer!r}: {without}")
         kept = memory.moments.shape[1] == network._params.size  # and not the row of one number for those that keep none
-        optimizer = {"kind": kinds[0], "moments": len(memory.moments) if kept else 0}
+        optimizer |= {"schedule": schedule, "moments": len(memory.moments) if kept else 0}
         optimizer |= {"taken": memory.taken, "seen": memory.seen}
         tensors.update({MOMENTS: memory.moments} if kept else {})
     return {"generator": generator.state, "optimizer": optimizer, "aside": network._aside}
+
+
+def _described(kinds: dict[str, type[Any]], value: Any) -> dict[str, Any] | None:
+    """Return the name and the settings of an optimizer or a schedule; None if it is not of these kinds."""
+    names = [name for name, kind in kinds.items() if kind is type(value)]
+    if not names:
+        return None
+    return {"kind": names[0], "settings": {field: np.asarray(of).tolist() for field, of in asdict(value).items()}}
+
+
+def _made(kinds: dict[str, type[Any]], value: dict[str, Any] | None) -> Any:
+    """Return what `_described` describes."""
+    return None if value is None else kinds[value["kind"]](**(value["settings"] or {}))
+
+
+def _check_made(kinds: dict[str, type[Any]], value: Any, name: str) -> None:
+    """Judge a description: the kind, and every setting, unless all are the usual ones."""
+    kind = _text(value["kind"], f"kind of {name}")
+    if kind not in kinds:
+        raise ValueError(f"expected kind of {name} to be one of {', '.join(kinds)}, got {kind!r}")
+    if value["settings"] is None:
+        return
+    usual = {field.name: field.default for field in fields(kinds[kind])}
+    _check_fields(value["settings"], usual, f"settings of {name}")
+    for field, setting in value["settings"].items():
+        if isinstance(usual[field], bool) != isinstance(setting, bool):
+            raise ValueError(f"expected {field} to be like {usual[field]!r}, got {reprlib.repr(setting)}")
+        if setting is not None and not isinstance(setting, bool):
+            _validate.number(setting, field)
+    _made(kinds, value)
 
 
 def _loss(name: str, options: Any) -> Any:
@@ -374,10 +409,12 @@ def _training_state(value: Any, version: str) -> dict[str, Any]:
         raise ValueError(f"expected a state that {name} can come to, got {reprlib.repr(state)}")
     if optimizer is None:
         return training
-    _check_fields(optimizer, ["kind", "moments", "taken", "seen"], "optimizer")
-    kind, moments = _text(optimizer["kind"], "kind of optimizer"), optimizer["moments"]
-    if kind not in MOMENT_COUNTS:
-        raise ValueError(f"expected kind of optimizer to be one of {', '.join(MOMENT_COUNTS)}, got {kind!r}")
+    training["optimizer"] = optimizer = _completed(optimizer, OPTIMIZER_FIELDS, version, "optimizer")
+    _check_made(OPTIMIZERS, optimizer, "optimizer")
+    if optimizer["schedule"] is not None:
+        _check_fields(optimizer["schedule"], ["kind", "settings"], "schedule")
+        _check_made(SCHEDULES, optimizer["schedule"], "schedule")
+    kind, moments = optimizer["kind"], optimizer["moments"]
     if _validate.count(moments, "moments", least=0) not in MOMENT_COUNTS[kind]:
         raise ValueError(f"expected {kind} to have {MOMENT_COUNTS[kind][-1]} moments, got {moments}")
     for name, what in (("taken", "steps taken"), ("seen", "samples seen")):

@@ -80,6 +80,8 @@ class NeuralNetwork:
         What the inputs are called, to be kept in the model file: the command cmlp finds columns by it.
     class_names : ndarray of shape (n_classes,), of str or int, or None
         What the classes are called, to be kept as well: ``nn.class_names[nn.predict(X)]``.
+    optimizer, schedule : object, or None
+        What `fit` took its last steps by: model files keep it, for another `fit` to be given.
 
     Raises
     ------
@@ -227,6 +229,32 @@ class NeuralNetwork:
             Such as "delta"; empty for most losses. It cannot be written into: assign another `loss` instead.
         """
         return MappingProxyType(self._loss[1])
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """
+        What `fit` took its last steps by, at the rate that callbacks left it.
+
+        The model file holds it: `fit` goes on as before with ``optimizer=nn.optimizer, schedule=nn.schedule``.
+
+        Returns
+        -------
+        optimizer, or None
+            None before `fit`, and after `reset`.
+        """
+        return self._memory.optimizer
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """
+        What changed that rate.
+
+        Returns
+        -------
+        Schedule, or None
+            None where there was none, or a function of the step's number, which no file can hold.
+        """
+        return self._memory.schedule
 
     @property
     def feature_names(self) -> list[str] | None:
@@ -719,7 +747,8 @@ class NeuralNetwork:
         Train on mini-batches.
 
         A second call continues: an optimizer of the same kind goes on with what it remembers and with its count of
-        steps, at the rate that the call is given. See `reset`.
+        steps, at the rate that the call is given; ``optimizer=nn.optimizer, schedule=nn.schedule`` are those of the
+        call before, also after `load`. See `reset`.
 
         Parameters
         ----------

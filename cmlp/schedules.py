@@ -277,3 +277,9 @@ class InverseScaling(Schedule):
     def factors(self, t: Array, plan: Plan) -> Array:
         """Return the factors."""
         return np.full(len(t), (1.0 + plan.seen) ** -float(self.power))
+
+
+# By their names in model files.
+SCHEDULES: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (Constant, Step, Exponential, Cosine, OneCycle, InverseScaling)
+}

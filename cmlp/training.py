@@ -19,6 +19,7 @@ from cmlp._sparse import SparseRows
 if TYPE_CHECKING:
     from cmlp.network import NeuralNetwork
     from cmlp.optimizers import Optimizer, Rule
+    from cmlp.schedules import Schedule
 
 Array = NDArray[Any]
 
@@ -92,7 +93,8 @@ class Memory:
 
     def forget(self) -> None:
         """Begin anew."""
-        self.kind: type[Any] | None = None
+        self.optimizer: Optimizer | None = None  # as it was at last, and what changed its rate
+        self.schedule: Schedule | None = None
         self.moments: Array | None = None
         self.taken = self.seen = 0
 
@@ -105,15 +107,17 @@ class Memory:
         """What this optimizer remembers: nothing, if it is of another kind than the one before."""
         past = core.moment_count((*optimizer.rule(), *shaping))
         shape = (past, params.size) if past else (1, 1)  # the core wants a row, if only to leave it alone
-        if self.moments is None or self.kind is not type(optimizer) or self.moments.shape != shape:
+        if self.moments is None or type(self.optimizer) is not type(optimizer) or self.moments.shape != shape:
             self.forget()
-            self.kind = type(optimizer)
             self.moments = _arrays.zeros(math.prod(shape), params.dtype).reshape(shape)
+        self.optimizer = optimizer
         return self.moments
 
-    def restore(self, kind: type[Any] | None, moments: Array | None, taken: int, seen: int) -> None:
+    def restore(
+        self, optimizer: Optimizer | None, schedule: Schedule | None, moments: Array | None, taken: int, seen: int
+    ) -> None:
         """Go on from what was remembered once, here or in another process."""
-        self.kind, self.moments, self.taken, self.seen = kind, None, taken, seen
+        self.optimizer, self.schedule, self.moments, self.taken, self.seen = optimizer, schedule, None, taken, seen
         if moments is not None:  # on a cache line once more
             self.moments = _arrays.empty(moments.size, moments.dtype).reshape(moments.shape)
             self.moments[...] = moments
@@ -143,7 +147,7 @@ class Memory:
             self.lock.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("kind", "moments", "taken", "seen")}
+        return {name: self.__dict__[name] for name in ("optimizer", "schedule", "moments", "taken", "seen")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]

@@ -1,7 +1,9 @@
 """What the tests of the compiled core run over: every build of it that this processor can run, and both dtypes."""
 
+import json
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FUSED = ("v4", "v3", "neon")  # builds whose multiply-add rounds once
+FIGURES = pytest.StashKey[dict[str, float]]()
+
+
+def pytest_addoption(parser):
+    what = "put the largest differences that the tests have seen into this JSON file, beside those that it has"
+    parser.addoption("--figures", type=Path, metavar="FILE", help=what)
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("figures")
+    if path is not None:
+        before = json.loads(path.read_text()) if path.exists() else {}
+        figures = before | session.config.stash.get(FIGURES, {})
+        path.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
 
 
 def pytest_report_header():
@@ -51,6 +67,17 @@ def dtype(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def keep(request):
+    """Keeps the largest of the differences that are given under one name, for `--figures`."""
+    figures = request.config.stash.setdefault(FIGURES, {})
+
+    def keep(name, differences):
+        figures[name] = max(figures.get(name, 0.0), float(np.max(differences)))
+
+    return keep
 
 
 @pytest.fixture

@@ -85,13 +85,14 @@ TAKE = {
 @pytest.mark.parametrize(
     ("loss", "output"), [("cross_entropy", "softmax"), ("mean_squared_error", "identity"), ("huber", "tanh")]
 )
-def test_weight_2_is_the_row_twice_and_weight_0_is_no_row(rng, take, loss, output):
+def test_weight_2_is_the_row_twice_and_weight_0_is_no_row(rng, keep, take, loss, output):
     X, y = rng.normal(size=(6, 200)), rng.integers(0, 3, 200)
     y = y if loss == "cross_entropy" else one_hot(y, 3)
     w = rng.integers(0, 3, 200)
     weighted, repeated = make(loss=loss, output=output), make(loss=loss, output=output)
     ours = TAKE[take](weighted, X, y, w)
     theirs = TAKE[take](repeated, np.repeat(X, w, axis=1), np.repeat(y, w, axis=-1), None)
+    keep("parameters by weights 2 and 0, and by rows twice and none", np.abs(weighted._params - repeated._params))
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     np.testing.assert_allclose(weighted._params, repeated._params, rtol=1e-9, atol=1e-12)
 

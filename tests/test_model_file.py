@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import cmlp
-from cmlp import SGD, CrossEntropy, Huber, NeuralNetwork, Quantile, model_file
+from cmlp import SGD, Adam, AdamW, CrossEntropy, Huber, NeuralNetwork, Quantile, model_file, schedules
 from cmlp._init import INITIALISERS
+from cmlp.callbacks import LambdaCallback
 from cmlp.optimizers import OPTIMIZERS
+from cmlp.schedules import SCHEDULES, Cosine, Schedule, Step
 
 # loss, input_scale, layers with or without dropout, input_shift
 NETWORKS = {
@@ -66,7 +69,14 @@ def training_state(network):
     """Everything that its next steps depend on as well."""
     memory = network._memory
     moments = None if memory.moments is None else (memory.moments.shape, memory.moments.tobytes())
-    return memory.kind, moments, memory.taken, str(network.rng.bit_generator.state), network._aside
+    return (
+        memory.optimizer,
+        memory.schedule,
+        moments,
+        memory.taken,
+        str(network.rng.bit_generator.state),
+        network._aside,
+    )
 
 
 def leftovers(folder):
@@ -106,14 +116,20 @@ import numpy as np
 from cmlp import NeuralNetwork
 network = NeuralNetwork.load(sys.argv[1])
 data = np.load(sys.argv[2])
-settings = {"batch_size": 16, "optimizer": sys.argv[3], "validation_fraction": 0.2}
+settings = {"batch_size": 16, "optimizer": network.optimizer, "schedule": network.schedule, "validation_fraction": 0.2}
 history = network.fit(data["X"], data["y"], epochs=5, **settings)
 print(network._params.tobytes().hex(), history["loss"], history["val_loss"])
 """
 
 
-@pytest.mark.parametrize(("generator", "optimizer"), [("PCG64", "adam"), ("MT19937", "lion")])
-def test_training_goes_on_in_another_process_as_in_one(generator, optimizer, dtype, tmp_path, rng):
+@pytest.mark.parametrize(
+    ("generator", "optimizer", "schedule"),
+    [
+        ("PCG64", AdamW(0.004, beta2=0.99, weight_decay=0.1), Cosine(total=80, warmup=9)),
+        ("MT19937", SGD(0.1, momentum=0.5, nesterov=True), Step(every_epochs=3, factor=0.5)),
+    ],
+)
+def test_training_goes_on_in_another_process_as_in_one(generator, optimizer, schedule, dtype, tmp_path, rng, keep):
     X, y = rng.normal(size=(20, 150)), rng.integers(0, 3, 150)
     np.savez(tmp_path / "data.npz", X=X, y=y)
     whole, half = (
@@ -127,18 +143,20 @@ def test_training_goes_on_in_another_process_as_in_one(generator, optimizer, dty
     )
     for network in (whole, half):
         network.adapt(X)
-    settings = {"batch_size": 16, "optimizer": optimizer, "validation_fraction": 0.2}
+    settings = {"batch_size": 16, "optimizer": optimizer, "schedule": schedule, "validation_fraction": 0.2}
     history = whole.fit(X, y, epochs=10, **settings)
     half.fit(X, y, epochs=5, **settings)
     half.save(tmp_path / "model")
     done = subprocess.run(
-        [sys.executable, "-c", RESUMED, tmp_path / "model", tmp_path / "data.npz", optimizer],
+        [sys.executable, "-c", RESUMED, tmp_path / "model", tmp_path / "data.npz"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent)},
         capture_output=True,
         text=True,
         check=True,
     )
+    resumed = np.frombuffer(bytes.fromhex(done.stdout.split()[0]), whole.dtype)
+    keep("parameters after 10 epochs, and after 5, a file, and 5 in another process", np.abs(resumed - whole._params))
     assert done.stdout == f"{whole._params.tobytes().hex()} {history['loss'][5:]} {history['val_loss'][5:]}\n"
 
 
@@ -147,6 +165,31 @@ def trained(optimizer="adam", generator="PCG64", dtype="float32"):
     network = build(dtype=dtype, rng=np.random.Generator(getattr(np.random, generator)(0)))
     network.fit(np.eye(4), [0, 1, 1, 0], epochs=3, batch_size=4, optimizer=optimizer)
     return network
+
+
+def test_every_schedule_has_a_name_in_files():
+    assert {kind for kind in vars(schedules).values() if isinstance(kind, type) and issubclass(kind, Schedule)} == {
+        Schedule,
+        *SCHEDULES.values(),
+    }
+
+
+@pytest.mark.parametrize("schedule", [None, Cosine(10, final=np.float32(0.1)), lambda t: 1 / (1 + t)])
+def test_the_rate_that_callbacks_left_is_kept_and_the_schedule_if_a_file_can_hold_it(schedule, tmp_path):
+    network, first = build(), Adam(np.float32(0.01), beta2=0.99)
+
+    def halve(run):
+        run.learning_rate /= 2
+
+    network.fit(
+        np.eye(4), [0, 1, 1, 0], 2, optimizer=first, schedule=schedule, callbacks=[LambdaCallback(on_epoch_end=halve)]
+    )
+    network.save(tmp_path / "model")
+    for each in (network, NeuralNetwork.load(tmp_path / "model"), copy.deepcopy(network)):
+        assert each.optimizer == replace(first, learning_rate=float(np.float32(0.01)) / 4)
+        assert each.schedule == (schedule if isinstance(schedule, Schedule) else None)
+    network.reset()
+    assert network.optimizer is network.schedule is None
 
 
 @pytest.mark.parametrize("optimizer", [*model_file.MOMENT_COUNTS, SGD(0.1, momentum=0.9)], ids=str)
@@ -253,12 +296,14 @@ def test_files_of_older_versions_are_read(version, tmp_path):
 
 
 def test_older_states_of_training_are_read(tmp_path):
-    training = {field: value for field, value in TRAINED["training"].items() if field != "aside"}
+    training = {"generator": generator_state(), "optimizer": BEFORE}
     architecture = {**TRAINED, "version": "4", "training": training}
     save_file(TENSORS | MOMENTS, tmp_path / "model", {"cmlp": json.dumps(architecture)})
     loaded = NeuralNetwork.load(tmp_path / "model")
     assert loaded._aside is None
-    assert loaded._memory.taken == OPTIMIZER["taken"]
+    assert loaded._memory.taken == BEFORE["taken"]
+    assert loaded.optimizer == Adam()  # nobody knows what its settings were
+    assert loaded.schedule is None
 
 
 def test_the_same_network_makes_the_same_file():
@@ -348,7 +393,7 @@ def test_state_of_foreign_classes_is_not_saved_unless_it_is_left_out(part, tmp_p
 # ---- What is not loaded ----
 
 ARCHITECTURE = {
-    "version": "5",
+    "version": "6",
     "loss": "cross_entropy",
     "loss_options": {},
     "dtype": "float32",
@@ -384,6 +429,7 @@ OLDER = {
     },
     "3": {**UNNAMED, "version": "3"},
     "4": {**ARCHITECTURE, "version": "4"},
+    "5": {**ARCHITECTURE, "version": "5"},
 }
 TENSORS = {
     "layers.0.weights": np.zeros((3, 4), np.float32),
@@ -416,7 +462,9 @@ def generator_state(name="PCG64"):
     return json.loads(json.dumps(getattr(np.random, name)(0).state, default=np.ndarray.tolist))
 
 
-OPTIMIZER = {"kind": "adam", "moments": 2, "taken": 7, "seen": 70}
+BEFORE = {"kind": "adam", "moments": 2, "taken": 7, "seen": 70}
+ADAM = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "epsilon_hat": True}
+OPTIMIZER = {**BEFORE, "settings": ADAM, "schedule": {"kind": "Cosine", "settings": asdict(Cosine(total=9))}}
 TRAINED = {**ARCHITECTURE, "training": {"generator": generator_state(), "optimizer": OPTIMIZER, "aside": 7}}
 MOMENTS = {"optimizer.moments": np.zeros((2, 5 * 16 + 4 * 16), np.float32)}
 SCALED = {**ARCHITECTURE, "input_scale": "tensor", "input_shift": "tensor"}
@@ -427,6 +475,10 @@ WHOLE = {  # what stands in the JSON and in the tensors
     "version 2": (OLDER["2"], TENSORS),
     "version 3": (OLDER["3"], TENSORS),
     "trained": (TRAINED, TENSORS | MOMENTS),
+    "trained in version 5": (
+        {**OLDER["5"], "training": {**TRAINED["training"], "optimizer": BEFORE}},
+        TENSORS | MOMENTS,
+    ),
     "scaled": (SCALED, TENSORS | SCALING),
 }
 
@@ -451,7 +503,7 @@ METADATA = {  # what stands in the metadata; what is said of it
     "deep lists": ({"cmlp": deep()}, "expected JSON in the metadata, got"),
     "deep objects": ({"cmlp": deep('{"layers":')}, "expected JSON in the metadata, got"),
     "endless digits": ({"cmlp": "1" * 10_000}, "expected JSON in the metadata, got"),
-    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '5', got None"),
+    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '6', got None"),
 }
 
 
@@ -476,13 +528,13 @@ def changed(whole, way, value):
 
 
 FIELDS = {  # where, the value put there (... takes the field away), what is said of it
-    "no version": (["version"], ..., "expected a version of the format from '1' to '5', got None"),
-    "newer version": (["version"], "6", "expected a version of the format from '1' to '5', got '6'"),
+    "no version": (["version"], ..., "expected a version of the format from '1' to '6', got None"),
+    "newer version": (["version"], "7", "expected a version of the format from '1' to '6', got '7'"),
     "version 3": (["version"], "3", "expected the network to have the fields dtype, input_scale, input_shift, "),
     "version 2": (["version"], "2", "expected the network to have the fields dtype, input_scale, input_shift, "),
     "version 1": (["version"], "1", "expected the network to have the fields dtype, input_scale, layers, "),
-    "version a number": (["version"], 1, "expected a version of the format from '1' to '5', got 1"),
-    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '5', got ['3']"),
+    "version a number": (["version"], 1, "expected a version of the format from '1' to '6', got 1"),
+    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '6', got ['3']"),
     "no loss": (["loss"], ..., "expected the network to have the fields"),
     "another field": (["pickle"], "x", "expected the network to have the fields"),
     "loss unknown": (["loss"], "hinge", "loss must be one of 'cross_entropy', "),
@@ -585,12 +637,35 @@ TRAINING_FIELDS = {  # the same, of the state of training
     "state a fraction": (["generator", "state", "inc"], 1.0, "generator.state.inc must be a whole number"),
     "state wide": (["generator", "state", "inc"], 2**128 + 1, "expected generator.state.inc to be less than"),
     "state stuck": (["generator", "state", "inc"], 2, "expected a state that PCG64 can come to, got"),
-    "optimizer text": (["optimizer"], "adam", "expected optimizer to have the fields kind, moments, seen, taken"),
+    "optimizer text": (["optimizer"], "adam", "expected optimizer to have the fields kind, moments, schedule, "),
     "optimizer unknown": (["optimizer", "kind"], "Adam", "kind of optimizer to be one of sgd, adam, adamw,"),
     "optimizer null": (["optimizer", "kind"], None, "expected kind of optimizer to be a name, got None"),
     "moments missing": (["optimizer", "moments"], 1, "expected adam to have 2 moments, got 1"),
     "moments absurd": (["optimizer", "moments"], 10**30, "expected adam to have 2 moments, got 1000000"),
-    "moments another's": (["optimizer", "kind"], "lion", "expected lion to have 1 moments, got 2"),
+    "moments another's": (
+        ["optimizer"],
+        {**OPTIMIZER, "kind": "lion", "settings": None},
+        "expected lion to have 1 moments, got 2",
+    ),
+    "settings another's": (
+        ["optimizer", "kind"],
+        "adamw",
+        "settings of optimizer to have the fields beta1, beta2, eps",
+    ),
+    "settings a list": (["optimizer", "settings"], [0.1], "settings of optimizer to have the fields beta1, beta2, ep"),
+    "rate text": (["optimizer", "settings", "learning_rate"], "0.1", "learning_rate must be a number, got '0.1'"),
+    "rate 0": (["optimizer", "settings", "learning_rate"], 0.0, "learning_rate must be finite, more than 0, got 0"),
+    "beta true": (["optimizer", "settings", "beta1"], True, "expected beta1 to be like 0.9, got True"),
+    "hat a number": (["optimizer", "settings", "epsilon_hat"], 1, "expected epsilon_hat to be like False, got 1"),
+    "schedule text": (["optimizer", "schedule"], "Cosine", "expected schedule to have the fields kind, settings, got"),
+    "schedule unknown": (["optimizer", "schedule", "kind"], "cosine", "kind of schedule to be one of Constant, Step,"),
+    "schedule short": (["optimizer", "schedule", "settings", "final"], ..., "settings of schedule to have the fields"),
+    "warmup negative": (
+        ["optimizer", "schedule", "settings", "warmup"],
+        -1,
+        "warmup must be finite, at least 0, got -1",
+    ),
+    "total a fraction": (["optimizer", "schedule", "settings", "total"], 1.5, "total must be a whole number"),
     "moments text": (["optimizer", "moments"], "2", "moments must be a whole number, got '2'"),
     "taken negative": (["optimizer", "taken"], -1, "taken must be at least 0, got -1"),
     "taken a fraction": (["optimizer", "taken"], 7.0, "taken must be a whole number, got 7.0"),

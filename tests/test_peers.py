@@ -62,7 +62,7 @@ def curve(model, optimizer, X, y, weights, l2):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("l2", [0.0, 0.02])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_loss_after_100_steps_equals_pytorchs(dtype, rng, name, l2, weighted):
+def test_loss_after_100_steps_equals_pytorchs(dtype, rng, keep, name, l2, weighted):
     X = rng.normal(size=(12, SAMPLES)).astype(dtype)
     y = rng.integers(0, 5, SAMPLES)
     weights = rng.uniform(0.1, 3, SAMPLES) if weighted else np.ones(SAMPLES)
@@ -72,4 +72,5 @@ def test_loss_after_100_steps_equals_pytorchs(dtype, rng, name, l2, weighted):
     settings = {"sample_weight": weights} if weighted else {}
     history = nn.fit(X, y, EPOCHS, BATCH, ours, shuffle=False, l2=l2, **settings)
     expected = curve(model, theirs(model.parameters()), X, y, weights, l2)
+    keep(f"losses of 100 steps and PyTorch's, {dtype.name}, relative", np.abs(np.divide(history["loss"], expected) - 1))
     assert history["loss"] == pytest.approx(expected, rel=1e-9 if dtype == np.float64 else 1e-4)

@@ -57,6 +57,7 @@ def test_the_tables_are_what_was_measured():
     beside = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert report.BEGIN_OTHERS in beside
     assert report.BEGIN_AIMS in beside
+    assert report.BEGIN_ANSWERS in beside
     assert report.with_tables(beside, figures) == beside
     assert not [key for key, entry in figures["workloads"].items() if "cmlp" in entry["wrong"]]
 
