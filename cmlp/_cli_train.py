@@ -177,7 +177,7 @@ def _fit(
     history = network.fit(*parts.train, optimizer=optimizer, verbose=0 if quiet else 1, **settings)
     if history.stopped is not None and not quiet:
         say(history.stopped)
-    return len(history["loss"]) * share * len(parts.y_train), sum(history["seconds"])
+    return len(history["loss"]) * share * parts.X_train.shape[1], sum(history["seconds"])
 
 
 def _test_rows(wanted: float | None, rows: int, path: str) -> int:

@@ -32,10 +32,11 @@ def _quota() -> float:
         names = group.split("/")[1:] if group != "/" else []
         for depth in range(len(names) + 1):  # the outermost is where a container's own group may be
             path = "/".join([folder, *names[:depth]])
-            if path in seen:
+            paths = tuple(f"{path}/{name}" for name in files)
+            if paths in seen:
                 continue
-            seen.add(path)
-            words = " ".join(_read(f"{path}/{name}") for name in files).split()
+            seen.add(paths)
+            words = " ".join(map(_read, paths)).split()
             if len(words) == 2 and words[0].isdecimal():
                 least = min(least, int(words[0]) / int(words[1]))
     return least

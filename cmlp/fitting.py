@@ -16,7 +16,7 @@ from cmlp import _lbfgs, _validate, _validate_data, training
 from cmlp.callbacks import Callback, ProgressBar
 from cmlp.history import History
 from cmlp.optimizers import LBFGS, OPTIMIZERS, Optimizer
-from cmlp.schedules import Plan, Schedule
+from cmlp.schedules import SCHEDULES, Plan, Schedule
 from cmlp.training import Samples, Shaping
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ class Run:
     ----------
     network : NeuralNetwork
         That is trained; it can be evaluated and predict, but not be trained by a callback.
-    optimizer : optimizer
-        The rule of the epochs to come.
     epochs : int or None
         How many there will be at most; None in `partial_fit`.
     measured : tuple of str
@@ -51,13 +49,30 @@ class Run:
     """
 
     network: NeuralNetwork
-    optimizer: Optimizer
+    _optimizer: Optimizer
     epochs: int | None
     measured: tuple[str, ...]
     history: History = field(default_factory=History)
     epoch: int = 0
     figures: dict[str, float] = field(default_factory=dict)
     error: BaseException | None = None
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """
+        The rule of the epochs to come, which can be assigned.
+
+        Returns
+        -------
+        optimizer
+            With the base rate.
+        """
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: Optimizer) -> None:  # numpydoc ignore=GL08
+        self._optimizer = value
+        self.network._memory.follow(value)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -345,16 +360,18 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
     for run.epoch, samples in enumerate(rounds):
         try:
             if last is None:
-                memory.recall(run.optimizer, recipe.shaping, network._params)
-                memory.schedule = recipe.schedule if isinstance(recipe.schedule, Schedule) else None
+                _recall(run, recipe)
                 begin = memory.taken
             elif run.epochs is None:  # what an earlier chunk taught stays
                 origin = _Origin(network)
             _validate.one_step(network.loss, samples.size(), recipe.batch, run.epochs)
             figures = _epoch(run, recipe, samples, validation, begin, continued=last is not None)
             run.figures = {key: figures.get(key, np.nan) for key in run.metrics}  # those of the first chunk
-        except (ValueError, TypeError):  # the passes find NaN and infinity on their way
-            origin.restore(network)
+        except FloatingPointError:
+            raise
+        except Exception as error:  # the passes find NaN and infinity on their way
+            if isinstance(error, ValueError | TypeError) or (last is None and not memory.stepping):
+                origin.restore(network)
             raise
         last = samples
         run.history.add(run.figures)
@@ -364,11 +381,15 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
             run.stop(f"max_time of {recipe.max_time:g} s ran out")
         if run.history.stopped is not None:
             break
-    if type(memory.optimizer) is type(run.optimizer):
-        memory.optimizer = run.optimizer  # with the rate that callbacks left it
     if last is not None and memory.moments is not None:
         training.check_last_step(network, last, memory.moments, memory.taken)
     return run.history
+
+
+def _recall(run: Run, recipe: Recipe) -> Array:
+    """What the optimizer remembers; it and its schedule are remembered, if that is one that model files can hold."""
+    kept: Any = recipe.schedule if type(recipe.schedule) in SCHEDULES.values() else None
+    return run.network._memory.recall(run.optimizer, kept, recipe.shaping, run.network._params)
 
 
 @contextmanager
@@ -395,7 +416,7 @@ def _epoch(
     """Take the steps of an epoch, and return its numbers."""
     network, memory, start = run.network, run.network._memory, time.perf_counter()
     network._judge()  # callbacks may have assigned another dropout
-    moments = memory.recall(run.optimizer, recipe.shaping, network._params)
+    moments = _recall(run, recipe)
     rates = _rates(run, recipe.schedule, begin, -(-samples.size() // recipe.batch))
     shuffled = samples
     if recipe.shuffle:
@@ -437,7 +458,7 @@ def _rates(run: Run, schedule: Schedule | Callable[[int], float] | None, begin: 
         factors = schedule.factors(steps, plan)
     else:
         factors = np.array([schedule(t) for t in steps.tolist()])
-    return run.learning_rate * _validate.factors(factors, steps)
+    return float(run.learning_rate) * _validate.factors(factors, steps)
 
 
 def split(samples: Samples, wanted: int, rng: np.random.Generator) -> tuple[Samples, Samples]:

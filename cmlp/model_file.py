@@ -172,8 +172,14 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
         network.rng = np.random.Generator(bits)
         if optimizer is not None:
             moments = tensors.get(MOMENTS, np.zeros((1, 1), network.dtype))
-            rule, schedule = _made(OPTIMIZERS, optimizer), _made(SCHEDULES, optimizer["schedule"])
-            network._memory.restore(rule, schedule, moments, optimizer["taken"], optimizer["seen"])
+            network._memory.restore(
+                moments,
+                kind=OPTIMIZERS[optimizer["kind"]],
+                optimizer=_made(OPTIMIZERS, optimizer, "optimizer"),
+                schedule=_made(SCHEDULES, optimizer["schedule"], "schedule"),
+                taken=optimizer["taken"],
+                seen=optimizer["seen"],
+            )
         network._aside = architecture["training"]["aside"]
     return network
 
@@ -298,45 +304,54 @@ def _training(network: "NeuralNetwork", tensors: dict[str, Array]) -> dict[str, 
     if type(generator).__name__ not in GENERATORS:
         raise ValueError(f"the generator must be one of {', '.join(GENERATORS)}, got {generator!r}: {without}")
     if memory.moments is not None:
-        optimizer, schedule = _described(OPTIMIZERS, memory.optimizer), _described(SCHEDULES, memory.schedule)
-        if optimizer is None:
-            listed = ", ".join(OPTIMIZERS)
-            raise ValueError(f"the optimizer must be one of {listed}, got {memory.optimizer!r}: {without}")
+        kind = _name_of(OPTIMIZERS, memory.kind)
+        if kind is None:
+            raise ValueError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, got {memory.kind!r}: {without}")
+        optimizer = _described(OPTIMIZERS, memory.optimizer) or {"kind": kind, "settings": None}
         kept = memory.moments.shape[1] == network._params.size  # and not the row of one number for those that keep none
-        optimizer |= {"schedule": schedule, "moments": len(memory.moments) if kept else 0}
+        optimizer |= {"schedule": _described(SCHEDULES, memory.schedule), "moments": len(memory.moments) if kept else 0}
         optimizer |= {"taken": memory.taken, "seen": memory.seen}
         tensors.update({MOMENTS: memory.moments} if kept else {})
     return {"generator": generator.state, "optimizer": optimizer, "aside": network._aside}
 
 
 def _described(kinds: dict[str, type[Any]], value: Any) -> dict[str, Any] | None:
-    """Return the name and the settings of an optimizer or a schedule; None if it is not of these kinds."""
-    names = [name for name, kind in kinds.items() if kind is type(value)]
-    if not names:
+    """Return the kind and the settings of an optimizer or a schedule, or None."""
+    if value is None:
         return None
-    return {"kind": names[0], "settings": {field: np.asarray(of).tolist() for field, of in asdict(value).items()}}
+    settings = asdict(value)
+    for field in fields(value):  # of what type JSON is to have it: it may have been given as 1, or as one of NumPy's
+        kind = type(field.default) if isinstance(field.default, bool | float) else int
+        if settings[field.name] is not None:
+            settings[field.name] = kind(settings[field.name])
+    return {"kind": _name_of(kinds, type(value)), "settings": settings}
 
 
-def _made(kinds: dict[str, type[Any]], value: dict[str, Any] | None) -> Any:
-    """Return what `_described` describes."""
-    return None if value is None else kinds[value["kind"]](**(value["settings"] or {}))
+def _name_of(kinds: dict[str, type[Any]], kind: type[Any] | None) -> str | None:
+    """Return what files call a class; None if they do not know it."""
+    return next((name for name, known in kinds.items() if known is kind), None)
 
 
-def _check_made(kinds: dict[str, type[Any]], value: Any, name: str) -> None:
-    """Judge a description: the kind, and every setting, unless all are the usual ones."""
-    kind = _text(value["kind"], f"kind of {name}")
-    if kind not in kinds:
+def _check_kind(kinds: dict[str, type[Any]], kind: object, name: str) -> None:
+    """Judge the name of a class."""
+    if _text(kind, f"kind of {name}") not in kinds:
         raise ValueError(f"expected kind of {name} to be one of {', '.join(kinds)}, got {kind!r}")
-    if value["settings"] is None:
-        return
-    usual = {field.name: field.default for field in fields(kinds[kind])}
-    _check_fields(value["settings"], usual, f"settings of {name}")
-    for field, setting in value["settings"].items():
+
+
+def _made(kinds: dict[str, type[Any]], value: Any, name: str) -> Any:
+    """Return what `_described` describes, after judging it; None where nobody knows the settings."""
+    if value is None or (name == "optimizer" and value["settings"] is None):
+        return None
+    _check_kind(kinds, value["kind"], name)
+    kind, settings = kinds[value["kind"]], value["settings"]
+    usual = {field.name: field.default for field in fields(kind)}
+    _check_fields(settings, usual, f"settings of {name}")
+    for field, setting in settings.items():
         if isinstance(usual[field], bool) != isinstance(setting, bool):
             raise ValueError(f"expected {field} to be like {usual[field]!r}, got {reprlib.repr(setting)}")
         if setting is not None and not isinstance(setting, bool):
-            _validate.number(setting, field)
-    _made(kinds, value)
+            _validate.number(setting, field, below=MAX_STEPS if isinstance(setting, int) else np.inf)
+    return kind(**settings)
 
 
 def _loss(name: str, options: Any) -> Any:
@@ -410,10 +425,11 @@ def _training_state(value: Any, version: str) -> dict[str, Any]:
     if optimizer is None:
         return training
     training["optimizer"] = optimizer = _completed(optimizer, OPTIMIZER_FIELDS, version, "optimizer")
-    _check_made(OPTIMIZERS, optimizer, "optimizer")
+    _check_kind(OPTIMIZERS, optimizer["kind"], "optimizer")
+    _made(OPTIMIZERS, optimizer, "optimizer")
     if optimizer["schedule"] is not None:
         _check_fields(optimizer["schedule"], ["kind", "settings"], "schedule")
-        _check_made(SCHEDULES, optimizer["schedule"], "schedule")
+        _made(SCHEDULES, optimizer["schedule"], "schedule")
     kind, moments = optimizer["kind"], optimizer["moments"]
     if _validate.count(moments, "moments", least=0) not in MOMENT_COUNTS[kind]:
         raise ValueError(f"expected {kind} to have {MOMENT_COUNTS[kind][-1]} moments, got {moments}")

@@ -81,7 +81,7 @@ class NeuralNetwork:
     class_names : ndarray of shape (n_classes,), of str or int, or None
         What the classes are called, to be kept as well: ``nn.class_names[nn.predict(X)]``.
     optimizer, schedule : object, or None
-        What `fit` took its last steps by: model files keep it, for another `fit` to be given.
+        What `fit` took its last steps by: model files keep them, for another `fit` to be given.
 
     Raises
     ------
@@ -233,14 +233,16 @@ class NeuralNetwork:
     @property
     def optimizer(self) -> Optimizer | None:
         """
-        What `fit` took its last steps by, at the rate that callbacks left it.
+        What `fit` or `partial_fit` took its last steps by, at the rate that callbacks left it.
 
-        The model file holds it: `fit` goes on as before with ``optimizer=nn.optimizer, schedule=nn.schedule``.
+        The model file holds it: `fit` goes on as before with ``optimizer=nn.optimizer, schedule=nn.schedule``. Where
+        `EarlyStopping` restores the best weights, it is that of their epoch.
 
         Returns
         -------
         optimizer, or None
-            None before `fit`, and after `reset`.
+            None as long as there is nothing to go on with: before training, after `reset`, L-BFGS or
+            FloatingPointError; and out of a model file from before it was kept.
         """
         return self._memory.optimizer
 
@@ -252,7 +254,7 @@ class NeuralNetwork:
         Returns
         -------
         Schedule, or None
-            None where there was none, or a function of the step's number, which no file can hold.
+            One of `cmlp.schedules`; None where there was none, or one of one's own, which no file can hold.
         """
         return self._memory.schedule
 

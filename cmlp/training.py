@@ -93,8 +93,9 @@ class Memory:
 
     def forget(self) -> None:
         """Begin anew."""
-        self.optimizer: Optimizer | None = None  # as it was at last, and what changed its rate
-        self.schedule: Schedule | None = None
+        self.kind: type[Any] | None = None
+        self.optimizer: Optimizer | None = None  # of this kind, as it was at last, if that is known
+        self.schedule: Schedule | None = None  # what changed its rate
         self.moments: Array | None = None
         self.taken = self.seen = 0
 
@@ -103,21 +104,26 @@ class Memory:
         if self.moments is moments:
             self.forget()
 
-    def recall(self, optimizer: Optimizer, shaping: Shaping, params: Array) -> Array:
+    def recall(self, optimizer: Optimizer, schedule: Schedule | None, shaping: Shaping, params: Array) -> Array:
         """What this optimizer remembers: nothing, if it is of another kind than the one before."""
         past = core.moment_count((*optimizer.rule(), *shaping))
         shape = (past, params.size) if past else (1, 1)  # the core wants a row, if only to leave it alone
-        if self.moments is None or type(self.optimizer) is not type(optimizer) or self.moments.shape != shape:
+        if self.moments is None or self.kind is not type(optimizer) or self.moments.shape != shape:
             self.forget()
+            self.kind = type(optimizer)
             self.moments = _arrays.zeros(math.prod(shape), params.dtype).reshape(shape)
-        self.optimizer = optimizer
+        self.optimizer, self.schedule = optimizer, schedule
         return self.moments
 
-    def restore(
-        self, optimizer: Optimizer | None, schedule: Schedule | None, moments: Array | None, taken: int, seen: int
-    ) -> None:
+    def follow(self, optimizer: Optimizer) -> None:
+        """Take over what a callback has made of the optimizer; another kind begins with the next epoch."""
+        if self.kind is type(optimizer):
+            self.optimizer = optimizer
+
+    def restore(self, moments: Array | None, **others: Any) -> None:
         """Go on from what was remembered once, here or in another process."""
-        self.optimizer, self.schedule, self.moments, self.taken, self.seen = optimizer, schedule, None, taken, seen
+        self.__dict__.update(others)
+        self.moments = None
         if moments is not None:  # on a cache line once more
             self.moments = _arrays.empty(moments.size, moments.dtype).reshape(moments.shape)
             self.moments[...] = moments
@@ -147,7 +153,8 @@ class Memory:
             self.lock.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("optimizer", "schedule", "moments", "taken", "seen")}
+        kept = ("kind", "optimizer", "schedule", "moments", "taken", "seen")
+        return {name: self.__dict__[name] for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]

@@ -18,13 +18,13 @@ FIGURES = pytest.StashKey[dict[str, float]]()
 
 
 def pytest_addoption(parser):
-    what = "put the largest differences that the tests have seen into this JSON file, beside those that it has"
+    what = "put the largest differences that these tests see into a JSON file, for those of the same names, if all pass"
     parser.addoption("--figures", type=Path, metavar="FILE", help=what)
 
 
-def pytest_sessionfinish(session):
+def pytest_sessionfinish(session, exitstatus):
     path = session.config.getoption("figures")
-    if path is not None:
+    if path is not None and exitstatus == pytest.ExitCode.OK:
         before = json.loads(path.read_text()) if path.exists() else {}
         figures = before | session.config.stash.get(FIGURES, {})
         path.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
@@ -75,7 +75,7 @@ def keep(request):
     figures = request.config.stash.setdefault(FIGURES, {})
 
     def keep(name, differences):
-        figures[name] = max(figures.get(name, 0.0), float(np.max(differences)))
+        figures[name] = float(np.max([figures.get(name, 0.0), np.max(differences)]))  # which keeps NaN
 
     return keep
 

@@ -404,7 +404,9 @@ def test_numbers_are_predicted_in_their_units(houses, tmp_path, capfd, more):
     assert run("train", path, *arguments) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[0] == f"{path}: 600 samples of 3 features, numbers to predict"
-    told = re.fullmatch(r"train R2 (0\.9\d+)  test R2 (0\.9\d+)  test RMSE (\d+\.?\d*)  .* samples/s", lines[-1])
+    form = r"train R2 (0\.9\d+)  test R2 (0\.9\d+)  test RMSE (\d+\.?\d*)  (\S+) s  (\S+) samples/s"
+    told = re.fullmatch(form, lines[-1])
+    assert float(told[5].replace(",", "")) * (float(told[4]) + 0.005) > 400  # an epoch's rows, at the least
     X_train, X_test, y_train, y_test = train_test_split(
         *load_csv(path, "price", more[1] if more else "float32")[:2], 100, np.random.default_rng(0)
     )

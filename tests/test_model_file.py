@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 import cmlp
 from cmlp import SGD, Adam, AdamW, CrossEntropy, Huber, NeuralNetwork, Quantile, model_file, schedules
 from cmlp._init import INITIALISERS
-from cmlp.callbacks import LambdaCallback
+from cmlp.callbacks import LambdaCallback, ModelCheckpoint
 from cmlp.optimizers import OPTIMIZERS
 from cmlp.schedules import SCHEDULES, Cosine, Schedule, Step
 
@@ -192,6 +192,36 @@ def test_the_rate_that_callbacks_left_is_kept_and_the_schedule_if_a_file_can_hol
     assert network.optimizer is network.schedule is None
 
 
+def test_a_checkpoint_goes_on_at_the_rate_that_the_callbacks_of_its_epoch_left(tmp_path):
+    X, y, rates = np.eye(4), [0, 1, 1, 0], []
+
+    def halve(run):
+        rates.append(run.learning_rate)
+        run.learning_rate /= 2
+
+    callbacks = [LambdaCallback(on_epoch_end=halve), ModelCheckpoint(tmp_path / "{epoch}")]
+    whole = build()
+    whole.fit(X, y, 4, optimizer=Adam(0.08), callbacks=callbacks)
+    half = NeuralNetwork.load(tmp_path / "1")
+    half.fit(X, y, 2, optimizer=half.optimizer, callbacks=callbacks)
+    assert rates == [0.08, 0.04, 0.02, 0.01, 0.02, 0.01]
+    assert bits(half) == bits(whole)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [SGD(1, momentum=0.5, nesterov=1), Adam(np.longdouble(0.01), epsilon_hat=np.True_)],
+    ids=["whole numbers", "NumPy's"],
+)
+def test_settings_of_any_type_are_kept(optimizer, tmp_path):
+    network = build()
+    network.fit(np.eye(4), [0, 1, 1, 0], 1, optimizer=optimizer, schedule=Step(every_steps=np.int64(3)))
+    network.save(tmp_path / "model")
+    loaded = NeuralNetwork.load(tmp_path / "model")
+    assert loaded.optimizer == optimizer
+    assert loaded.schedule == network.schedule
+
+
 @pytest.mark.parametrize("optimizer", [*model_file.MOMENT_COUNTS, SGD(0.1, momentum=0.9)], ids=str)
 def test_what_every_optimizer_remembers_is_kept(optimizer, dtype, tmp_path):
     network = trained(optimizer, dtype=dtype)
@@ -302,8 +332,11 @@ def test_older_states_of_training_are_read(tmp_path):
     loaded = NeuralNetwork.load(tmp_path / "model")
     assert loaded._aside is None
     assert loaded._memory.taken == BEFORE["taken"]
-    assert loaded.optimizer == Adam()  # nobody knows what its settings were
-    assert loaded.schedule is None
+    assert loaded.optimizer is loaded.schedule is None  # nobody knows what its settings were
+    loaded.save(tmp_path / "again")
+    assert training_state(NeuralNetwork.load(tmp_path / "again")) == training_state(loaded)
+    loaded.fit(np.eye(4), [0, 1, 1, 0], 1, optimizer="adam")
+    assert loaded._memory.taken == BEFORE["taken"] + 1
 
 
 def test_the_same_network_makes_the_same_file():
@@ -663,7 +696,7 @@ TRAINING_FIELDS = {  # the same, of the state of training
     "warmup negative": (
         ["optimizer", "schedule", "settings", "warmup"],
         -1,
-        "warmup must be finite, at least 0, got -1",
+        "warmup must be finite, at least 0 and",
     ),
     "total a fraction": (["optimizer", "schedule", "settings", "total"], 1.5, "total must be a whole number"),
     "moments text": (["optimizer", "moments"], "2", "moments must be a whole number, got '2'"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cmlp import SGD, Adam, NeuralNetwork, one_hot, reference, schedules
+from cmlp.callbacks import LambdaCallback
 from cmlp.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Plan, Step
 
 ALL = [Constant(0.5), Step(every_epochs=2), Exponential(0.9), Cosine(warmup=3), OneCycle(), InverseScaling()]
@@ -128,6 +129,25 @@ def test_a_constant_changes_no_bit(data):
     one.fit(*data, schedule=Constant())
     other.fit(*data)
     assert one._params.tobytes() == other._params.tobytes()
+
+
+def test_what_a_function_of_ones_own_raises_at_once_changes_nothing(data):
+    nn = make()
+    nn.fit(*data, epochs=2, optimizer=Adam(0.01), schedule=Exponential(0.9))
+    before = nn._params.tobytes(), nn._memory.moments.tobytes(), nn._memory.taken, nn.optimizer, nn.schedule
+    with pytest.raises(ZeroDivisionError):
+        nn.fit(*data, epochs=2, optimizer=SGD(0.1), schedule=lambda t: 1 / t)
+    assert (nn._params.tobytes(), nn._memory.moments.tobytes(), nn._memory.taken, nn.optimizer, nn.schedule) == before
+
+
+def test_the_schedule_is_known_whatever_becomes_of_the_optimizer(data):
+    def change(run):
+        run.optimizer = SGD(0.1)
+
+    nn = make()
+    nn.fit(*data, epochs=3, schedule=Exponential(0.9), callbacks=[LambdaCallback(on_epoch_end=change)])
+    assert nn.optimizer == SGD(0.1)
+    assert nn.schedule == Exponential(0.9)
 
 
 def test_a_schedule_of_ones_own(data):

@@ -219,6 +219,7 @@ def test_threadpoolctl_limits_the_threads():
 
 GROUPS = {
     "version 2, a container": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, 1.5),
+    "version 2, a group named cpu": ({"proc/self/cgroup": "0::/cpu", "sys/fs/cgroup/cpu/cpu.max": "50000 100000"}, 0.5),
     "version 2, no limit": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, float("inf")),
     "version 2, a slice": (
         {

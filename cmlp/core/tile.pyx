@@ -19,7 +19,7 @@ cdef extern from "vec.h" nogil:
     ctypedef unsigned int word32         # the bits of a float, and of a double or two floats
     ctypedef unsigned long long word64
     void opaque(const void* pointer)     # the compiler is to forget what it was made of, and give it a register
-    enum: SPREADS                        # whether a multiply-add takes a number from memory for all of a register
+    enum: BROADCASTS                     # whether a multiply-add takes a number from memory for all of a register
     enum: TILE_ROWS                      # TILE_ROWS * TILE_VECTORS + TILE_VECTORS + 1 registers are in use
 
 cdef enum:
@@ -131,7 +131,7 @@ cdef struct Tile:                        # what it is made of, for rows of which
     const void* c
     Py_ssize_t ldc
     const void* a
-    Py_ssize_t rows_apart
+    Py_ssize_t rows_apart                # 1, unless columns_apart is
     Py_ssize_t columns_apart
     const void* b
     Py_ssize_t ldb
@@ -141,7 +141,7 @@ cdef struct Tile:                        # what it is made of, for rows of which
 
 cdef inline inlined add_products(vec acc[TILE_ROWS][TILE_VECTORS], const vec* bp, const char** lines, Py_ssize_t row, int u,
                                  bint turned, int begin, int end, int vectors) noexcept nogil:
-    """`add_column` for some rows"""
+    """Rows begin .. end of `add_column`"""
     cdef Py_ssize_t size = sizeof(float) if vec is vf else sizeof(double)
     cdef const char* at
     cdef int i, j
@@ -154,20 +154,25 @@ cdef inline inlined add_products(vec acc[TILE_ROWS][TILE_VECTORS], const vec* bp
                 acc[i][j] = acc[i][j] + bp[j] * (<const double*> at)[0]
             # With some rows read once for each register, the processor has fewer instructions to take in, and no more to load
             # than it can. Compilers are to forget that they have read them.
-            if SPREADS and vectors > 1 and j == 0 and (i % 2 == 0 if turned else i % 3 == 0):
+            if BROADCASTS and vectors > 1 and j == 0 and (i % 2 == 0 if turned else i % 3 == 0):
                 opaque(lines[0 if turned else i // 3])
                 at = lines[0] + i * size if turned else lines[i // 3] + u * size
 
 
 cdef inline inlined add_column(vec acc[TILE_ROWS][TILE_VECTORS], const vec* bp, const char** lines, Py_ssize_t row, int u,
                                bint turned, int rows, int vectors) noexcept nogil:
-    """acc := acc + a column of a @ its row of b: the u-th column from where `lines` are"""
+    """acc := acc + a column of a @ its row of b
+
+    lines: of a, as `registers` has them; u: which column from there. row: bytes from one row of a to the next.
+    """
     cdef int i
     opaque(bp)                           # or what comes next is read ahead, into registers that are not there
     for i in range(1 if turned else (rows + 2) // 3):
         opaque(lines[i])
-    add_products(acc, bp, lines, row, u, turned, 0, rows // 2, vectors)  # compilers unroll loops that are short
-    add_products(acc, bp, lines, row, u, turned, rows // 2, rows, vectors)
+    add_products(acc, bp, lines, row, u, turned, 0, rows // 4, vectors)  # in quarters: compilers unroll loops that are short
+    add_products(acc, bp, lines, row, u, turned, rows // 4, rows // 2, vectors)
+    add_products(acc, bp, lines, row, u, turned, rows // 2, 3 * rows // 4, vectors)
+    add_products(acc, bp, lines, row, u, turned, 3 * rows // 4, rows, vectors)
 
 
 cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live, const Ahead* ahead, const floating* like,
@@ -199,7 +204,7 @@ cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live
         for i in range(number):
             here[i] = lines[i] + live.k[p] * step
         add_column(acc, <const vec*> (b + live.k[p] * ldb), here, row, 0, turned, rows, vectors)
-    for _ in range(k // 2 if all_live and SPREADS else 0):     # two by two: fewer steps of pointers, where there are registers
+    for _ in range(k // 2 if all_live and BROADCASTS else 0):     # two by two: fewer steps of pointers, where there are registers
         for _ in range(2 if rows >= FEWEST_TO_FETCH else 0):
             prefetch_far(next)
             prefetch_far(next + beside)
@@ -211,7 +216,7 @@ cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live
         for i in range(number):
             lines[i] += step if turned else 2 * step
         b += 2 * ldb
-    for _ in range((k % 2 if SPREADS else k) if all_live else 0):
+    for _ in range((k % 2 if BROADCASTS else k) if all_live else 0):
         if rows >= FEWEST_TO_FETCH:
             prefetch_far(next)
             prefetch_far(next + beside)

@@ -35,11 +35,11 @@ typedef double pair;
 #define deal_pairs_high(a, b) (a)
 #endif
 
-/* A number from memory, spread over a register, is part of the multiply-add that takes it. */
+/* Whether a number from memory, for all of a register, can be part of the multiply-add that takes it. */
 #ifdef __AVX512F__
-#define SPREADS 1
+#define BROADCASTS 1
 #else
-#define SPREADS 0
+#define BROADCASTS 0
 #endif
 
 /* The bits of a float, and of a double or two floats side by side. */
