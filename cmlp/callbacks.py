@@ -190,7 +190,7 @@ class ReduceLROnPlateau(_Watcher):
     """
     Makes the learning rate smaller when a training has not become better for some epochs.
 
-    The next training begins with a rate of its own: `learning_rate`, or that of `nn.optimizer`, is the one to go on with.
+    The next training begins with a rate of its own: `learning_rate`, or `nn.optimizer`, is what to go on with.
 
     Parameters
     ----------
