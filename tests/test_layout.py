@@ -54,6 +54,7 @@ LIBRARIES = {
 # The parts of the core, in the order core.pyx includes them: each may use names of those before it.
 PARTS = [
     "tile",
+    "zeros",
     "row",
     "pack",
     "gemm",

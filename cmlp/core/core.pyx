@@ -8,6 +8,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cython cimport floating
 
 include "tile.pyx"
+include "zeros.pyx"
 include "row.pyx"
 include "pack.pyx"
 include "gemm.pyx"
