@@ -176,6 +176,7 @@ def worst_error(core, x, function, wide):
         error = np.abs(y - right) / unit
     special = ~np.isfinite(rounded) | (x == 0)
     assert np.array_equal(y[special], rounded[special], equal_nan=True)
+    assert np.array_equal(np.signbit(y[x == 0]), np.signbit(rounded[x == 0]))
     error[special] = 0
     assert not np.isnan(y[~special]).any()
     return error.max()
@@ -184,6 +185,7 @@ def worst_error(core, x, function, wide):
 @pytest.mark.parametrize("function", ELEMENTARY)
 def test_elementary_functions_err_by_two_units_at_most(core, rng, function):
     x = rng.integers(0, 2**32, 1 << 19, np.uint32).view(np.float32)
+    x[:4] = 0.0, -0.0, np.inf, -np.inf
     assert worst_error(core, x, function, np.float64) <= ELEMENTARY[function][2]
 
 
@@ -191,7 +193,7 @@ def test_elementary_functions_err_by_two_units_at_most(core, rng, function):
 @pytest.mark.parametrize("function", ELEMENTARY)
 def test_elementary_functions_of_doubles_err_by_little_more(core, rng, keep, function):
     bits = rng.integers(0, 2**64, 1 << 17, np.uint64).view(np.float64)  # of any size, and then of sizes that matter
-    x = np.concatenate([bits, rng.normal(scale=3, size=1 << 17), rng.uniform(-750, 750, 1 << 15)])
+    x = np.concatenate([[0.0, -0.0], bits, rng.normal(scale=3, size=1 << 17), rng.uniform(-750, 750, 1 << 15)])
     worst = worst_error(core, x, function, np.longdouble)
     keep(f"{function} of doubles: units in the last place", worst)
     assert worst <= ELEMENTARY[function][3]

@@ -1,7 +1,7 @@
 # exp, log and their like without calls and branches, so that loops over them are vectorised. exp, log and tanh err by 2 units in
 # the last place at most, the sigmoid of doubles by 3. The polynomials are those of the Cephes library (S. L. Moshier), or power
 # series, cut off below a unit in the last place.
-from libc.math cimport INFINITY, NAN, rint as rint_double, rintf
+from libc.math cimport INFINITY, NAN, copysign as copysign_double, copysignf, rint as rint_double, rintf
 
 cdef extern from *:
     """
@@ -14,6 +14,11 @@ cdef extern from *:
 cdef inline floating rint(floating x) noexcept nogil:
     """The nearest whole number"""
     return rintf(x) if floating is float else rint_double(x)
+
+
+cdef inline floating copysign(floating size, floating x) noexcept nogil:
+    """|size| with the sign of x"""
+    return copysignf(size, x) if floating is float else copysign_double(size, x)
 
 
 cdef inline floating power_of_two(floating n) noexcept nogil:
@@ -168,8 +173,8 @@ cdef inline floating tanh_rest(floating x) noexcept nogil:
 
 cdef inline floating tanh(floating x) noexcept nogil:
     """tanh(x): near 0 by `tanh_rest`, beyond as 1 - 2 / (exp(2 |x|) + 1)"""
-    cdef floating size = x if x > 0 else -x, near = tanh_rest(x) + x, far = 1 - 2 / (exp(2 * size) + 1)
-    return near if size < <floating> 0.625 else far if x > 0 else -far
+    cdef floating size = x if x > 0 else -x, near = tanh_rest(size) + size, far = 1 - 2 / (exp(2 * size) + 1)
+    return copysign(near if size < <floating> 0.625 else far, x)
 
 
 cdef inline floating expm1(floating x) noexcept nogil:
