@@ -5,7 +5,7 @@
 # that a thread was given but has not begun is taken back. How many there may be is still what OpenMP says: see thread_limit.
 #
 # Who waits at a barrier spins for as long as a step's other threads may reasonably take, then gives way to whoever wants the
-# processor, for a few milliseconds, and sleeps at last.
+# processor for a moment, and sleeps at last.
 from libc.stdlib cimport calloc, free
 
 cdef extern from "team.h" nogil:
@@ -40,7 +40,7 @@ cdef extern from "team.h" nogil:
 cdef enum:
     SPINS = 1000                         # ten or twenty microseconds
     IDLE_SPINS = 3000                    # of a worker that waits for work, which may well come soon after the last
-    YIELDS = 4000                        # a few milliseconds
+    YIELDS = 400                         # a few hundred microseconds, longer if others want the processor
     MAX_THREADS = 256
     FEWEST_WITHOUT = 1000                # passes without workers, after they kept one waiting; twice as many after the next time
     MOST_WITHOUT = 1024000
