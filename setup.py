@@ -53,11 +53,8 @@ DIRECTIVES = {
 
 
 def module(name, source, flags):
-    """An extension of cmlp; flags are set on what cythonize returns, since one Extension's leak into the next."""
-    extension = Extension(f"cmlp.{name}", [source], include_dirs=["cmlp/core"])
-    (built,) = cythonize([extension], build_dir=f"build/{name}", compiler_directives=DIRECTIVES)
-    built.extra_compile_args = FLAGS + flags
-    return built
+    """An extension of cmlp."""
+    return Extension(f"cmlp.{name}", [source], include_dirs=["cmlp/core"], extra_compile_args=FLAGS + flags)
 
 
 class BuildForMachine(build_ext):
@@ -80,10 +77,17 @@ class BuildForMachine(build_ext):
         if self.strips:
             link_flags = [*link_flags, "-Wl,--strip-all"]
         for extension in self.extensions:
+            self.translate(extension)
             extension.extra_compile_args = extension.extra_compile_args + compile_flags
             extension.extra_link_args = extension.extra_link_args + link_flags
         self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
+
+    def translate(self, extension):
+        """Its C, made only now, as a source distribution has none; without the flags, which leak into the next one's."""
+        bare = Extension(extension.name, extension.sources, include_dirs=extension.include_dirs)
+        (translated,) = cythonize([bare], build_dir=f"build/{extension.name}", compiler_directives=DIRECTIVES)
+        extension.sources, extension.depends = translated.sources, translated.depends
 
     def works(self, flag, program):
         """Whether the compiler takes a flag."""
