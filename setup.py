@@ -84,7 +84,7 @@ class BuildForMachine(build_ext):
         super().build_extensions()
 
     def translate(self, extension):
-        """Its C, made only now, as a source distribution has none; without the flags, which leak into the next one's."""
+        """Its C, made only now, as a source distribution has none, and without flags, which leak into the next one."""
         bare = Extension(extension.name, extension.sources, include_dirs=extension.include_dirs)
         (translated,) = cythonize([bare], build_dir=f"build/{extension.name}", compiler_directives=DIRECTIVES)
         extension.sources, extension.depends = translated.sources, translated.depends

@@ -285,16 +285,16 @@ BLOCKS = {(50, 64, 64, 2): 240, (90, 100, 3): 180, (5, 3): 21_000}
 
 # After a softmax threads share whole rows; that takes a network that has one.
 SHARED = [(sizes, "relu", "adam") for sizes in ((784, 30, 20, 10), (100, 330, 260, 5), *BLOCKS)]
-SHARED += [(sizes, "softmax", "sgd") for sizes in ((784, 30, 20, 10), (100, 330, 260, 5))]
+SHARED += [(sizes, "softmax", "sgd") for sizes in ((784, 30, 20, 10), (50, 130, 100, 5))]
 
 
 @pytest.mark.usefixtures("use_core")
 @pytest.mark.parametrize(("sizes", "hidden", "optimizer"), SHARED)
 def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, hidden, sizes, optimizer):
     monkeypatch.setattr("cmlp._threads.threads_for", lambda *_: _threads.get_num_threads())
-    m = 1300 if max(sizes[1:]) < 300 else 650
+    m, batches = 1300 if max(sizes[1:]) < 300 else 650, 10
     if sizes in BLOCKS:  # several in a step, which are cut by its work
-        m = 10 * BLOCKS[sizes]
+        m, batches = 2 * BLOCKS[sizes], 2
     X, y, _ = problem(np.random.default_rng(1), "cross_entropy", m=m, sizes=sizes)
     activations = (*(hidden,) * (len(sizes) - 2), "softmax")
     results = []
@@ -303,7 +303,7 @@ def test_same_bits_for_any_threads_regime_and_run(dtype, threads, monkeypatch, h
             threads(number)
             nn, _ = network(np.random.default_rng(2), "cross_entropy", sizes, activations, dtype)
             nn._regime = regime
-            nn.fit(X, y, epochs=2, batch_size=m // 10, optimizer=optimizer)  # 20 steps
+            nn.fit(X, y, epochs=20 // batches, batch_size=m // batches, optimizer=optimizer)
             results.append((nn._params.tobytes(), nn.predict(X).tobytes(), nn.evaluate(X, y)["loss"]))
     assert len(set(results)) == 1
 
