@@ -30,6 +30,21 @@ def test_few_samples_give_the_bits_of_many(dtype, rng, monkeypatch, samples):
     assert (classes == outputs.argmax(axis=0)).all()
 
 
+@pytest.mark.parametrize("samples", [3, 300])
+@pytest.mark.parametrize("classes", [2, 3, 10, 17, 40])
+def test_classes_are_those_of_numpy_in_ties_and_nan(core, dtype, rng, monkeypatch, classes, samples):
+    for module in ("network", "layer", "_arrays", "_threads"):
+        monkeypatch.setattr(f"cmlp.{module}.core", core)
+    X = rng.integers(-1, 2, (classes, samples))
+    nn = NeuralNetwork(dtype=dtype)
+    nn.add_layer(classes, classes, "softmax")
+    nn.layers[0].weights = np.eye(classes)
+    nn.layers[0].biases = np.zeros((classes, 1))
+    assert (nn.predict(X) == X.argmax(axis=0)).all()
+    nn.layers[0].weights[-1, -1] = np.nan
+    assert (nn.predict(X) == np.full(samples, np.nan).argmax()).all()
+
+
 @pytest.mark.parametrize("width", [1, 15, 16, 17, 63, 64, 65, 200, 1030])
 def test_a_single_row_gives_the_bits_of_a_tile(core, dtype, rng, monkeypatch, width):
     for module in ("network", "layer", "_arrays", "_threads"):

@@ -19,7 +19,7 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     shards = most_shards(net, m, work)
     run.current, run.other = at, at + count
     run.turned = at = at + 2 * count
-    run.gradients = at = at + (turned_count(net, work) if fused else 0)
+    run.gradients = at = at + (turned_count(net, work) * (threads if turns_alone(net, work) else 1) if fused else 0)
     at += shards * count if fused else 0
     run.squares = <double*> at
     at += double_room(count // STEP_PIECE + 1, work) if net.whole else 0

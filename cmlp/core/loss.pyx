@@ -163,13 +163,16 @@ cdef double sum_of(const double* losses, Py_ssize_t m) noexcept nogil:
 
 
 cdef inline Py_ssize_t arg_max(const floating* y, Py_ssize_t n) noexcept nogil:
-    """Index of the first largest y, or of the first NaN, as NumPy has it; of two classes for a single y"""
+    """Index of the first largest y of a softmax, all of which are NaN if one is; of two classes for a single y
+
+    Without branches, which would be guessed wrong as often as not.
+    """
     cdef Py_ssize_t j, best = 0
+    cdef floating most = y[0]
+    cdef bint larger
     if n == 1:
         return y[0] > 0.5
-    for j in range(n):
-        if y[j] != y[j]:
-            return j
-        if y[j] > y[best]:
-            best = j
+    for j in range(1, n):
+        larger = y[j] > most
+        best, most = j if larger else best, y[j] if larger else most
     return best

@@ -103,6 +103,11 @@ cdef Py_ssize_t turned_count(const Net* net, const floating* like) noexcept nogi
     return count
 
 
+cdef inline bint turns_alone(const Net* net, const floating* like) noexcept nogil:
+    """Whether each thread transposes all weights for itself: few are sooner done than waited for"""
+    return parameter_bytes(net, like) <= WIDE_BYTES
+
+
 cdef inline Py_ssize_t widest(const Net* net, const floating* like) noexcept nogil:
     """Elements that a row of the widest layer takes"""
     cdef Py_ssize_t l, width = 0

@@ -1,14 +1,23 @@
 # The loop of steps over mini-batches, which every thread runs: all come to the same decisions from the same numbers.
 
-cdef void turn_weights(const Net* net, floating* turned, const floating* w, int thread, int threads) noexcept nogil:
-    """This thread's share of the layers' transposed weights"""
+cdef const floating* turn_weights(Job* job, floating* turned, const floating* w, int thread, int threads) noexcept nogil:
+    """The layers' transposed weights, when all are there"""
+    cdef const Net* net = &job.net
+    cdef bint alone = turns_alone(net, w)
     cdef Py_ssize_t l, k, n
+    cdef const floating* begin
+    if alone:
+        turned, thread, threads = turned + thread * turned_count(net, w), 0, 1
+    begin = turned
     for l in range(net.layers):
         k, n = net.sizes[l], net.sizes[l + 1]
         if l > 0:
             dense_turn(turned, w, k, n, thread, threads)
             turned += n * padded(k, w)
         w += (k + 1) * padded(n, w)
+    if not alone:
+        barrier(&job.team, threads)
+    return begin
 
 
 cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, floating* after, Py_ssize_t first, Py_ssize_t m,
@@ -17,10 +26,9 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
     cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
     cdef double loss, share = share_of(job, first, m)
     cdef Py_ssize_t shards = p.shards
-    turn_weights(&job.net, <floating*> run.turned, w, thread, threads)
-    barrier(&job.team, threads)          # all of the transposed weights are there
+    cdef const floating* turned = turn_weights(job, <floating*> run.turned, w, thread, threads)
     penalty_share(run, &job.net, w, thread, threads)
-    shard_pass(job, p, w, <const floating*> run.turned, <floating*> run.gradients, first, m, thread)
+    shard_pass(job, p, w, turned, <floating*> run.gradients, first, m, thread)
     if barrier(&job.team, threads):
         return INTERRUPTED
     loss = sum_of(job.losses, m)
