@@ -88,12 +88,12 @@ cdef inline inlined add_rows(floating* sum, const floating* d, Py_ssize_t ldd, P
     cdef Py_ssize_t i
     cdef int j
     for j in range(vectors):
-        acc[j] = (<const vec*> sum)[j]
-    for i in range(m):
+        acc[j] = (<const vec*> d)[j]
+    for i in range(1, m):
         for j in range(vectors):
             acc[j] = acc[j] + (<const vec*> (d + i * ldd))[j]
     for j in range(vectors):
-        (<vec*> sum)[j] = acc[j]
+        (<vec*> sum)[j] = (<const vec*> sum)[j] + acc[j]
 
 
 cdef inline inlined add_columns(floating* sum, const floating* d, Py_ssize_t ldd, Py_ssize_t m, int bytes) noexcept nogil:
@@ -105,9 +105,9 @@ cdef inline inlined add_columns(floating* sum, const floating* d, Py_ssize_t ldd
 
 
 cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t m, const Part* of, Py_ssize_t n,
-                        bint fresh) noexcept nogil:
-    """The row of dw below the part of it := (0 if fresh else itself) + the sum of d's rows"""
-    cdef Py_ssize_t ldd = spread(n, d), width = panel(d), j, wide
+                        bint fresh, Py_ssize_t block) noexcept nogil:
+    """The row of dw below the part of it := (0 if fresh else itself) + the sum of d's rows, a block at a time"""
+    cdef Py_ssize_t ldd = spread(n, d), width = panel(d), i, j, wide, rows
     cdef floating* db
     d += of.column
     for j from 0 <= j < of.columns by width:
@@ -115,10 +115,12 @@ cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_
         db = dw + j * dw_rows + of.rows * wide
         if fresh:
             memset(db, 0, wide * sizeof(floating))
-        if wide == width:
-            add_columns(db, d + j, ldd, m, PANEL_BYTES)
-        else:
-            add_columns(db, d + j, ldd, m, LINE_BYTES)
+        for i from 0 <= i < m by block:
+            rows = min(m - i, block)
+            if wide == width:
+                add_columns(db, d + i * ldd + j, ldd, rows, PANEL_BYTES)
+            else:
+                add_columns(db, d + i * ldd + j, ldd, rows, LINE_BYTES)
 
 
 cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t k,
@@ -156,7 +158,7 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
         product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
                 of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, NULL, fetch, copy)
     if of.row + of.rows == k:
-        bias_gradient(dw, dw_rows, d, m, of, n, fresh)
+        bias_gradient(dw, dw_rows, d, m, of, n, fresh, block)
 
 
 cdef inline const floating* in_panels(floating* packed, const floating* d, Py_ssize_t m, const Part* of,

@@ -97,20 +97,40 @@ cdef Fetch fetch_block(const Job* job, const Plan* p, Py_ssize_t first, Py_ssize
     return fetching(&job.x, job.order, at, max(min(p.block, end - at), 0), 0, k)
 
 
+cdef Py_ssize_t shard_after(Team* team, Py_ssize_t s, Py_ssize_t shards, int threads) noexcept nogil:
+    """The shard to make after s in a step: that which is added to it if nobody has begun it, else any, or `shards` if none is left
+
+    Each thread began with one of the first.
+    """
+    cdef Py_ssize_t then = s + first_half(shards)
+    if threads <= then < shards and claim_this(team, then):
+        return then
+    for then in range(threads, shards):
+        if claim_this(team, then):
+            break
+    else:
+        then = shards
+    return then
+
+
 cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating* turned, floating* gradients,
                      Py_ssize_t first, Py_ssize_t m, int thread) noexcept nogil:
     """Shards of m samples, until none is left: a thread takes the next one when it is ready for it
 
-    In a step it begins with its own, and takes the next one before it is done: so it knows what to fetch meanwhile.
+    In a step it begins with its own, and takes the next one before it is done: so it knows what to fetch meanwhile. If that is
+    a single block, to be added to the one before, it is at once: the next thread to read them has one gradient less to read.
     """
     cdef bint steps = job.run != NULL
+    cdef bint joins = steps and p.blocks == p.shards and job.sparse.values == NULL     # whose gradient is many chains
     cdef bint fetches = steps and job.sparse.values == NULL and not in_place(&job.x, job.order, &job.net.inputs, w)
-    cdef Py_ssize_t s = thread if steps else claim(&job.team), then = p.shards, b, begin, end, at
+    cdef Py_ssize_t s = thread if steps else claim(&job.team), then = p.shards, into = p.shards, b, begin, end, at
     cdef Fetch fetch
     job.tallies[thread].finite = True
     while s < p.shards:
         if steps:
-            then = job.threads + claim(&job.team)
+            then = shard_after(&job.team, s, p.shards, job.threads)
+            into = s - first_half(p.shards) if joins and s - first_half(p.shards) == into else s
+            job.run.joined[s] = into < s
         begin, end = p.blocks * s // p.shards, p.blocks * (s + 1) // p.shards
         for b in range(begin, end):
             if stopped(&job.team, thread):
@@ -122,6 +142,7 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
                 fetch = fetch_block(job, p, first, p.blocks * then // p.shards)
             elif fetches:                # the next step's, as far as it is like this one
                 fetch = fetch_block(job, p, first + m, p.blocks * thread // p.shards)
-            block_pass(job, w, turned, gradients + s * parameter_count(&job.net, w), b == begin, own_space(job, thread, w),
-                       at, first + at, min(p.block, m - at), p.step, &fetch if fetches else NULL, thread)
+            block_pass(job, w, turned, gradients + into * parameter_count(&job.net, w), b == begin and into == s,
+                       own_space(job, thread, w), at, first + at, min(p.block, m - at), p.step, &fetch if fetches else NULL,
+                       thread)
         s = then if steps else claim(&job.team)

@@ -1,8 +1,8 @@
 # What a network is to the core, and how the samples of a step are cut.
 #
 # Who computes what never decides what is added to what: the samples of a step are cut into blocks, the blocks into shards, by
-# the step's and the network's sizes alone; a shard's blocks are added up in order, then the shards in order. So the same bits
-# come out of any number of threads.
+# the step's and the network's sizes alone; a shard's blocks are added up in order, then two shards, then these pairs in order.
+# So the same bits come out of any number of threads.
 
 cdef enum:
     MAX_SHARDS = 32
@@ -178,6 +178,11 @@ cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noe
 cdef inline Py_ssize_t step_pays(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Threads that are worth having for a fused step"""
     return max(m - MOVING_SAMPLES, 0) * parameter_bytes(net, like) // THREAD_WORK
+
+
+cdef inline Py_ssize_t first_half(Py_ssize_t shards) noexcept nogil:
+    """Of the shards of a step; each of the others has a partner there, to which it is added first"""
+    return (shards + 1) // 2
 
 
 cdef Plan plan(const Net* net, Py_ssize_t m, const floating* like, bint wide, Py_ssize_t step) noexcept nogil:

@@ -33,6 +33,7 @@ cdef struct Run:                         # steps over mini-batches
     void* moment2
     void* turned                         # the transposed weights, for fused steps
     void* gradients                      # one for each shard
+    bint joined[MAX_SHARDS]              # whether a shard's has been added to its partner's, rather than kept
     double* squares                      # of each piece of the gradient
     double* penalties                    # of each panel of weights: the sum of their sizes, and that of their squares
     const double* rates                  # a learning rate for each step, or NULL

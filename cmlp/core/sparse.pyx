@@ -119,4 +119,4 @@ cdef void sparse_gradient(floating* dw, const floating* d, const Sparse* x, cons
                 scatter_columns(dw + j * (k + 1), d + i * ldd + j, x, x.starts[s], x.starts[s + 1], scaling, PANEL_BYTES)
             else:
                 scatter_columns(dw + j * (k + 1), d + i * ldd + j, x, x.starts[s], x.starts[s + 1], scaling, LINE_BYTES)
-    bias_gradient(dw, k + 1, d, m, &part, n, False)
+    bias_gradient(dw, k + 1, d, m, &part, n, False, m)

@@ -32,22 +32,32 @@ cdef inline double share_of(const Job* job, Py_ssize_t first, Py_ssize_t m) noex
     return 1 / weight if weight > 0 else 0
 
 
-cdef inline void add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ssize_t shards,
+cdef shared add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ssize_t shards, const bint* joined,
                             Py_ssize_t size) noexcept nogil:
-    """sum := the shards' gradients, in order"""
-    cdef Py_ssize_t s, q
-    memcpy(sum, g, size * sizeof(floating))
-    for s in range(1, shards):
-        for q in range(size):
-            sum[q] += g[s * apart + q]
+    """sum := the shards' gradients: those of the first half, with their partners of the second, in order
+
+    joined: whether a shard of the second half lies in its partner's already; NULL if none does.
+    """
+    cdef Py_ssize_t half = first_half(shards), s, q
+    cdef const floating* a
+    cdef const floating* b
+    for s in range(half):
+        a, b = g + s * apart, g + (s + half) * apart
+        if s + half < shards and (joined == NULL or not joined[s + half]):
+            for q in range(size):
+                sum[q] = a[q] + b[q] if s == 0 else sum[q] + (a[q] + b[q])
+        else:
+            for q in range(size):
+                sum[q] = a[q] if s == 0 else sum[q] + a[q]
 
 
 cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const floating* before, const floating* g,
-                     Py_ssize_t apart, Py_ssize_t shards, Py_ssize_t begin, Py_ssize_t size, bint weights,
+                     Py_ssize_t apart, Py_ssize_t shards, const bint* joined, Py_ssize_t begin, Py_ssize_t size, bint weights,
                      floating share) noexcept nogil:
     """A step of the parameters from `begin` on, a piece at a time that stays in the L1 cache; whether they are finite
 
-    g: the first shard's gradient of the slice, the other shards' `apart` behind it. weights: they are, not biases.
+    g: the first shard's gradient of the slice, the other shards' `apart` behind it; joined: see `add_shards`. weights: they are,
+    not biases.
     """
     cdef floating* u = <floating*> run.moment1 + begin
     cdef floating* v = <floating*> run.moment2 + begin
@@ -62,7 +72,7 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
         of_all = g + i
         if shards > 1 or shaped:
             of_all = sum
-            add_shards(sum, g + i, apart, shards, piece)
+            add_shards(sum, g + i, apart, shards, joined, piece)
         if shaped:
             shape(sum, p + i, share, piece, weights, rule)
         finite &= update(after + i, p + i, of_all, <floating> 1 if shaped else share, u + i, v + i, piece, rule)
@@ -83,8 +93,8 @@ cdef bint step_share(Job* job, const Run* run, const Rule* rule, floating* after
             return True
         here = stretch(net, at, before)
         here.end = min(here.end, end)
-        finite &= step_slice(run, rule, after, before, <const floating*> run.gradients + at, count, shards, at, here.end - at,
-                             here.weights, share)
+        finite &= step_slice(run, rule, after, before, <const floating*> run.gradients + at, count, shards, run.joined, at,
+                             here.end - at, here.weights, share)
         at = here.end
     return finite
 
@@ -102,7 +112,7 @@ cdef void gather_share(const Run* run, const Net* net, const Rule* rule, const f
     while at < end:
         here = stretch(net, at, before)
         here.end = min(here.end, end, (at // STEP_PIECE + 1) * STEP_PIECE)
-        add_shards(g + at, g + at, count, shards, here.end - at)
+        add_shards(g + at, g + at, count, shards, run.joined, here.end - at)
         shape(g + at, before + at, share, here.end - at, here.weights, rule)
         square = 0
         for i in range(at, here.end):

@@ -56,7 +56,7 @@ cdef struct Team:
     int passed                           # barriers
     bint agreed                          # at the last barrier: that the work is to end early
     char apart_too[56]
-    int claims
+    int claims                           # since the last barrier: how many pieces of work, or which, by the bits
     char apart_again[60]
     int stopping
     double asked                         # when, in seconds
@@ -90,6 +90,16 @@ cdef inline bint stopped(Team* team, int thread) noexcept nogil:
 cdef inline Py_ssize_t claim(Team* team) noexcept nogil:
     """The next piece of work that nobody has taken, counted from the last barrier"""
     return __atomic_add_fetch(&team.claims, 1, __ATOMIC_ACQ_REL) - 1
+
+
+cdef inline bint claim_this(Team* team, Py_ssize_t piece) noexcept nogil:
+    """Whether nobody else has taken this piece of work, of at most as many as an int has bits"""
+    cdef int claims = __atomic_load_n(&team.claims, __ATOMIC_ACQUIRE)
+    while not claims >> piece & 1:
+        if __atomic_compare_exchange_n(&team.claims, &claims, claims | <int> (1u << piece), False, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE):
+            return True
+    return False
 
 
 cdef bint barrier(Team* team, int threads) noexcept nogil:

@@ -163,8 +163,8 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
         for j from 0 <= j < of.columns by width:
             wide = min(of.columns - j, width)
             at = offset + (of.column + j) * (k + 1) + row * wide
-            finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards, at, of.rows * wide, True, share)
-            finite &= step_slice(run, rule, after, before, g + j * rows + of.rows * wide, apart, p.shards,
+            finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards, NULL, at, of.rows * wide, True, share)
+            finite &= step_slice(run, rule, after, before, g + j * rows + of.rows * wide, apart, p.shards, NULL,
                                  at + of.rows * wide, (rows - of.rows) * wide, False, share)
     return finite
 
