@@ -33,7 +33,7 @@ cdef inline double share_of(const Job* job, Py_ssize_t first, Py_ssize_t m) noex
 
 
 cdef shared add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ssize_t shards, const bint* joined,
-                            Py_ssize_t size) noexcept nogil:
+                       Py_ssize_t size) noexcept nogil:
     """sum := the shards' gradients: those of the first half, with their partners of the second, in order
 
     joined: whether a shard of the second half lies in its partner's already; NULL if none does.
