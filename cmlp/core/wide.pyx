@@ -270,7 +270,9 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     v.room = room_for(net, <floating*> job.space, m, True)
     v.split, v.inputs = job.splits and splits_inputs(net, m, threads, w), share_inputs(net, thread, threads, w)
     of = samples_of(&v, m, net.sizes[0], w)
-    x = <floating*> v.room.x + (v.inputs.row // chain_length(net.sizes[0]) * line(w) if v.split else 0)
+    x = <floating*> v.room.x
+    if v.split:                          # where this thread's part begins a line of its own
+        x += (v.inputs.row // line(w) + v.inputs.row // chain_length(net.sizes[0])) * line(w) - v.inputs.row
     v.ldx = inputs_apart(net, True, w)
     v.x = inputs(job, x, &v.ldx, first, of)
     v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, x)
