@@ -98,7 +98,7 @@ cdef Fetch fetch_block(const Job* job, const Plan* p, Py_ssize_t first, Py_ssize
 
 
 cdef Py_ssize_t shard_after(Team* team, Py_ssize_t s, Py_ssize_t shards, int threads) noexcept nogil:
-    """The shard to make after s in a step: that which is added to it if nobody has begun it, else any, or `shards` if none is left
+    """The shard to make after s in a step: the one to be added to it if nobody has begun that, or any; `shards` if none is left
 
     Each thread began with one of the first.
     """

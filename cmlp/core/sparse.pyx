@@ -22,58 +22,86 @@ cdef inline floating scaled(const Sparse* x, Py_ssize_t p, Py_ssize_t column, co
     return value * <floating> (scaling.factor[column] if scaling.factor != NULL else scaling.scale)
 
 
-cdef inline inlined gather(floating* y, const vec* bias, const floating* w, Py_ssize_t ldw, const Sparse* given, Py_ssize_t begin,
-                           Py_ssize_t end, const Scaling* scaling, Py_ssize_t chain, int vectors) noexcept nogil:
-    """y := bias + x @ w for one sample and `vectors` registers of columns: as `product` adds up, but for what is 0"""
-    cdef vec sum[PANEL_FLOATS]
-    cdef vec acc[PANEL_FLOATS]
+cdef struct Beside:                      # two panels of w side by side, of which the second may be narrower, or not be there
+    const void* w
+    const void* w_too
+    Py_ssize_t ldw
+    Py_ssize_t ldw_too
+
+
+cdef inline inlined gather(floating* y, const Beside* of, const Sparse* given, Py_ssize_t begin, Py_ssize_t end,
+                           const Scaling* scaling, Py_ssize_t chain, Py_ssize_t k, const vec* like, int vectors,
+                           int too) noexcept nogil:
+    """y := x @ w and the biases, row k of w, for one sample and so many registers of both panels: as `product` adds up, but for
+    what is 0"""
+    cdef vec sum[2 * PANEL_FLOATS]
+    cdef vec acc[2 * PANEL_FLOATS]
     cdef vec zero
     cdef const vec* row
+    cdef const vec* row_too
     cdef Sparse own = given[0]           # which no store into y can be taken to change
     cdef Scaling how = scaling[0]
-    cdef Py_ssize_t p, column, block = chain
+    cdef const floating* w = <const floating*> of.w
+    cdef const floating* w_too = <const floating*> of.w_too
+    cdef Py_ssize_t ldw = of.ldw, ldw_too = of.ldw_too, p, column, block = chain
     cdef floating value
     cdef int j
     memset(&zero, 0, sizeof(zero))
     for j in range(vectors):
-        sum[j], acc[j] = bias[j], zero
+        sum[j], acc[j] = (<const vec*> (w + k * ldw))[j], zero
+    for j in range(too):
+        sum[vectors + j], acc[vectors + j] = (<const vec*> (w_too + k * ldw_too))[j], zero
     for p in range(begin, end):
         column = column_of(&own, p)
         while column >= block:           # the end of a chain of multiply-adds
-            for j in range(vectors):
+            for j in range(vectors + too):
                 sum[j], acc[j] = sum[j] + acc[j], zero
             block += chain
-        row, value = <const vec*> (w + column * ldw), scaled(&own, p, column, &how, y)
+        row, row_too = <const vec*> (w + column * ldw), <const vec*> (w_too + column * ldw_too)
+        value = scaled(&own, p, column, &how, y)
         for j in range(vectors):
             acc[j] = acc[j] + row[j] * value
-    for j in range(vectors):
+        for j in range(too):
+            acc[vectors + j] = acc[vectors + j] + row_too[j] * value
+    for j in range(vectors + too):
         (<vec*> y)[j] = sum[j] + acc[j]
 
 
-cdef inline inlined gather_columns(floating* y, const floating* bias, const floating* w, Py_ssize_t ldw, const Sparse* x,
-                                   Py_ssize_t begin, Py_ssize_t end, const Scaling* scaling, Py_ssize_t chain,
-                                   int bytes) noexcept nogil:
+cdef inline inlined gather_columns(floating* y, const Beside* of, const Sparse* x, Py_ssize_t begin, Py_ssize_t end,
+                                   const Scaling* scaling, Py_ssize_t chain, Py_ssize_t k, int bytes, int too) noexcept nogil:
     """`gather` for the dtype at hand"""
     if floating is float:
-        gather(y, <const vf*> bias, w, ldw, x, begin, end, scaling, chain, bytes // sizeof(vf))
+        gather(y, of, x, begin, end, scaling, chain, k, <const vf*> NULL, bytes // sizeof(vf), too // sizeof(vf))
     else:
-        gather(y, <const vd*> bias, w, ldw, x, begin, end, scaling, chain, bytes // sizeof(vd))
+        gather(y, of, x, begin, end, scaling, chain, k, <const vd*> NULL, bytes // sizeof(vd), too // sizeof(vd))
 
 
 cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order, Py_ssize_t first,
                          Py_ssize_t m, const floating* w, bint w_packed, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
-    """y := x @ w + b, for m samples from the first; panel by panel, which stay in the cache while the samples go by"""
-    cdef Py_ssize_t ld = padded(n, y), ldy = spread(n, y), width = panel(y), chain = chain_length(k), i, j, s, ldw, begin, end
-    cdef const floating* wj
-    for j from 0 <= j < ld by width:
-        ldw, wj = min(ld - j, width) if w_packed else ld, w + j * (k + 1 if w_packed else 1)
+    """y := x @ w + b, for m samples from the first; two panels at a time, which stay in the cache while the samples go by
+
+    One of two would wait for its own sums, and look at each number of x twice; more than 8 registers are too many for most.
+    """
+    cdef Py_ssize_t ld = padded(n, y), ldy = spread(n, y), width = panel(y), chain = chain_length(k), i, j = 0, s, wide, too
+    cdef Py_ssize_t begin, end
+    cdef Beside of
+    while j < ld:
+        wide = min(ld - j, width)
+        too = min(ld - j - wide, width) if 4 * sizeof(vf) >= PANEL_BYTES else 0
+        of.ldw, of.ldw_too = wide if w_packed else ld, too if w_packed else ld
+        of.w, of.w_too = w + j * (k + 1 if w_packed else 1), w + (j + wide) * (k + 1 if w_packed else 1)
         for i in range(m):
             s = first + i if order == NULL else order[first + i]
             begin, end = x.starts[s], x.starts[s + 1]
-            if ld - j >= width:
-                gather_columns(y + i * ldy + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, PANEL_BYTES)
+            if too == width:
+                gather_columns(y + i * ldy + j, &of, x, begin, end, scaling, chain, k, PANEL_BYTES, PANEL_BYTES)
+            elif too > 0:
+                gather_columns(y + i * ldy + j, &of, x, begin, end, scaling, chain, k, PANEL_BYTES, LINE_BYTES)
+            elif wide == width:
+                gather_columns(y + i * ldy + j, &of, x, begin, end, scaling, chain, k, PANEL_BYTES, 0)
             else:
-                gather_columns(y + i * ldy + j, wj + k * ldw, wj, ldw, x, begin, end, scaling, chain, LINE_BYTES)
+                gather_columns(y + i * ldy + j, &of, x, begin, end, scaling, chain, k, LINE_BYTES, 0)
+        j += wide + too
 
 
 cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* given, Py_ssize_t begin, Py_ssize_t end,
