@@ -36,13 +36,17 @@ def test_classes_are_those_of_numpy_in_ties_and_nan(core, dtype, rng, monkeypatc
     for module in ("network", "layer", "_arrays", "_threads"):
         monkeypatch.setattr(f"cmlp.{module}.core", core)
     X = rng.integers(-1, 2, (classes, samples))
-    nn = NeuralNetwork(dtype=dtype)
-    nn.add_layer(classes, classes, "softmax")
-    nn.layers[0].weights = np.eye(classes)
-    nn.layers[0].biases = np.zeros((classes, 1))
-    assert (nn.predict(X) == X.argmax(axis=0)).all()
-    nn.layers[0].weights[-1, -1] = np.nan
-    assert (nn.predict(X) == np.full(samples, np.nan).argmax()).all()
+    for loss, output in (("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")):
+        nn = NeuralNetwork(loss=loss, dtype=dtype)
+        nn.add_layer(classes, classes, output)
+        nn.layers[0].weights = np.eye(classes)
+        nn.layers[0].biases = np.zeros((classes, 1))
+        assert (nn.predict(X) == X.argmax(axis=0)).all()
+        for unknown in (classes - 1, classes // 2, 0):  # of a softmax all are then, of sigmoids only these
+            nn.layers[0].biases[unknown] = np.nan
+            outputs = nn.forward(X)
+            assert np.isnan(outputs[unknown]).all()
+            assert (nn.predict(X) == outputs.argmax(axis=0)).all()
 
 
 @pytest.mark.parametrize("width", [1, 15, 16, 17, 63, 64, 65, 200, 1030])

@@ -163,7 +163,7 @@ cdef double sum_of(const double* losses, Py_ssize_t m) noexcept nogil:
 
 
 cdef inline Py_ssize_t arg_max(const floating* y, Py_ssize_t n) noexcept nogil:
-    """Index of the first largest y of a softmax, all of which are NaN if one is; of two classes for a single y
+    """Index of the first largest y, or of the first NaN, as NumPy has it; of two classes for a single y
 
     Without branches, which would be guessed wrong as often as not.
     """
@@ -173,6 +173,6 @@ cdef inline Py_ssize_t arg_max(const floating* y, Py_ssize_t n) noexcept nogil:
     if n == 1:
         return y[0] > 0.5
     for j in range(1, n):
-        larger = y[j] > most
+        larger = (not y[j] <= most) & (most == most)
         best, most = j if larger else best, y[j] if larger else most
     return best
