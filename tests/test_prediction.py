@@ -71,7 +71,7 @@ def test_any_number_of_samples_gives_the_bits_of_many_on_any_threads(core, dtype
     nn = NeuralNetwork(dtype=dtype, rng=1)
     for k, n, activation in zip(sizes, sizes[1:], activations, strict=False):
         nn.add_layer(k, n, activation)
-    X = rng.normal(size=(sizes[0], 1300)).astype(dtype)
+    X = rng.normal(size=(sizes[0], 4100)).astype(dtype)
     try:
         set_num_threads(1)
         outputs, classes = nn.forward(X), nn.predict(X)
@@ -79,7 +79,7 @@ def test_any_number_of_samples_gives_the_bits_of_many_on_any_threads(core, dtype
         for threads in (2, 16):
             set_num_threads(threads)
             nets[threads] = copy.deepcopy(nn)
-            for samples in (1, 2, 3, 5, 8, 9, 15, 16, 27, 33, 64, 130, 1296):
+            for samples in (1, 2, 3, 5, 8, 9, 15, 16, 27, 33, 64, 130, 4096):
                 for _ in range(4 if samples < 40 else 1):
                     assert (nets[threads].forward(X[:, :samples]) == outputs[:, :samples]).all(), (threads, samples)
                     assert (nets[threads].predict(X[:, -samples:]) == classes[-samples:]).all(), (threads, samples)
