@@ -9,17 +9,22 @@ from pathlib import Path
 from benchmarks import footprint, gemm, measure, report
 from benchmarks.libraries import LIBRARIES
 from benchmarks.peak import measured_peaks
-from benchmarks.workloads import REMEMBERED, SCALED, SCALING, WORKLOADS, sweeps
+from benchmarks.workloads import DISTURBED, REMEMBERED, SCALED, SCALING, WORKLOADS, sweeps
 from cmlp import _dispatch
 
 ABOUT = ("version", "kernels", "threads")
-MORE = ("scaling", "gemm", "memory", "footprint")
+MORE = ("scaling", "disturbed", "gemm", "memory", "footprint")
 
 
-def more(scaling, chosen, repeats, wheel):
-    """What the second table is made of; the scaling of workloads that are not chosen stays as it was."""
+def more(before, chosen, libraries, repeats, wheel):
+    """What the second table is made of; figures of workloads that are not chosen stay as they were before."""
     workloads = {workload.key: workload for workload in WORKLOADS}
-    yield "scaling", scaling | {key: measure.scaling(workloads[key], repeats) for key in SCALED if key in chosen}
+
+    def of_each(figure, keys, measured):
+        return figure, before.get(figure, {}) | {key: measured(workloads[key]) for key in keys if key in chosen}
+
+    yield of_each("scaling", SCALED, lambda workload: measure.scaling(workload, repeats))
+    yield of_each("disturbed", DISTURBED, lambda workload: measure.disturbed(workload, libraries, repeats))
     yield "gemm", {"build": _dispatch.ISA, "rounds": repeats, "results": gemm.measure(repeats)}
     yield "memory", {REMEMBERED: measure.memory(workloads[REMEMBERED], ("cmlp", "numpy"))}
     yield "footprint", footprint.measure(repeats, wheel)
@@ -31,7 +36,11 @@ def main():
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES), metavar="LIBRARY")
     parser.add_argument("--repeats", type=int, default=9, help="of which the median is taken")
     parser.add_argument("--threads", type=int, help="of cmlp; by default what it chooses")
-    parser.add_argument("--more", action="store_true", help="also scaling, product, memory and footprint of cmlp")
+    parser.add_argument(
+        "--more",
+        action="store_true",
+        help="also two threads beside one, a busy processor, product, memory and footprint",
+    )
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="whose size is noted with --more")
     parser.add_argument("--sweeps", action="store_true", help="widths, batches, samples instead: the second picture")
     parser.add_argument(
@@ -90,7 +99,7 @@ def main():
         print("\n".join(report.lines(workload.key, entry, peaks)), flush=True)
         write()
     if options.more:
-        figures |= more(figures.get("scaling", {}), chosen, options.repeats, options.wheel)
+        figures |= more(figures, chosen, options.libraries, options.repeats, options.wheel)
         print(*(f"{what}: {figure}" for what, figure in report.more(figures)), sep="\n")
         write()
 

@@ -97,6 +97,17 @@ def scaling(workload, repeats):
     return times
 
 
+def disturbed(workload, libraries, repeats):
+    """Milliseconds of each library, while another process keeps one of the processors busy."""
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        results = compare(workload, libraries, repeats)
+    finally:
+        other.kill()
+        other.wait()
+    return {name: result["ms"] for name, result in results.items() if "ms" in result}
+
+
 def memory(workload, libraries):
     """Megabytes that each library needs at its most, beyond those of the data and the parameters."""
     megabytes = {}

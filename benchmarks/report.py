@@ -136,6 +136,11 @@ def more(figures):
     """What `--more` measured, as far as it did: pairs of what it is, and its figures."""
     for key, times in figures.get("scaling", {}).items():
         yield f"{key} on two threads", f"{times['1']['ms'] / times['2']['ms']:.2f} x as fast as on one"
+    for key, times in figures.get("disturbed", {}).items():
+        results = {name: {"ms": ms} for name, ms in times.items()}
+        slower = [(title, fastest(results, peer)) for peer, title in PEERS.items() if fastest(results, peer)]
+        ratios = [f"{title} {milliseconds / times['cmlp']:.1f} x as long" for title, milliseconds in slower]
+        yield f"{key} beside a process that keeps a processor busy", ", ".join([time_text(times["cmlp"]), *ratios])
     shares = {}
     for row in figures.get("gemm", {}).get("results", []):
         if row["isa"] == figures["gemm"]["build"]:

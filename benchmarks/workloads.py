@@ -97,6 +97,7 @@ WORKLOADS = [
 
 SCALED = ("W1", "W3", "W5")  # whose time on two threads is set beside that on one
 SCALING = 1.85  # to reach
+DISTURBED = ("W2", "W3", "W4")  # whose times are taken beside a process that keeps a processor busy as well
 REMEMBERED = "W1"  # whose memory is set beside the notebook's
 
 SWEEP_WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096)

@@ -77,6 +77,29 @@ def test_networks_train_and_predict_in_many_threads_at_once():
     assert all(predicted == labels.tobytes() for _, many in results for predicted in many)
 
 
+@pytest.fixture
+def busy_processors():
+    """Each processor with something else to do."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    yield
+    for other in others:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.usefixtures("two_threads", "busy_processors")
+@pytest.mark.parametrize(("sizes", "batch_size"), [((50, 64, 64, 2), 256), ((784, 30, 20, 10), 32)])
+def test_steps_that_go_on_without_a_late_thread_have_the_same_bits(sizes, batch_size):
+    X, y = examples(8000, sizes[0], sizes[-1])
+    ends = set()
+    for threads in (1, 2):
+        with _threads.limited(threads):
+            nn = make(sizes)
+            history = nn.fit(X, y, epochs=12, batch_size=batch_size, optimizer="adam", learning_rate=1e-4)
+            ends.add((nn._params.tobytes(), tuple(history["loss"])))
+    assert len(ends) == 1
+
+
 def test_one_network_in_two_threads_is_refused_and_unharmed():
     X, y = examples()
     nn, twin = make(), make()

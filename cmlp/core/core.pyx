@@ -280,12 +280,12 @@ def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1
         steps.rates = &rates[0]
     steps.samples, steps.batch, steps.taken, steps.continued = m, batch, taken, continued
     steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
-    job.run, job.in_double = &steps, sizeof(floating) == sizeof(double)
+    job.run = &steps
     if not continued and (m + batch - 1) // batch % 2 == 1:
         steps.current, steps.other = steps.other, steps.current      # so that they are in their places after the last step
     steps.params = &params[0]
     with nogil:
-        do_steps(&job, threads, signalled, <void*> caught)
+        do_steps(&job, threads, signalled, <void*> caught, like)
         if steps.other == &work[0]:      # where the next call does not expect it
             memcpy(&work[count], &work[0], count * sizeof(floating))
     if caught:

@@ -5,8 +5,7 @@ cdef extern from "vec.h" nogil:
     void set_float_mode(unsigned long mode)
     unsigned long FLUSHES
 
-cdef double LATE_SECONDS = 1e-3          # no pass over so little takes as long
-cdef double LATE_PER_WORK = 1e-9         # and more for each sample times parameter
+cdef double LATE_PER_WORK = 1e-9         # seconds that a pass takes at most for each sample and parameter
 
 
 cdef void layer_pass(Job* job, const floating* w, int thread, int threads) noexcept nogil:
@@ -77,11 +76,29 @@ cdef void do_job(Job* job, Worker** hired, int number, question wanted, void* as
     work_together(take_part, job, hired, number, job.run != NULL or job.way == BY_LAYERS)
 
 
-cdef void do_steps(Job* job, int threads, question wanted, void* asker) noexcept nogil:
-    """Training, on so many threads as can be had"""
+cdef void do_steps(Job* job, int threads, question wanted, void* asker, const floating* like) noexcept nogil:
+    """Training, on so many threads as can be had; for a while on this one alone where others have no processor
+
+    With every barrier that one of them comes to a few milliseconds late, many a step would take a hundred times as long.
+    """
     cdef Worker* hired[MAX_THREADS]
-    job.way = BY_SAMPLES
-    do_job(job, hired, hire(hired, threads - 1, threads - 1), wanted, asker)
+    cdef Run* run = job.run
+    cdef int others
+    cdef double began, alone
+    job.way, job.in_double = BY_SAMPLES, sizeof(floating) == sizeof(double)
+    run.steps, run.ended = 0, DONE
+    run.loss = run.correct = run.penalty = 0
+    job.team.asked = seconds()
+    while True:
+        alone = to_go_alone() if threads > 1 else 0
+        others = 0 if alone > 0 else hire(hired, threads - 1, threads - 1)
+        began = run.step_began = seconds()
+        run.until = began + alone if alone > 0 else INFINITY
+        do_job(job, hired, others, wanted, asker)
+        if threads > 1:
+            have_stepped(seconds() - began, others > 0, run.ended == PAUSED)
+        if run.ended != PAUSED:
+            return
 
 
 cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* asker, const floating* like) noexcept nogil:
@@ -112,6 +129,7 @@ cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* as
             number, job.way = hire(hired, 1, 1), ACCOMPANIED
     job.plan = plan_pass(&job.net, m, 1 if few else 1 + number, like)
     job.own_size = pass_size(&job.net, job.plan.block, like)
+    job.team.asked = seconds()
     do_job(job, hired, number, wanted, asker)
     if threads > 1:
         has_passed(began, seconds(), LATE_SECONDS + work * LATE_PER_WORK)

@@ -18,6 +18,7 @@ cdef enum status:
     BAD_START                            # it was not from the start: there was no such step
     BAD_STEP                             # a parameter would not be finite: the step has not been taken
     INTERRUPTED                          # between two steps, or in one that has not been taken
+    PAUSED                               # after a step, to go on with more threads or fewer
 
 cdef struct Run:                         # steps over mini-batches
     Rule rule
@@ -47,6 +48,9 @@ cdef struct Run:                         # steps over mini-batches
     double step_penalty
     Py_ssize_t steps
     status ended
+    bint pauses                          # after the step at hand
+    double step_began                    # when, in seconds
+    double until                         # when there are to be workers again
 
 cdef struct Tally:                       # of what one thread has seen in a pass
     bint finite                          # whether z of the first layer is, as far as it shows what x holds

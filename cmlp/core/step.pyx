@@ -182,6 +182,18 @@ cdef double penalty_of(const Run* run, const Net* net, double share, const float
     return run.rule.l1 * sizes + run.rule.l2 * (share if run.rule.l2_of_sum else 1) / 2 * squares
 
 
+cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, int threads) noexcept nogil:
+    """Whether to pause after this step, if there is another: a thread has kept it waiting, or others may be called again"""
+    cdef double now = seconds(), waited
+    if threads == 1:
+        run.pauses = now > run.until
+    else:
+        waited = longest_wait(&job.team)
+        run.pauses = waited > LATE_SECONDS + (now - run.step_began - waited) / 2
+    run.pauses &= next_first < run.samples
+    run.step_began = now
+
+
 cdef void take_sums(const Job* job, Run* run, double loss, Py_ssize_t first, Py_ssize_t m, const floating* like) noexcept nogil:
     """What a step of m samples from the first adds to those taken, as long as no thread has begun the next one"""
     run.step_loss, run.step_correct, run.step_penalty = loss, hits_of(job, m), 0

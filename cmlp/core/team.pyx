@@ -46,6 +46,9 @@ cdef enum:
     MOST_WITHOUT = 1024000
 
 cdef double ASK_SECONDS = 0.02
+cdef double LATE_SECONDS = 1e-3          # no thread is as late that has a processor and as much to do as the others
+cdef double FEWEST_ALONE = 0.01          # seconds of steps without workers, after these kept one waiting; twice as long if
+cdef double MOST_ALONE = 1               # the next time comes as soon
 cdef double SOON_SECONDS = 2e-5          # after one pass the next one comes so soon that workers are to wait for it awake
 
 ctypedef bint (*question)(void*) noexcept nogil
@@ -60,6 +63,7 @@ cdef struct Team:
     char apart_again[60]
     int stopping
     double asked                         # when, in seconds
+    double waited                        # the longest of the threads' long waits
     question wanted                      # whether somebody wants the work to end
     void* asker
     pthread_mutex_t lock
@@ -67,10 +71,11 @@ cdef struct Team:
 
 
 cdef void start_team(Team* team, question wanted, void* asker) noexcept nogil:
-    """A team that has passed no barrier"""
+    """A team that has passed no barrier; when it last asked is for its maker to say"""
     team.arrived = team.passed = team.claims = 0
     team.agreed = team.stopping = 0
-    team.wanted, team.asker, team.asked = wanted, asker, seconds()
+    team.waited = 0
+    team.wanted, team.asker = wanted, asker
     pthread_mutex_init(&team.lock, NULL)
     pthread_cond_init(&team.moved, NULL)
 
@@ -105,6 +110,7 @@ cdef inline bint claim_this(Team* team, Py_ssize_t piece) noexcept nogil:
 cdef bint barrier(Team* team, int threads) noexcept nogil:
     """Returns when all the threads are here: whether they are to end their work, on which all of them agree"""
     cdef int passed = __atomic_load_n(&team.passed, __ATOMIC_ACQUIRE), _spin
+    cdef double began
     if __atomic_add_fetch(&team.arrived, 1, __ATOMIC_ACQ_REL) == threads:
         team.arrived = 0
         team.agreed = __atomic_load_n(&team.stopping, __ATOMIC_ACQUIRE)
@@ -115,18 +121,30 @@ cdef bint barrier(Team* team, int threads) noexcept nogil:
             pthread_cond_broadcast(&team.moved)
             pthread_mutex_unlock(&team.lock)
         return team.agreed
-    for _spin in range(SPINS + YIELDS):
+    for _spin in range(SPINS):
         if __atomic_load_n(&team.passed, __ATOMIC_ACQUIRE) != passed:
             return team.agreed
-        if _spin < SPINS:
-            relax()
-        else:
-            give_way()
+        relax()
+    began = seconds()
+    for _spin in range(YIELDS):
+        if __atomic_load_n(&team.passed, __ATOMIC_ACQUIRE) != passed:
+            break
+        give_way()
     pthread_mutex_lock(&team.lock)
     while __atomic_load_n(&team.passed, __ATOMIC_ACQUIRE) == passed:
         pthread_cond_wait(&team.moved, &team.lock)
+    team.waited = max(team.waited, seconds() - began)
     pthread_mutex_unlock(&team.lock)
     return team.agreed
+
+
+cdef double longest_wait(Team* team) noexcept nogil:
+    """That of any thread since the last time, if it was long; in seconds"""
+    cdef double waited
+    pthread_mutex_lock(&team.lock)
+    waited, team.waited = team.waited, 0
+    pthread_mutex_unlock(&team.lock)
+    return waited
 
 
 ctypedef void (*part)(void* work, int thread) noexcept nogil
@@ -155,6 +173,9 @@ cdef struct Workers:
     int without                          # passes that are still to go without them, as they kept one waiting
     int next_without                     # how many it will be after the next time
     int in_time                          # passes since the last time
+    double alone                         # seconds of steps that are still to go without them, for the same reason
+    double next_alone                    # how many it will be after the next time, if that comes as soon
+    double together                      # seconds of steps with them since the last time
 
 cdef Workers workers
 
@@ -164,6 +185,8 @@ cdef void forget_workers() noexcept nogil:
     pthread_mutex_init(&workers.lock, NULL)
     workers.idle, workers.passed, workers.without = NULL, 0, 0
     workers.next_without, workers.in_time = FEWEST_WITHOUT, 0
+    workers.alone = workers.together = 0
+    workers.next_alone = FEWEST_ALONE
 
 
 cdef void set_state(Worker* worker, int state) noexcept nogil:
@@ -299,4 +322,28 @@ cdef void has_passed(double began, double now, double most) noexcept nogil:
     if now - began > most:
         workers.without, workers.in_time = workers.next_without, 0
         workers.next_without = min(2 * workers.without, MOST_WITHOUT)
+    pthread_mutex_unlock(&workers.lock)
+
+
+cdef double to_go_alone() noexcept nogil:
+    """Seconds that steps are to go without workers"""
+    cdef double alone
+    pthread_mutex_lock(&workers.lock)
+    alone = workers.alone
+    pthread_mutex_unlock(&workers.lock)
+    return alone
+
+
+cdef void have_stepped(double took, bint together, bint late) noexcept nogil:
+    """Steps have taken so many seconds, with workers or without; late: they kept the last step waiting, having no processor"""
+    pthread_mutex_lock(&workers.lock)
+    if not together:
+        workers.alone = max(workers.alone - took, 0)
+    else:
+        workers.together += took
+        if workers.together > workers.next_alone:
+            workers.next_alone = FEWEST_ALONE
+        if late:
+            workers.alone, workers.together = workers.next_alone, 0
+            workers.next_alone = min(2 * workers.alone, MOST_ALONE)
     pthread_mutex_unlock(&workers.lock)

@@ -43,21 +43,22 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
     run.finite[thread] = step_share(job, run, &rule, after, w, shards, <floating> share, thread, threads)
     if thread == 0:
         take_sums(job, run, loss, first, m, w)
+        watch_time(job, run, first + m, threads)
     return INTERRUPTED if barrier(&job.team, threads) else DONE
 
 
 cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noexcept nogil:
-    """One thread's part in all the steps"""
+    """One thread's part in the steps, until the last one or a pause"""
     cdef int threads = job.threads, i
-    cdef Py_ssize_t first, m, t, steps = 0
+    cdef Py_ssize_t first, m, t, steps = run.steps
     cdef floating* current = <floating*> run.current
     cdef floating* other = <floating*> run.other
     cdef Plan p
-    cdef double loss = 0, correct = 0, penalty = 0
     cdef status ended = DONE
-    pack_layers(&job.net, current, <const floating*> run.params, thread, threads)
-    barrier(&job.team, threads)
-    for first from 0 <= first < run.samples by run.batch:
+    if run.ended != PAUSED:
+        pack_layers(&job.net, current, <const floating*> run.params, thread, threads)
+        barrier(&job.team, threads)
+    for first from steps * run.batch <= first < run.samples by run.batch:
         m, t = min(run.samples - first, run.batch), run.taken + steps + 1
         p = plan(&job.net, m, like, is_wide(&job.net, m, like), t)
         stopped(&job.team, thread)
@@ -77,13 +78,17 @@ cdef void train_thread(Job* job, Run* run, int thread, const floating* like) noe
         if ended != DONE:
             break
         if thread == 0:
-            loss, correct, penalty = loss + run.step_loss, correct + run.step_correct, penalty + run.step_penalty
+            run.loss, run.correct = run.loss + run.step_loss, run.correct + run.step_correct
+            run.penalty += run.step_penalty
         if run.rule.max_norm > 0:
             limit_share(&job.net, &run.rule, other, thread, threads)
             barrier(&job.team, threads)
         current, other = other, current
         steps += 1
-    run.params_squared[thread] = unpack_layers(&job.net, <floating*> run.params, current, thread, threads)
+        if run.pauses:
+            ended = PAUSED
+            break
+    if ended != PAUSED:
+        run.params_squared[thread] = unpack_layers(&job.net, <floating*> run.params, current, thread, threads)
     if thread == 0:
         run.current, run.other, run.steps, run.ended = current, other, steps, ended
-        run.loss, run.correct, run.penalty = loss, correct, penalty
