@@ -32,6 +32,8 @@ cdef extern from *:
 
 cdef enum:
     SOME_ROWS = 32                       # that are worked on side by side
+    SOME_COLUMNS = 16                    # of these, that are turned into runs of memory at a time
+    FEWEST_ABREAST = 8                   # rows for which that pays
     FLAT_NORMAL = 40                     # beyond it the normal distribution is 0 or 1 in either type
     FLAT_SIGMOID = 800                   # and the sigmoid
 
@@ -48,44 +50,6 @@ cdef inline floating tanh_of_softplus(floating z) noexcept nogil:
     """tanh(log(1 + e)) = n / (n + 2), n = e (e + 2), e = exp(z); 1 long before that overflows"""
     cdef floating e = exp(<floating> 20 if z > 20 else z), n = e * (e + 2)
     return n / (n + 2)
-
-
-cdef void softmax(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* log_sums) noexcept nogil:
-    """y := exp(y) / sum(exp(y)) for m <= SOME_ROWS rows of n numbers, and anything in the padding; log_sums := log(sum(exp(y)))
-
-    The largest y is subtracted first, so nothing overflows. Few numbers do not fill a register: it is then one of several rows.
-    """
-    cdef floating across[FEW][SOME_ROWS]
-    cdef floating largest[SOME_ROWS]
-    cdef floating total[SOME_ROWS]
-    cdef Py_ssize_t i, j, columns = min(padded(n, y), ld)
-    for i in range(m):
-        largest[i], total[i] = y[i * ld], 0
-    if n <= FEW:
-        for j in range(n):
-            for i in range(m):
-                across[j][i] = y[i * ld + j]
-                largest[i] = max(largest[i], across[j][i])
-        for j in range(n):
-            for i in range(m):
-                across[j][i] = exp(across[j][i] - largest[i])
-                total[i] += across[j][i]
-        for j in range(n):
-            for i in range(m):
-                y[i * ld + j] = across[j][i] / total[i]
-    else:
-        for i in range(m):
-            for j in range(1, n):
-                largest[i] = max(largest[i], y[j])
-            for j in range(columns):                         # whole registers
-                y[j] = exp(y[j] - largest[i])
-            for j in range(n):
-                total[i] += y[j]
-            for j in range(columns):
-                y[j] /= total[i]
-            y += ld
-    for i in range(m):
-        log_sums[i] = largest[i] + log(total[i])
 
 
 cdef inline bint needs_z(int kind) noexcept nogil:
@@ -260,6 +224,101 @@ cdef void forward_of(floating* y, floating* s, Py_ssize_t size, int kind) noexce
         for i in range(size):
             s[i] = 1
         slopes_of(s, y, size, kind)
+
+
+cdef inline Py_ssize_t in_squares(Py_ssize_t columns, Py_ssize_t room, const floating* like) noexcept nogil:
+    """As many columns that they can be turned fast, if there is room for them"""
+    cdef Py_ssize_t side = 16 // sizeof(floating)
+    return min((columns + side - 1) // side * side, room)
+
+
+cdef shared take_across(floating* across, const floating* y, Py_ssize_t ld, Py_ssize_t m, Py_ssize_t columns,
+                        Py_ssize_t room) noexcept nogil:
+    """across := y.T, SOME_ROWS apart, of a few columns; room: columns that y may have, with the padding"""
+    cdef Py_ssize_t i, j
+    if columns > FEW:
+        turn(across, SOME_ROWS, y, 1, ld, in_squares(columns, room, y), m)
+        return
+    for j in range(columns):             # turning squares would take as long for four
+        for i in range(m):
+            across[j * SOME_ROWS + i] = y[i * ld + j]
+
+
+cdef shared give_across(floating* y, Py_ssize_t ld, const floating* across, Py_ssize_t m, Py_ssize_t columns,
+                        Py_ssize_t room) noexcept nogil:
+    """y := across.T, likewise; the padding too, if that was taken"""
+    cdef Py_ssize_t i, j
+    if columns > FEW:
+        turn(y, ld, across, 1, SOME_ROWS, m, in_squares(columns, room, y))
+        return
+    for j in range(columns):
+        for i in range(m):
+            y[i * ld + j] = across[j * SOME_ROWS + i]
+
+
+cdef void softmax_abreast(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* largest, floating* total) noexcept nogil:
+    """`softmax_rows` with a number of each row in a register"""
+    cdef floating across[SOME_COLUMNS][SOME_ROWS]
+    cdef Py_ssize_t i, j, q, some
+    for j from 0 <= j < n by SOME_COLUMNS:
+        some = min(n - j, SOME_COLUMNS)
+        take_across(across[0], y + j, ld, m, some, ld - j)
+        for q in range(some):
+            for i in range(m):
+                largest[i] = max(largest[i], across[q][i])
+    for j from 0 <= j < n by SOME_COLUMNS:
+        some = min(n - j, SOME_COLUMNS)
+        if n > SOME_COLUMNS:             # otherwise they are there still
+            take_across(across[0], y + j, ld, m, some, ld - j)
+        for q in range(some):
+            for i in range(m):
+                across[q][i] -= largest[i]
+        for q from 0 <= q < some by (some if m == SOME_ROWS else 1):
+            values_of(across[q], some * m if m == SOME_ROWS else m, EXP)
+        for q in range(some):
+            for i in range(m):
+                total[i] += across[q][i]
+        for q in range(some if n <= SOME_COLUMNS else 0):
+            for i in range(m):
+                across[q][i] /= total[i]
+        give_across(y + j, ld, across[0], m, some, ld - j)
+    for i in range(m if n > SOME_COLUMNS else 0):
+        for j in range(min(padded(n, y), ld)):
+            y[i * ld + j] /= total[i]
+
+
+cdef void softmax_rows(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* largest, floating* total) noexcept nogil:
+    """largest := that of each row, total := sum(exp(y - largest)), y := exp(y - largest) / total, from y's first and 0"""
+    cdef Py_ssize_t i, j, columns = min(padded(n, y), ld)    # whole registers
+    for i in range(m):
+        for j in range(1, n):
+            largest[i] = max(largest[i], y[j])
+        for j in range(columns):
+            y[j] -= largest[i]
+        values_of(y, columns, EXP)
+        for j in range(n):
+            total[i] += y[j]
+        for j in range(columns):
+            y[j] = y[j] / total[i] if j < n else 0
+        y += ld
+
+
+cdef void softmax(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* log_sums) noexcept nogil:
+    """y := exp(y) / sum(exp(y)) for m <= SOME_ROWS rows of n numbers; log_sums := log(sum(exp(y)))
+
+    Padding of 0 stays 0. The largest y is subtracted first, so nothing overflows.
+    """
+    cdef floating largest[SOME_ROWS]
+    cdef floating total[SOME_ROWS]
+    cdef Py_ssize_t i
+    for i in range(m):
+        largest[i], total[i] = y[i * ld], 0
+    if m < FEWEST_ABREAST:
+        softmax_rows(y, m, n, ld, largest, total)
+    else:
+        softmax_abreast(y, m, n, ld, largest, total)
+    for i in range(m):
+        log_sums[i] = largest[i] + log(total[i])
 
 
 cdef void activate(floating* y, floating* s, Py_ssize_t m, Py_ssize_t n, Py_ssize_t columns, Py_ssize_t ld,

@@ -1,11 +1,12 @@
 # What the network is trained to make small, and its gradient.
 #
-# m rows of n columns, ld apart.   y: z of the output layer on entry, its activation f(z) on return   t targets
-# d := the gradient of the row's loss by z, not yet divided by the number of samples; 0 in the padding.
+# m rows of n columns, ld apart.   y: z of the output layer on entry, its activation f(z) on return   t: targets
+# d := the gradient of the row's loss by z, not yet divided by the number of samples.   0 in the padding of each.
 # The loss is taken from z, where exp and log of the activation cancel: it stays finite wherever the true loss does.
 
 cdef enum:
     LOSS_PIECE = 256                     # outputs whose losses are taken side by side
+    MOST_EXACT = 16777216                # whole numbers that a float can hold
 
 cdef enum loss:
     CROSS_ENTROPY
@@ -28,6 +29,32 @@ cdef struct Loss:
     const double* levels                 # the quantile of each output
 
 
+cdef void dots_abreast(floating* dots, floating* totals, const floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
+                       Py_ssize_t ld) noexcept nogil:
+    """`dots_of_rows` with a number of each row in a register"""
+    cdef floating of_y[SOME_COLUMNS][SOME_ROWS]
+    cdef floating of_t[SOME_COLUMNS][SOME_ROWS]
+    cdef Py_ssize_t i, j, q, some
+    for j from 0 <= j < n by SOME_COLUMNS:
+        some = min(n - j, SOME_COLUMNS)
+        take_across(of_y[0], y + j, ld, m, some, ld - j)
+        take_across(of_t[0], t + j, ld, m, some, ld - j)
+        for q in range(some):
+            for i in range(m):
+                dots[i] += of_t[q][i] * of_y[q][i]
+                totals[i] += of_t[q][i]
+
+
+cdef void dots_of_rows(floating* dots, floating* totals, const floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
+                       Py_ssize_t ld) noexcept nogil:
+    """dots += t . y; totals += sum(t)"""
+    cdef Py_ssize_t i, j
+    for i in range(m):
+        for j in range(n):
+            dots[i] += t[i * ld + j] * y[i * ld + j]
+            totals[i] += t[i * ld + j]
+
+
 cdef void cross_entropy_after_softmax(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
                                       Py_ssize_t ld) noexcept nogil:
     """-sum(t * log(softmax(z))) = sum(t) * log(sum(exp(z))) - t . z, with gradient sum(t) * softmax(z) - t, of some rows"""
@@ -35,14 +62,15 @@ cdef void cross_entropy_after_softmax(double* losses, floating* d, floating* y, 
     cdef floating totals[SOME_ROWS]
     cdef floating dots[SOME_ROWS]
     cdef Py_ssize_t i, j
-    for i in range(m):
-        totals[i] = dots[i] = 0
-        for j in range(n):
-            dots[i] += t[i * ld + j] * y[i * ld + j]
-            totals[i] += t[i * ld + j]
+    memset(dots, 0, sizeof(dots))
+    memset(totals, 0, sizeof(totals))
+    if m < FEWEST_ABREAST:
+        dots_of_rows(dots, totals, y, t, m, n, ld)
+    else:
+        dots_abreast(dots, totals, y, t, m, n, ld)
     softmax(y, m, n, ld, log_sums)
     for i in range(m):
-        for j in range(n):
+        for j in range(padded(n, y)):    # whole registers: 0 in the padding
             d[i * ld + j] = totals[i] * y[i * ld + j] - t[i * ld + j]
         losses[i] = totals[i] * log_sums[i] - dots[i]
 
@@ -176,3 +204,33 @@ cdef inline Py_ssize_t arg_max(const floating* y, Py_ssize_t n) noexcept nogil:
         larger = (not y[j] <= most) & (most == most)
         best, most = j if larger else best, y[j] if larger else most
     return best
+
+
+cdef void arg_max_abreast(floating* best, const floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
+    """best := `arg_max` of each row, with a number of each in a register"""
+    cdef floating across[SOME_COLUMNS][SOME_ROWS]
+    cdef floating most[SOME_ROWS]
+    cdef Py_ssize_t i, j, q, some
+    cdef bint larger
+    for i in range(m):
+        best[i], most[i] = 0, y[i * ld]
+    for j from 0 <= j < n by SOME_COLUMNS:
+        some = min(n - j, SOME_COLUMNS)
+        take_across(across[0], y + j, ld, m, some, ld - j)
+        for q in range(some):
+            for i in range(m):
+                larger = (not across[q][i] <= most[i]) & (most[i] == most[i])
+                best[i], most[i] = <floating> (j + q) if larger else best[i], across[q][i] if larger else most[i]
+
+
+cdef void arg_maxes(Py_ssize_t* best, const floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
+    """best := `arg_max` of each of m <= SOME_ROWS rows"""
+    cdef floating abreast[SOME_ROWS]
+    cdef Py_ssize_t i
+    if m < FEWEST_ABREAST or n <= FEW or n > MOST_EXACT:
+        for i in range(m):
+            best[i] = arg_max(y + i * ld, n)
+        return
+    arg_max_abreast(abreast, y, m, n, ld)
+    for i in range(m):
+        best[i] = <Py_ssize_t> abreast[i]

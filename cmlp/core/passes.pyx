@@ -143,12 +143,12 @@ cdef void read_targets(floating* t, const Job* job, Py_ssize_t first, Py_ssize_t
     """t := the targets of m samples; a label's are 1 for its class and 0 for the others, or a little less and a little more"""
     cdef Py_ssize_t i, j, label
     cdef Scaling none
-    cdef floating share = job.net.loss.smoothing / n
+    cdef floating share = job.net.loss.smoothing / n, right = 1 - share * n
+    memset(t, 0, m * ld * sizeof(floating))
     if job.labels == NULL:
         none.scale, none.shift = 1, NULL
         read_rows(t, ld, &job.targets, job.order, first, m, 0, n, &none)
         return
-    memset(t, 0, m * ld * sizeof(floating))
     for i in range(m):
         label = job.labels[sample(job, first + i)]
         if n == 1:                       # two classes, told apart by one number
@@ -156,7 +156,7 @@ cdef void read_targets(floating* t, const Job* job, Py_ssize_t first, Py_ssize_t
             continue
         for j in range(n if share > 0 else 0):
             t[i * ld + j] = share
-        t[i * ld + label] += 1 - share * n
+        t[i * ld + label] += right
 
 
 cdef bint all_finite(const floating* z, Py_ssize_t m, Py_ssize_t ld) noexcept nogil:
@@ -175,12 +175,16 @@ cdef void take_loss(const Job* job, floating* d, floating* y, floating* s, float
     at: the number of the first of them in the pass. first: in the order of the samples.
     """
     cdef const Net* net = &job.net
-    cdef Py_ssize_t i, j, n = net.sizes[net.layers], ld = spread(n, y)
+    cdef Py_ssize_t i, j, some, n = net.sizes[net.layers], ld = spread(n, y)
+    cdef Py_ssize_t best[SOME_ROWS]
     cdef double weight
     read_targets(t, job, first, m, n, ld)
     loss_and_gradient(job.losses + at, d, y, s, t, m, n, ld, &net.loss, net.activations[net.layers - 1])
-    for i in range(m if job.labels != NULL else 0):
-        job.hits[at + i] = arg_max(y + i * ld, n) == job.labels[sample(job, first + i)]
+    for i from 0 <= i < (m if job.labels != NULL else 0) by SOME_ROWS:
+        some = min(m - i, SOME_ROWS)
+        arg_maxes(best, y + i * ld, some, n, ld)
+        for j in range(some):
+            job.hits[at + i + j] = best[j] == job.labels[sample(job, first + i + j)]
     for i in range(m if job.weights != NULL else 0):
         weight = job.weights[sample(job, first + i)]
         if weight == 0:                  # whatever its loss is, even not finite
@@ -212,14 +216,18 @@ cdef void leave_out(const Job* job, floating* y, floating* s, Py_ssize_t m, Py_s
 
 cdef void give_results(Job* job, const floating* y, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n) noexcept nogil:
     """What is wanted of the samples from the first on, from their last activations"""
-    cdef Py_ssize_t i, j, ld = spread(n, y)
+    cdef Py_ssize_t i, j, some, ld = spread(n, y)
+    cdef Py_ssize_t best[SOME_ROWS]
     if job.wanted == OUTPUTS:
         for i in range(m):
             for j in range(n):
                 (<floating*> (job.results + (first + i) * job.results_apart + j * job.outputs_apart))[0] = y[i * ld + j]
     else:
-        for i in range(m):
-            (<Py_ssize_t*> (job.results + (first + i) * job.results_apart))[0] = arg_max(y + i * ld, n)
+        for i from 0 <= i < m by SOME_ROWS:
+            some = min(m - i, SOME_ROWS)
+            arg_maxes(best, y + i * ld, some, n, ld)
+            for j in range(some):
+                (<Py_ssize_t*> (job.results + (first + i + j) * job.results_apart))[0] = best[j]
 
 
 cdef bint forward_pieces(Job* job, floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed,
