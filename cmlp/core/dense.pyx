@@ -132,10 +132,10 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
     cdef Tile t
     memset(zero, 0, sizeof(zero))
     nothing.tiles = 0
-    t.ldy, t.c, t.ldc, t.a, t.rows_apart, t.columns_apart, t.ldb, t.k = ld, zero, 0, d, 1, wide, ldx, m
+    t.ldy, t.ldc, t.rows_apart, t.columns_apart, t.ldb, t.k = ld, 0, 1, wide, ldx, m
     for j from 0 <= j < ld by width:
-        t.y, t.b, t.n = across + j, x + j, min(ld - j, width)
-        strip(t, 0, n, NULL, &nothing, NULL, d)
+        t.y, t.c, t.a, t.b, t.n = across + j, zero, d, x + j, min(ld - j, width)
+        strip(&t, 0, n, NULL, &nothing, NULL, d)
     if fresh:
         memset(dw, 0, k * wide * sizeof(floating))
     for i in range(k):

@@ -207,5 +207,5 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     ahead = run_ahead(bp + b_step, (columns * size - 1) // max(strips, 1) + 1, depth, strips)
                 t.y, t.ldy, t.c, t.ldc, t.a, t.b, t.ldb, t.k, t.n = yj, yld, cj, cld, left, bp, bld, depth, columns
                 t.rows_apart, t.columns_apart = block.rows_apart, block.columns_apart
-                strip(t, block.tile_apart, rows, &live[0] if skips else <Live*> NULL, &ahead, fetch, y)
+                strip(&t, block.tile_apart, rows, &live[0] if skips else <Live*> NULL, &ahead, fetch, y)
         i += rows

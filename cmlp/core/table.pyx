@@ -82,82 +82,82 @@ cdef inline void convert(floating* to, Py_ssize_t to_apart, const char* at, Py_s
             to[i * to_apart] = scale * <floating> value
 
 
-cdef shared convert_any(floating* to, Py_ssize_t to_apart, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
-                        const Scaling* scaling, Py_ssize_t column, bint across, bint swapped, bint halves,
-                        number like) noexcept nogil:
+cdef sole convert_any(floating* to, Py_ssize_t to_apart, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
+                      const Scaling* scaling, Py_ssize_t column, bint across, bint swapped, bint halves,
+                      number like) noexcept nogil:
     """`convert`, whatever the steps"""
     convert(to, to_apart, at, at_apart, size, scaling, column, across, swapped, halves, like)
 
 
-cdef shared convert_run(floating* to, const char* at, Py_ssize_t size, const Scaling* scaling, Py_ssize_t column, bint across,
-                        bint halves, number like) noexcept nogil:
+cdef sole convert_run(floating* to, const char* at, Py_ssize_t size, const Scaling* scaling, Py_ssize_t column, bint across,
+                      bint halves, number like) noexcept nogil:
     """`convert` from a run of memory to another, so that the compiler knows the steps"""
     convert(to, 1, at, sizeof(number), size, scaling, column, across, False, halves, like)
 
 
-cdef void read_as(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
-                  Py_ssize_t m, Py_ssize_t column, Py_ssize_t n, const Scaling* scaling, number like) noexcept nogil:
-    """to := m rows of numbers of one type, scaled"""
+cdef inline void convert_as(floating* to, const Table* table, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
+                            const Scaling* scaling, Py_ssize_t column, bint across, number like) noexcept nogil:
+    """`convert` to a run of memory, of numbers of one type"""
+    if at_apart == sizeof(number) and not table.swapped:
+        convert_run(to, at, size, scaling, column, across, table.kind == c'e', like)
+    else:
+        convert_any(to, 1, at, at_apart, size, scaling, column, across, table.swapped, table.kind == c'e', like)
+
+
+cdef void convert_numbers(floating* to, const Table* table, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
+                          const Scaling* scaling, Py_ssize_t column, bint across) noexcept nogil:
+    """The same, of whichever type the table's are"""
+    if table.kind == c'u':
+        if table.itemsize == 1:
+            convert_as(to, table, at, at_apart, size, scaling, column, across, <unsigned char> 0)
+        elif table.itemsize == 2:
+            convert_as(to, table, at, at_apart, size, scaling, column, across, <ushort> 0)
+        elif table.itemsize == 4:
+            convert_as(to, table, at, at_apart, size, scaling, column, across, <unsigned int> 0)
+        else:
+            convert_as(to, table, at, at_apart, size, scaling, column, across, <unsigned long long> 0)
+    elif table.kind == c'i':
+        if table.itemsize == 1:
+            convert_as(to, table, at, at_apart, size, scaling, column, across, <signed char> 0)
+        elif table.itemsize == 2:
+            convert_as(to, table, at, at_apart, size, scaling, column, across, <short> 0)
+        elif table.itemsize == 4:
+            convert_as(to, table, at, at_apart, size, scaling, column, across, <int> 0)
+        else:
+            convert_as(to, table, at, at_apart, size, scaling, column, across, <long long> 0)
+    elif table.itemsize == 2:
+        convert_as(to, table, at, at_apart, size, scaling, column, across, <ushort> 0)
+    elif table.itemsize == 4:
+        convert_as(to, table, at, at_apart, size, scaling, column, across, <float> 0)
+    elif table.itemsize == 8:
+        convert_as(to, table, at, at_apart, size, scaling, column, across, <double> 0)
+    else:
+        convert_as(to, table, at, at_apart, size, scaling, column, across, <long double> 0)
+
+
+cdef void read_rows(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
+                    Py_ssize_t m, Py_ssize_t column, Py_ssize_t n, const Scaling* scaling) noexcept nogil:
+    """to := n columns of m rows of the table, scaled"""
     cdef floating side[ROWS_AT_ONCE * COLUMNS_AT_ONCE]
     cdef Py_ssize_t i, j, q, rows, columns
     cdef Py_ssize_t down = table.rows_apart, across = table.columns_apart
-    cdef bint plain = across == sizeof(number) and not table.swapped, halves = table.kind == c'e'
     cdef const char* data = table.data + column * across
-    cdef const char* at
     if order == NULL and (down if down > 0 else -down) < (across if across > 0 else -across):
         for i from 0 <= i < m by ROWS_AT_ONCE:
             rows = min(m - i, ROWS_AT_ONCE)
             for j from 0 <= j < n by COLUMNS_AT_ONCE:
                 columns = min(n - j, COLUMNS_AT_ONCE)
                 for q in range(columns):
-                    at = data + (first + i) * down + (j + q) * across
-                    if down == sizeof(number) and not table.swapped:
-                        convert_run(side + q * ROWS_AT_ONCE, at, rows, scaling, column + j + q, False, halves, like)
-                    else:
-                        convert_any(side + q * ROWS_AT_ONCE, 1, at, down, rows, scaling, column + j + q, False, table.swapped,
-                                    halves, like)
+                    convert_numbers(side + q * ROWS_AT_ONCE, table, data + (first + i) * down + (j + q) * across, down, rows,
+                                    scaling, column + j + q, False)
                 turn(to + i * ld + j, ld, side, 1, ROWS_AT_ONCE, rows, columns)
         return
     for i in range(m):
-        at = data + (first + i if order == NULL else order[first + i]) * down
-        if plain and i + 1 < m:          # no processor can tell which row, or part of one, comes next
-            for j from 0 <= j < n * <Py_ssize_t> sizeof(number) by LINE_BYTES:
+        if across == table.itemsize and i + 1 < m:          # no processor can tell which row, or part of one, comes next
+            for j from 0 <= j < n * across by LINE_BYTES:
                 prefetch(data + (first + i + 1 if order == NULL else order[first + i + 1]) * down + j)
-        if plain:
-            convert_run(to + i * ld, at, n, scaling, column, True, halves, like)
-        else:
-            convert_any(to + i * ld, 1, at, across, n, scaling, column, True, table.swapped, halves, like)
-
-
-cdef void read_rows(floating* to, Py_ssize_t ld, const Table* table, const Py_ssize_t* order, Py_ssize_t first,
-                    Py_ssize_t m, Py_ssize_t column, Py_ssize_t n, const Scaling* scaling) noexcept nogil:
-    """to := n columns of m rows of the table, scaled"""
-    if table.kind == c'u':
-        if table.itemsize == 1:
-            read_as(to, ld, table, order, first, m, column, n, scaling, <unsigned char> 0)
-        elif table.itemsize == 2:
-            read_as(to, ld, table, order, first, m, column, n, scaling, <ushort> 0)
-        elif table.itemsize == 4:
-            read_as(to, ld, table, order, first, m, column, n, scaling, <unsigned int> 0)
-        else:
-            read_as(to, ld, table, order, first, m, column, n, scaling, <unsigned long long> 0)
-    elif table.kind == c'i':
-        if table.itemsize == 1:
-            read_as(to, ld, table, order, first, m, column, n, scaling, <signed char> 0)
-        elif table.itemsize == 2:
-            read_as(to, ld, table, order, first, m, column, n, scaling, <short> 0)
-        elif table.itemsize == 4:
-            read_as(to, ld, table, order, first, m, column, n, scaling, <int> 0)
-        else:
-            read_as(to, ld, table, order, first, m, column, n, scaling, <long long> 0)
-    elif table.itemsize == 2:
-        read_as(to, ld, table, order, first, m, column, n, scaling, <ushort> 0)
-    elif table.itemsize == 4:
-        read_as(to, ld, table, order, first, m, column, n, scaling, <float> 0)
-    elif table.itemsize == 8:
-        read_as(to, ld, table, order, first, m, column, n, scaling, <double> 0)
-    else:
-        read_as(to, ld, table, order, first, m, column, n, scaling, <long double> 0)
+        convert_numbers(to + i * ld, table, data + (first + i if order == NULL else order[first + i]) * down, across, n, scaling,
+                        column, True)
 
 
 cdef inline bint in_place(const Table* table, const Py_ssize_t* order, const Scaling* scaling,

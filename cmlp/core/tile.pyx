@@ -7,6 +7,7 @@ cdef extern from "vec.h" nogil:
     ctypedef double vd                   # the C compiler reads as operations on whole registers
     ctypedef void inlined                # the C compiler has no choice but to inline what returns it
     ctypedef void shared                 # and may not inline what returns this
+    ctypedef void sole                   # or make it again for some of what it is given
     void prefetch(const void* address)
     void prefetch_far(const void* address)
     ctypedef float quad                  # 16 bytes of them
@@ -294,9 +295,9 @@ cdef inline Py_ssize_t next_rows(Py_ssize_t m, bint by_whole_tiles) noexcept nog
     return m // 2 * 2 if m > 1 else m
 
 
-cdef void strip(Tile t, Py_ssize_t tile_apart, Py_ssize_t m, const Live* live, const Ahead* ahead, Fetch* fetch,
+cdef void strip(Tile* t, Py_ssize_t tile_apart, Py_ssize_t m, const Live* live, const Ahead* ahead, Fetch* fetch,
                 const floating* like) noexcept nogil:
-    """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the columns of a panel
+    """y := c + a @ b for any m rows, those of whole tiles of a tile_apart, and the columns of a panel; t is another one then
 
     live: of each whole tile, or NULL. ahead: what is read after b; fetch: what is to be fetched instead.
     """
@@ -317,11 +318,11 @@ cdef void strip(Tile t, Py_ssize_t tile_apart, Py_ssize_t m, const Live* live, c
         if live != NULL and rows == TILE_ROWS:
             for i from 0 <= i < size by LINE_BYTES:             # there is no saying how many k there will be
                 prefetch_far(here.at + i)
-            live_tile(&t, live, &here, like)
+            live_tile(t, live, &here, like)
             live += 1
         elif rows == TILE_ROWS:
-            whole_tile(&t, &here, like)
+            whole_tile(t, &here, like)
         else:
-            part_tile(&t, &here, like, rows)
+            part_tile(t, &here, like, rows)
         t.y, t.c = <floating*> t.y + rows * t.ldy, <const floating*> t.c + rows * t.ldc
         t.a, m = <const floating*> t.a + (tile_apart if rows == TILE_ROWS else rows * t.rows_apart), m - rows

@@ -52,18 +52,24 @@ typedef uint32_t word32;
 typedef uint64_t word64;
 #endif
 
-/* In place of void: a function whose body is to stand at each call, where some of what it is given is constant; and one whose
-   body is to stand once, since it is large. That an address is soon to be read; and that the compiler is to forget what a
-   pointer was made of, or it may make it anew wherever it is used. */
+/* In place of void: a function whose body is to stand at each call, where some of what it is given is constant; one whose body is
+   to stand by itself, since it is large; and one that is not even to be made again for some of what it is given. That an address
+   is soon to be read; and that the compiler is to forget what a pointer was made of, or it may make it anew wherever it is used. */
 #if defined(__GNUC__)
 #define inlined __attribute__((always_inline)) void
 #define shared __attribute__((noinline)) void
+#if defined(__clang__)
+#define sole shared
+#else
+#define sole __attribute__((noinline, noclone)) void
+#endif
 #define prefetch(address) __builtin_prefetch(address)
 #define prefetch_far(address) __builtin_prefetch(address, 0, 2)
 #define opaque(pointer) __asm__("" : "+r"(pointer))
 #else
 #define inlined void
 #define shared void
+#define sole void
 #define prefetch(address) (void)(address)
 #define prefetch_far(address) (void)(address)
 #define opaque(pointer) (void)(pointer)
