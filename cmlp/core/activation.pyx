@@ -256,7 +256,8 @@ cdef shared give_across(floating* y, Py_ssize_t ld, const floating* across, Py_s
             y[i * ld + j] = across[j * SOME_ROWS + i]
 
 
-cdef void softmax_abreast(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* largest, floating* total) noexcept nogil:
+cdef void softmax_abreast(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* largest,
+                          floating* total) noexcept nogil:
     """`softmax_rows` with a number of each row in a register"""
     cdef floating across[SOME_COLUMNS][SOME_ROWS]
     cdef Py_ssize_t i, j, q, some
