@@ -38,15 +38,15 @@ cdef inline Py_ssize_t whole_tiles(Py_ssize_t m, Py_ssize_t most) noexcept nogil
 
 
 cdef bint is_mostly_empty(const floating* a, Py_ssize_t rows_apart, Py_ssize_t m, Py_ssize_t k) noexcept nogil:
-    """Whether many of the k are such that a tile of a is 0 there: by the first tile, as data is alike"""
+    """Whether many of the k are such that a tile of a is 0 there: by some of the first tile's, as data is alike"""
     cdef Live live
-    cdef Py_ssize_t p, count = 0
+    cdef Py_ssize_t p, looked = 0, count = 0
     if m < TILE_ROWS or k < FEWEST_TO_SKIP:
         return False
-    for p from 0 <= p < k by K_BLOCK:
-        find_live(&live, a + p, rows_apart, 1, min(k - p, K_BLOCK))
-        count += live.count
-    return 4 * count < 3 * k
+    for p from 0 <= p < k by 4 * FEWEST_TO_SKIP:
+        find_live(&live, a + p, rows_apart, 1, min(k - p, FEWEST_TO_SKIP))
+        looked, count = looked + min(k - p, FEWEST_TO_SKIP), count + live.count
+    return 4 * count < 3 * looked
 
 
 cdef inline bint alias(Py_ssize_t ldb, int ways, const floating* like) noexcept nogil:

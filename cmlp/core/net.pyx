@@ -125,8 +125,8 @@ cdef inline Py_ssize_t layers_before(const Net* net, Py_ssize_t layer, const flo
 
 
 cdef inline Py_ssize_t inputs_apart(const Net* net, bint wide, const floating* like) noexcept nogil:
-    """Elements from one sample's inputs to the next one's; in a wide pass each thread may begin on a line of its own"""
-    return spread(net.sizes[0] + (chain_count(net.sizes[0]) * line(like) if wide else 0), like)
+    """Elements from one sample's inputs to the next one's; in a wide pass with room for each thread's columns by themselves"""
+    return spread(net.sizes[0] + (2 * chain_count(net.sizes[0]) * line(like) if wide else 0), like)
 
 
 cdef inline Py_ssize_t row_count(const Net* net, bint wide, const floating* like) noexcept nogil:

@@ -271,9 +271,10 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     v.split, v.inputs = job.splits and splits_inputs(net, m, threads, w), share_inputs(net, thread, threads, w)
     of = samples_of(&v, m, net.sizes[0], w)
     x = <floating*> v.room.x
-    if v.split:                          # where this thread's part begins a line of its own
-        x += (v.inputs.row // line(w) + v.inputs.row // chain_length(net.sizes[0])) * line(w) - v.inputs.row
     v.ldx = inputs_apart(net, True, w)
+    if v.split:                          # each thread's columns lie apart: processors fetch more of a row than is read
+        v.ldx = spread(v.inputs.rows, w)
+        x += m * (padded(v.inputs.row, w) + 2 * line(w) * (v.inputs.row // chain_length(net.sizes[0]))) - v.inputs.row
     v.x = inputs(job, x, &v.ldx, first, of)
     v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, x)
     penalty_share(run, net, w, thread, threads)
