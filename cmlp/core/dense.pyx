@@ -52,21 +52,35 @@ cdef void dense_partial(floating* y, const floating* x, Py_ssize_t ldx, const fl
                 K_BLOCK, skips, NULL, NULL, copy)
 
 
-cdef void dense_sum(floating* y, const floating* parts, Py_ssize_t apart, Py_ssize_t number, const floating* w, const Part* of,
-                    Py_ssize_t k, Py_ssize_t n) noexcept nogil:
-    """y := b + all the parts that `dense_partial` made, in order"""
-    cdef Py_ssize_t ld = spread(n, y), width = panel(y), i, j, q, wide, p, at
+cdef void dense_chain(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, Py_ssize_t first, Py_ssize_t depth,
+                      Py_ssize_t m, Py_ssize_t n, floating* copy) noexcept nogil:
+    """y := x @ w of one chain of w's rows, from the first on, row-major; rows of y lie side by side"""
+    cdef Py_ssize_t ld = padded(n, y), width = panel(y), i
+    if sweeps(m, ld, ld, y):
+        for i from 0 <= i < m by MOST_SWEPT:
+            row_chain(y + i * ld, x + i * ldx + first, ldx, 1, w + first * ld, ld, min(m - i, MOST_SWEPT), depth, ld)
+    else:
+        product(y, width, ld, x + first, ldx, 1, w + first * ld, width, ld, m, depth, ld, FROM_ZERO, K_BLOCK, False, NULL, NULL,
+                copy)
+
+
+cdef void dense_sum(floating* y, const floating* parts, Py_ssize_t ld_parts, Py_ssize_t apart, Py_ssize_t number,
+                    const floating* w, bint w_packed, const Part* of, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+    """y := b + all the parts that `dense_partial` or `dense_chain` made, in order"""
+    cdef Py_ssize_t ld = spread(n, y), width = panel(y), i, j, q, wide, p
     cdef const floating* b
-    for j from 0 <= j < of.columns by width:
-        wide = min(of.columns - j, width)
-        b = w + j * (k + 1) + k * wide
+    cdef const floating* part
+    cdef floating* row
+    for j from of.column <= j < of.column + of.columns by width:
+        wide = min(of.column + of.columns - j, width)
+        b = w + (j * (k + 1) + k * wide if w_packed else k * padded(n, y) + j)
         for i in range(of.row, of.row + of.rows):
-            at = i * ld + j
+            row, part = y + i * ld + j, parts + i * ld_parts + j
             for q in range(wide):
-                y[at + q] = b[q] + parts[at + q]
+                row[q] = b[q] + part[q]
             for p in range(1, number):
                 for q in range(wide):
-                    y[at + q] += parts[p * apart + at + q]
+                    row[q] += part[p * apart + q]
 
 
 cdef void dense_input_gradient(floating* dx, const floating* d, const floating* w, const floating* turned, const Part* of,

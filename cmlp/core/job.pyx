@@ -9,33 +9,65 @@ cdef double LATE_PER_WORK = 1e-9         # seconds that a pass takes at most for
 
 
 cdef void layer_pass(Job* job, const floating* w, int thread, int threads) noexcept nogil:
-    """This thread's part of a pass forward over a few samples, which the threads share layer by layer"""
+    """This thread's part of a pass forward over a few samples, which the threads share layer by layer
+
+    What is made of some inputs of a layer, each thread adds up for itself, as far as it goes on with it.
+    """
     cdef const Net* net = &job.net
-    cdef Py_ssize_t l, k, n, ld, at, m = job.plan.rows
+    cdef Py_ssize_t l, k, n, ld, lda, row, some, m = job.plan.rows, apart
     cdef Room room = room_for(net, <floating*> job.space, m, False)
     cdef floating* y = <floating*> room.y
-    cdef floating* copy = <floating*> room.end + thread * copy_size(w)
+    cdef floating* parts
+    cdef floating* own = <floating*> room.end + 2 * parts_size(net, m, w) + thread * few_size(net, m, w)
+    cdef floating* copy = own + m * widest(net, w)
+    cdef floating* made
     cdef const floating* a
-    cdef bint by_rows
+    cdef bint by_rows, last, mine = by_inputs(net, 0, m, threads, w)     # a is, as far as it is used
     cdef Wide v
-    cdef Part of
-    v.thread, v.threads, v.alone, v.ldx = thread, threads, True, inputs_apart(net, False, w)
-    a = inputs(job, <floating*> room.x, &v.ldx, 0, share(m, net.sizes[0], True, thread, threads, w))
+    cdef Part of = share_inputs(net, 0, thread, threads, w), next
+    v.thread, v.threads, v.alone = thread, threads, True
+    lda = inputs_apart(net, False, w)
+    if mine:
+        next = whole(m, of.rows)
+        next.column = of.row
+    else:
+        next = share(m, net.sizes[0], True, thread, threads, w)
+    a = inputs(job, <floating*> room.x, &lda, 0, next)
     for l in range(net.layers):
-        k, n, by_rows = net.sizes[l], net.sizes[l + 1], net.activations[l] == SOFTMAX or l + 1 == net.layers
-        ld, of = spread(n, w), share(m, padded(n, w), False, thread, threads, w)
-        waits(job, &v, &of, padded(n, w))
-        dense_forward(y, a, v.ldx if l == 0 else spread(k, w), w, False, &of, k, n, False, NULL, copy)
-        if l == 0:
-            job.tallies[thread].finite &= all_finite(y + of.row * ld + of.column, of.rows, ld)
+        k, n, last = net.sizes[l], net.sizes[l + 1], l + 1 == net.layers
+        by_rows, ld = net.activations[l] == SOFTMAX or last, spread(n, w)
+        if by_inputs(net, l, m, threads, w):
+            of, some, apart = share_inputs(net, l, thread, threads, w), chain_length(k), m * padded(n, w)
+            parts = <floating*> room.end + l % 2 * parts_size(net, m, w)     # others may still read those of the layer before
+            if not mine:
+                barrier(&job.team, threads)
+            for row from of.row <= row < of.row + of.rows by some:
+                dense_chain(parts + row // some * apart, a, lda, w, row, min(of.row + of.rows - row, some), m, n, copy)
+            barrier(&job.team, threads)
+            of, made, mine = whole(m, padded(n, w)), own, True
+            if not by_rows and by_inputs(net, l + 1, m, threads, w):
+                next = share_inputs(net, l + 1, thread, threads, w)
+                of.column, of.columns = next.row, next.rows
+            dense_sum(own, parts, padded(n, w), apart, chain_count(k), w, False, &of, k, n)
+        else:
+            of, made = share(m, padded(n, w), False, thread, threads, w), y
+            if mine:
+                v.alone = of.columns == padded(n, w)
+            else:
+                waits(job, &v, &of, padded(n, w))
+            dense_forward(y, a, lda, w, False, &of, k, n, False, NULL, copy)
+            mine = False
+        if l == 0 and of.columns > 0:
+            job.tallies[thread].finite &= all_finite(made + of.row * ld + of.column, of.rows, ld)
         if by_rows:
-            of = share(m, padded(n, w), True, thread, threads, w)
-            waits(job, &v, &of, padded(n, w))
-        at = of.row * ld + of.column
-        activate(y + at, <floating*> NULL, of.rows, n, of.columns, ld, net.activations[l])
-        if l + 1 == net.layers:
-            give_results(job, y + at, of.row, of.rows, n)
-        a, y, w = y, y + m * ld, w + (k + 1) * padded(n, w)
+            next = share(m, padded(n, w), True, thread, threads, w)
+            if not mine:
+                of = next
+                waits(job, &v, &of, padded(n, w))
+        activate(made + of.row * ld + of.column, <floating*> NULL, of.rows, n, of.columns, ld, net.activations[l])
+        if last:
+            give_results(job, made + next.row * ld, next.row, next.rows, n)
+        a, lda, y, w = made, ld, y + m * ld, w + (k + 1) * padded(n, w)
 
 
 cdef void job_thread(Job* job, int thread, const floating* like) noexcept nogil:

@@ -221,6 +221,40 @@ cdef bint goes_by_layers(const Net* net, Py_ssize_t m, const floating* like) noe
     return m < (4 if parameter_bytes(net, like) > L2_BYTES else 2) * FEWEST_PASSED
 
 
+cdef Part share_inputs(const Net* net, Py_ssize_t l, int thread, int threads, const floating* like) noexcept nogil:
+    """A thread's part of layer l's weights, if that is shared by its inputs: some chains of their rows"""
+    cdef Part of = whole(net.sizes[l], padded(net.sizes[l + 1], like))
+    cdef Py_ssize_t length = chain_length(of.rows), number = chain_count(of.rows)
+    of.row = number * thread // threads * length
+    of.rows = min(number * (thread + 1) // threads * length, of.rows) - of.row
+    return of
+
+
+cdef bint by_inputs(const Net* net, Py_ssize_t l, Py_ssize_t m, int threads, const floating* like) noexcept nogil:
+    """Whether the threads share layer l of a pass over a few samples by its inputs, if these make about as many chains for each
+
+    Each reads a run of the weights then. With columns for each, processors fetch more of a row than is read: the cache of each
+    holds all weights, if there is room for them.
+    """
+    cdef Py_ssize_t chains = chain_count(net.sizes[l]), columns = padded(net.sizes[l + 1], like)
+    cdef Py_ssize_t most = (chains + threads - 1) // threads
+    return (threads > 1 and 4 * threads * most <= 5 * chains
+            and share(m, columns, False, 0, threads, like).columns < columns)
+
+
+cdef Py_ssize_t parts_size(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+    """Elements of the chains that these threads make of a layer, at most"""
+    cdef Py_ssize_t l, size = 0
+    for l in range(net.layers):
+        size = max(size, chain_count(net.sizes[l]) * m * padded(net.sizes[l + 1], like))
+    return size
+
+
+cdef inline Py_ssize_t few_size(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+    """Elements that each of them needs for itself"""
+    return m * widest(net, like) + copy_size(like)
+
+
 cdef Py_ssize_t pass_size(const Net* net, Py_ssize_t rows, const floating* like) noexcept nogil:
     """Elements that a thread needs for blocks of so many rows"""
     return rows * row_count(net, False, like) + copy_size(like)

@@ -113,17 +113,23 @@ cdef void sweep_any(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_
         sweep_rows(acc, a, rows_apart, apart, b, ldb, n, MOST_SWEPT, SWEPT_DEPTH)
 
 
+cdef void row_chain(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart, const floating* b, Py_ssize_t ldb,
+                    Py_ssize_t m, Py_ssize_t depth, Py_ssize_t n) noexcept nogil:
+    """acc := a @ b for a few rows and one chain of k, b being row-major and read from end to end: rows of acc lie side by side"""
+    cdef Py_ssize_t q
+    memset(acc, 0, m * n * sizeof(floating))
+    for q from 0 <= q < depth // SWEPT_DEPTH * SWEPT_DEPTH by SWEPT_DEPTH:
+        sweep_any(acc, a + q * apart, rows_apart, apart, b + q * ldb, ldb, n, m, SWEPT_DEPTH)
+    for q in range(depth // SWEPT_DEPTH * SWEPT_DEPTH, depth):
+        sweep_any(acc, a + q * apart, rows_apart, apart, b + q * ldb, ldb, n, m, 1)
+
+
 cdef void row_sweep(floating* y, Py_ssize_t ldy, const floating* c, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart,
                     const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, floating* acc) noexcept nogil:
-    """y := c + a @ b for a few rows, c being one, and a row-major b that is read from end to end; acc: room for m rows of n"""
-    cdef Py_ssize_t p, q, i, j, depth, chain = chain_length(k)
+    """y := c + a @ b, c being one row, by such chains; acc: room for m rows of n"""
+    cdef Py_ssize_t p, i, j, chain = chain_length(k)
     for p from 0 <= p < max(k, 1) by chain:
-        depth = min(k - p, chain)
-        memset(acc, 0, m * n * sizeof(floating))
-        for q from 0 <= q < depth // SWEPT_DEPTH * SWEPT_DEPTH by SWEPT_DEPTH:
-            sweep_any(acc, a + (p + q) * apart, rows_apart, apart, b + (p + q) * ldb, ldb, n, m, SWEPT_DEPTH)
-        for q in range(depth // SWEPT_DEPTH * SWEPT_DEPTH, depth):
-            sweep_any(acc, a + (p + q) * apart, rows_apart, apart, b + (p + q) * ldb, ldb, n, m, 1)
+        row_chain(acc, a + p * apart, rows_apart, apart, b + p * ldb, ldb, m, min(k - p, chain), n)
         for i in range(m):
             for j in range(n):
                 y[i * ldy + j] = (c[j] if p == 0 else y[i * ldy + j]) + acc[i * n + j]

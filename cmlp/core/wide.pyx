@@ -48,15 +48,6 @@ cdef bint splits_inputs(const Net* net, Py_ssize_t m, int threads, const floatin
     return threads > 1 and k > K_BLOCK and m <= k and share(m, columns, False, 0, threads, like).columns == columns
 
 
-cdef Part share_inputs(const Net* net, int thread, int threads, const floating* like) noexcept nogil:
-    """This thread's part of the first layer's weights, then: some chains of their rows"""
-    cdef Part of = whole(net.sizes[0], padded(net.sizes[1], like))
-    cdef Py_ssize_t length = chain_length(of.rows), number = chain_count(of.rows)
-    of.row = number * thread // threads * length
-    of.rows = min(number * (thread + 1) // threads * length, of.rows) - of.row
-    return of
-
-
 cdef Part samples_of(const Wide* v, Py_ssize_t m, Py_ssize_t k, const floating* like) noexcept nogil:
     """This thread's part of the samples of a step: some, or some columns of all"""
     cdef Part of = share(m, k, True, v.thread, v.threads, like)
@@ -94,7 +85,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
             return
         of.row, of.rows = row, min(end - row, some)
         if parts != NULL:
-            dense_sum(y, parts, m * ld, chain_count(k), w, &of, k, n)
+            dense_sum(y, parts, ld, m * ld, chain_count(k), w, True, &of, k, n)
         elif forward_pieces(job, y, x, ldx, w, True, &of, k, n, skips, NULL, copy, thread):
             return
         if l == 0:
@@ -268,7 +259,7 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     job.tallies[thread].finite = True
     v.thread, v.threads, v.alone = thread, threads, True
     v.room = room_for(net, <floating*> job.space, m, True)
-    v.split, v.inputs = job.splits and splits_inputs(net, m, threads, w), share_inputs(net, thread, threads, w)
+    v.split, v.inputs = job.splits and splits_inputs(net, m, threads, w), share_inputs(net, 0, thread, threads, w)
     of = samples_of(&v, m, net.sizes[0], w)
     x = <floating*> v.room.x
     v.ldx = inputs_apart(net, True, w)
