@@ -61,8 +61,8 @@ def test_a_single_row_gives_the_bits_of_a_tile(core, dtype, rng, monkeypatch, wi
 
 
 # From those that threads share by layers to those of which each takes some, around a tile's rows and a block's; with
-# rows of weights that push each other out of the caches, and layers that are shared by their inputs, one after the other or
-# not. Threads take part if they happen to be awake.
+# rows of weights that push each other out of the caches, and layers that are shared by their inputs, in a row or not.
+# Threads take part if they happen to be awake.
 @pytest.mark.parametrize("sizes", [(300, 1024, 200, 3), (70, 2048, 40), (400, 512, 384, 256)], ids=str)
 def test_any_number_of_samples_gives_the_bits_of_many_on_any_threads(core, dtype, rng, monkeypatch, sizes):
     for module in ("network", "layer", "_arrays", "_threads"):
