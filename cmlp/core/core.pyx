@@ -81,6 +81,7 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
     cdef floating* packed = &work[0]
     cdef floating* row
     cdef Loose of_b
+    cdef Into to
     # A single row has a way of its own through panels; and if there are more than a block of rows, all of them come back to b.
     cdef bint in_panels = m == 1 or m > MOST_ROWS
     cdef Py_ssize_t rows = k if in_panels else 0
@@ -110,9 +111,10 @@ def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, con
             pack(packed, rows + 1, rows, &bias[0], 0, bias.strides[0] // size, 1, n)
         of_b.b, of_b.bias, of_b.first, of_b.columns, of_b.panel_rows = &b[0, 0] if k > 0 else packed, packed, 0, n, 0
         of_b.rows_apart, of_b.columns_apart = b.strides[0] // size, b.strides[1] // size
-        product(&y[0, 0], width, y.strides[0] // size, &a[0, 0] if k > 0 else packed,
+        to = into(&y[0, 0], width, y.strides[0] // size, FROM_Y if accumulate else FROM_BIAS)
+        product(&to, &a[0, 0] if k > 0 else packed,
                 1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
-                packed, (k + 1) * width, 0, m, k, wide, FROM_Y if accumulate else FROM_BIAS, chain_length(k), False,
+                packed, (k + 1) * width, 0, m, k, wide, chain_length(k), False,
                 NULL if in_panels else &of_b, NULL, packed + (rows + 1) * wide)
 
 

@@ -37,31 +37,33 @@ cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const fl
                         Py_ssize_t k, Py_ssize_t n, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
     """y := x @ w + b"""
     cdef Py_ssize_t ldy = spread(n, y), width = panel(y)
-    product(y + of.row * ldy + of.column, width, ldy, x + of.row * ldx, ldx, 1,
+    cdef Into to = into(y + of.row * ldy + of.column, width, ldy, FROM_BIAS)
+    product(&to, x + of.row * ldx, ldx, 1,
             w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else padded(n, y),
-            of.rows, k, of.columns, FROM_BIAS, chain_length(k), skips, NULL, fetch, copy)
+            of.rows, k, of.columns, chain_length(k), skips, NULL, fetch, copy)
 
 
 cdef void dense_partial(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, const Part* of, Py_ssize_t m,
                         Py_ssize_t k, Py_ssize_t n, bint skips, floating* copy) noexcept nogil:
     """y := x @ w of some of w's rows, packed, which are one chain of multiply-adds at most"""
     cdef Py_ssize_t ldy = spread(n, y), width = panel(y), j, wide
+    cdef Into to
     for j from 0 <= j < of.columns by width:
-        wide = min(of.columns - j, width)
-        product(y + j, width, ldy, x + of.row, ldx, 1, w + j * (k + 1) + of.row * wide, 0, 0, m, of.rows, wide, FROM_ZERO,
-                K_BLOCK, skips, NULL, NULL, copy)
+        wide, to = min(of.columns - j, width), into(y + j, width, ldy, FROM_ZERO)
+        product(&to, x + of.row, ldx, 1, w + j * (k + 1) + of.row * wide, 0, 0, m, of.rows, wide, K_BLOCK, skips, NULL, NULL,
+                copy)
 
 
 cdef void dense_chain(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, Py_ssize_t first, Py_ssize_t depth,
                       Py_ssize_t m, Py_ssize_t n, floating* copy) noexcept nogil:
     """y := x @ w of one chain of w's rows, from the first on, row-major; rows of y lie side by side"""
     cdef Py_ssize_t ld = padded(n, y), width = panel(y), i
+    cdef Into to = into(y, width, ld, FROM_ZERO)
     if sweeps(m, ld, ld, y):
         for i from 0 <= i < m by MOST_SWEPT:
             row_chain(y + i * ld, x + i * ldx + first, ldx, 1, w + first * ld, ld, min(m - i, MOST_SWEPT), depth, ld)
     else:
-        product(y, width, ld, x + first, ldx, 1, w + first * ld, width, ld, m, depth, ld, FROM_ZERO, K_BLOCK, False, NULL, NULL,
-                copy)
+        product(&to, x + first, ldx, 1, w + first * ld, width, ld, m, depth, ld, K_BLOCK, False, NULL, NULL, copy)
 
 
 cdef void dense_sum(floating* y, const floating* parts, Py_ssize_t ld_parts, Py_ssize_t apart, Py_ssize_t number,
@@ -87,12 +89,13 @@ cdef void dense_input_gradient(floating* dx, const floating* d, const floating* 
                                Py_ssize_t k, Py_ssize_t n, floating* copy) noexcept nogil:
     """dx := d @ w.T, by `turned`; or if that is NULL by w, packed, which is transposed on the way"""
     cdef Py_ssize_t ldx = spread(k, d), ldd = spread(n, d)
+    cdef Into to = into(dx + of.row * ldx + of.column, panel(d), ldx, FROM_ZERO)
     cdef Loose of_w
     of_w.b, of_w.bias, of_w.panel_rows, of_w.first, of_w.columns = w, NULL, k + 1, of.column, k
     if turned != NULL:
         turned += of.column * n
-    product(dx + of.row * ldx + of.column, panel(d), ldx, d + of.row * ldd, ldd, 1, turned, n * panel(d), 0, of.rows, n,
-            of.columns, FROM_ZERO, chain_length(n), False, &of_w if turned == NULL else NULL, NULL, copy)
+    product(&to, d + of.row * ldd, ldd, 1, turned, n * panel(d), 0, of.rows, n, of.columns, chain_length(n), False,
+            &of_w if turned == NULL else NULL, NULL, copy)
 
 
 cdef inline inlined add_rows(floating* sum, const floating* d, Py_ssize_t ldd, Py_ssize_t m, const vec* like,
@@ -145,7 +148,7 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
     cdef Ahead nothing
     cdef Tile t
     memset(zero, 0, sizeof(zero))
-    nothing.tiles = 0
+    nothing.tiles, t.scale = 0, 1
     t.ldy, t.ldc, t.rows_apart, t.columns_apart, t.ldb, t.k = ld, 0, 1, wide, ldx, m
     for j from 0 <= j < ld by width:
         t.y, t.c, t.a, t.b, t.n = across + j, zero, d, x + j, min(ld - j, width)
@@ -166,13 +169,25 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, co
     a cache line to be read behind its last row. block: the samples of one chain of multiply-adds.
     """
     cdef Py_ssize_t width = panel(d)
+    cdef Into to = into(dw, dw_rows * width, 0, FROM_ZERO if fresh else FROM_Y)
     if x_padded and m <= block and n <= FEW and n * padded(of.rows, d) <= copy_size(copy):
         narrow_gradient(dw, d, x + of.row, ldx, m, of.rows, n, fresh, copy)
     else:
-        product(dw, dw_rows * width, 0, x + of.row, 1, ldx, panels + of.column * m, m * width, 0,
-                of.rows, m, of.columns, FROM_ZERO if fresh else FROM_Y, block, skips, NULL, fetch, copy)
+        product(&to, x + of.row, 1, ldx, panels + of.column * m, m * width, 0, of.rows, m, of.columns, block, skips, NULL, fetch,
+                copy)
     if of.row + of.rows == k:
         bias_gradient(dw, dw_rows, d, m, of, n, fresh, block)
+
+
+cdef void dense_step(floating* after, const floating* before, floating scale, const floating* panels, const floating* x,
+                     Py_ssize_t ldx, Py_ssize_t m, const Part* of, Py_ssize_t k, bint skips, Fetch* fetch,
+                     floating* copy) noexcept nogil:
+    """after := before + scale x.T @ d for a part of the weights, packed, in one chain of multiply-adds; panels: d, packed"""
+    cdef Py_ssize_t width = panel(x), begin = of.column * (k + 1)
+    cdef Into to = into(after + begin, (k + 1) * width, 0, FROM_OTHER)
+    to.row, to.other, to.scale = of.row, before + begin, scale
+    product(&to, x + of.row, 1, ldx, panels + of.column * m, m * width, 0, of.rows, m, of.columns, K_BLOCK, skips, NULL, fetch,
+            copy)
 
 
 cdef inline const floating* in_panels(floating* packed, const floating* d, Py_ssize_t m, const Part* of,

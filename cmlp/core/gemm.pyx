@@ -124,17 +124,35 @@ cdef inline Block block_of(const floating* a, Py_ssize_t rows_apart, Py_ssize_t 
     return block
 
 
-cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
-                  const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+cdef struct Into:                        # where a product goes
+    void* y
+    Py_ssize_t step
+    Py_ssize_t ld
+    Py_ssize_t row                       # of y, the first
+    start c
+    const void* other                    # the matrix that c is, if it is like y
+    double scale                         # y := c + scale a @ b
+
+
+cdef inline Into into(floating* y, Py_ssize_t step, Py_ssize_t ld, start c) noexcept nogil:
+    """The usual one"""
+    cdef Into to
+    to.y, to.step, to.ld, to.row, to.c, to.other, to.scale = y, step, ld, 0, c, NULL, 1
+    return to
+
+
+cdef void product(const Into* to, const floating* a, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                   const floating* b, Py_ssize_t b_step, Py_ssize_t ldb,
-                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, start c, Py_ssize_t k_block, bint skips,
+                  Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, Py_ssize_t k_block, bint skips,
                   const Loose* loose, Fetch* fetch, floating* copy) noexcept nogil:
-    """y := c + a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k; chain_length(k) after a bias
+    """y := c + scale a @ b, one chain of multiply-adds for each k_block <= K_BLOCK of k; chain_length(k) after a bias
 
     skips: the k at which a tile of a is 0, which gives the same if b is finite. loose: in place of b, unless it is NULL. Each
     block of a panel is then put into one by itself, for all rows of a block of a while it is in the cache.
     """
     cdef floating zero[PANEL_FLOATS]
+    cdef floating* y = <floating*> to.y
+    cdef start c = to.c
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when several panels reuse columns that lie far apart, or when what it reads would push itself out
     # of the cache. Rows are read end to end, from wherever they are.
@@ -161,14 +179,14 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
     memset(zero, 0, sizeof(zero))
     if loose == NULL and c == FROM_BIAS and sweeps(m, n, ldb, y) and MOST_SWEPT * n <= copy_size(copy):
         for i from 0 <= i < m by MOST_SWEPT:
-            row_sweep(y + i * ldy, ldy, b + k * ldb, a + i * rows_apart, rows_apart, columns_apart, b, ldb,
+            row_sweep(y + i * to.ld, to.ld, b + k * ldb, a + i * rows_apart, rows_apart, columns_apart, b, ldb,
                       min(m - i, MOST_SWEPT), k, n, copy)
         return
     if loose == NULL and m == 1 and c == FROM_BIAS:
         for j from 0 <= j < n by width:
             columns = min(n - j, width)
             bld, bp = ldb or columns, b + j // width * b_step
-            row_panel(y + j // width * y_step, bp + k * bld, a, columns_apart, bp, bld, k, columns)
+            row_panel(y + j // width * to.step, bp + k * bld, a, columns_apart, bp, bld, k, columns)
         return
     if loose == NULL and gathers(m, ldb, y):
         rows_of_b.b, rows_of_b.bias, rows_of_b.panel_rows = b, b + k * ldb, 0
@@ -184,8 +202,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                 find_live(&live[j], left + j * block.tile_apart, block.rows_apart, block.columns_apart, depth)
             for j from 0 <= j < n by width:
                 columns = min(n - j, width)
-                yld, bld = ldy or columns, ldb or columns
-                yj = y + j // width * y_step + i * yld
+                yld, bld = to.ld or columns, ldb or columns
+                yj = y + j // width * to.step + (to.row + i) * yld
                 if loose != NULL:
                     bp, bld, bias = copy_of_b, columns, <const floating*> loose.bias + j
                     take_block(copy_of_b, loose, k, p, depth, loose.first + j, columns)
@@ -194,6 +212,8 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     bias, bp = bp + k * bld, bp + p * bld
                 if p > 0 or c == FROM_Y:
                     cj, cld = yj, yld
+                elif c == FROM_OTHER:
+                    cj, cld = <const floating*> to.other + (yj - y), yld
                 else:
                     cj, cld = bias if c == FROM_BIAS else zero, 0
                 if streams and j == 0:
@@ -206,6 +226,6 @@ cdef void product(floating* y, Py_ssize_t y_step, Py_ssize_t ldy,
                     strips = rows // TILE_ROWS if ldb == 0 and j + width < n else 0
                     ahead = run_ahead(bp + b_step, (columns * size - 1) // max(strips, 1) + 1, depth, strips)
                 t.y, t.ldy, t.c, t.ldc, t.a, t.b, t.ldb, t.k, t.n = yj, yld, cj, cld, left, bp, bld, depth, columns
-                t.rows_apart, t.columns_apart = block.rows_apart, block.columns_apart
+                t.rows_apart, t.columns_apart, t.scale = block.rows_apart, block.columns_apart, to.scale
                 strip(&t, block.tile_apart, rows, &live[0] if skips else <Live*> NULL, &ahead, fetch, y)
         i += rows

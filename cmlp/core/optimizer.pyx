@@ -80,12 +80,26 @@ cdef inline floating sqrt(floating x) noexcept nogil:
     return root + <floating> 0.5 * y * (x - root * root)
 
 
+cdef inline bint is_descent(const Rule* rule) noexcept nogil:
+    """Whether a step is nothing but after := p - rate g, but for the gradient's shape"""
+    return rule.kind == SGD and rule.momentum == 0 and rule.weight_decay == 0
+
+
+cdef inline floating descent(const Rule* rule, floating share) noexcept nogil:
+    """What g is to be multiplied by in it"""
+    return <floating> (-rule.rate * share)
+
+
 cdef inline void sgd(floating* after, const floating* p, const floating* g, floating share, floating* u,
                      Py_ssize_t size, const Rule* rule) noexcept nogil:
     """g := share g + decay p;   u := momentum u + g;   after := p - rate (g + momentum u if nesterov else u)"""
-    cdef floating rate = rule.rate, momentum = rule.momentum, decay = rule.weight_decay, d
+    cdef floating rate = rule.rate, momentum = rule.momentum, decay = rule.weight_decay, d, scale = descent(rule, share)
     cdef floating of_d = 1 if rule.nesterov else 0, of_u = momentum if rule.nesterov else 1
     cdef Py_ssize_t i
+    if is_descent(rule):                 # as a product can do it, in the same two roundings
+        for i in range(size):
+            after[i] = p[i] + scale * g[i]
+        return
     if momentum == 0:                    # u would be g: neither read nor written
         for i in range(size):
             after[i] = p[i] - rate * (share * g[i] + decay * p[i])
@@ -158,11 +172,19 @@ cdef void shape(floating* d, const floating* p, floating share, Py_ssize_t size,
         d[i] = most if d[i] > most else -most if d[i] < -most else d[i]
 
 
+cdef bint are_finite(const floating* p, Py_ssize_t size) noexcept nogil:
+    """Whether all of them are"""
+    cdef int finite = 1
+    cdef Py_ssize_t i
+    for i in range(size):
+        finite &= p[i] - p[i] == 0
+    return finite
+
+
 cdef bint update(floating* after, const floating* p, const floating* g, floating share, floating* u, floating* v,
                  Py_ssize_t size, const Rule* rule) noexcept nogil:
     """One step; whether every parameter after it is finite"""
     cdef Py_ssize_t i
-    cdef int finite = 1
     if rule.kind == SGD:
         sgd(after, p, g, share, u, size, rule)
     elif rule.kind == ADAM:
@@ -174,6 +196,4 @@ cdef bint update(floating* after, const floating* p, const floating* g, floating
     else:
         for i in range(size):
             after[i] = share * g[i]
-    for i in range(size):
-        finite &= after[i] - after[i] == 0
-    return finite
+    return are_finite(after, size)

@@ -50,6 +50,7 @@ cdef enum start:                         # what c is
     FROM_ZERO
     FROM_BIAS                            # row k of b, for every row of y
     FROM_Y                               # y itself: the product is added to it
+    FROM_OTHER                           # a matrix like y
 
 ctypedef fused vec:
     vf
@@ -127,6 +128,7 @@ cdef struct Tile:                        # what it is made of, for rows of which
     Py_ssize_t ldy
     const void* c
     Py_ssize_t ldc
+    double scale                         # y := c + scale a @ b
     const void* a
     Py_ssize_t rows_apart                # 1, unless columns_apart is
     Py_ssize_t columns_apart
@@ -174,7 +176,7 @@ cdef inline inlined add_column(vec acc[TILE_ROWS][TILE_VECTORS], const vec* bp, 
 
 cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live, const Ahead* ahead, const floating* like,
                               const vec* lanes, bint all_live, bint turned, int rows, int vectors) noexcept nogil:
-    """y := c + a @ b for `rows` rows and `vectors` registers of columns from `column` on, constants where this is inlined
+    """y := c + scale a @ b for `rows` rows and `vectors` registers of columns from `column` on, constants where this is inlined
 
     live: the k that are used, unless all are. turned: a's columns are runs of memory, not its rows. ahead: what tiles of some
     rows fetch.
@@ -190,6 +192,7 @@ cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live
     cdef Py_ssize_t by = ahead.by, beside = ahead.beside, ldy = t.ldy, ldc = t.ldc, ldb = t.ldb, k = t.k, p
     cdef Py_ssize_t size = sizeof(floating), row = t.rows_apart * size, step = t.columns_apart * size if turned else size
     cdef int i, j, number = 1 if turned else (rows + 2) // 3
+    cdef floating scale = t.scale
     memset(&zero, 0, sizeof(zero))
     for i in range(rows):
         for j in range(vectors):
@@ -224,7 +227,7 @@ cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live
         b += ldb
     for i in range(rows):
         for j in range(vectors):
-            (<vec*> y)[j] = (<const vec*> c)[j] + acc[i][j]
+            (<vec*> y)[j] = (<const vec*> c)[j] + acc[i][j] * scale
         y += ldy
         c += ldc
 

@@ -141,20 +141,28 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
     cdef Py_ssize_t apart = tile_size(&job.net, d)
     cdef floating* copy = wide_space(job, thread, d)
     cdef floating* g = copy + copy_size(d)
-    cdef bint finite = True
+    cdef bint finite = True, direct = is_descent(rule) and not is_shaped(rule) and p.blocks == 1 and n > FEW
     for row from of.row <= row < end by some:
         if stopped(&job.team, thread):
             return True
         of.row, of.rows = row, min(end - row, some)
         rows = of.rows + (row + of.rows == k)
-        for s in range(p.shards):
+        if direct:
+            dense_step(after + offset, before + offset, descent(rule, share), panels, x, ldx, m, &of, k, skips, fetch, copy)
+            if rows > of.rows:
+                bias_gradient(g, rows, d, m, &of, n, True, p.block)
+        for s in range(0 if direct else p.shards):
             at = shard_begin(p, s, m)
             dense_gradient(g + s * apart, rows, d + at * spread(n, d), panels + at * padded(n, d), x + at * ldx, ldx, l > 0,
                            shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, skips, fetch, copy)
         for j from 0 <= j < of.columns by width:
             wide = min(of.columns - j, width)
             at = offset + (of.column + j) * (k + 1) + row * wide
-            finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards, NULL, at, of.rows * wide, True, share)
+            if direct:
+                finite &= are_finite(after + at, of.rows * wide)
+            else:
+                finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards, NULL, at, of.rows * wide, True,
+                                     share)
             finite &= step_slice(run, rule, after, before, g + j * rows + of.rows * wide, apart, p.shards, NULL,
                                  at + of.rows * wide, (rows - of.rows) * wide, False, share)
     return finite
