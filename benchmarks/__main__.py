@@ -100,8 +100,8 @@ def main():
         write()
     if options.more:
         figures |= more(figures, chosen, options.libraries, options.repeats, options.wheel)
-        print(*(f"{what}: {figure}" for what, figure in report.more(figures)), sep="\n")
         write()
+        print(*(f"{what}: {figure}" for what, figure in report.more(figures)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -137,10 +137,12 @@ def more(figures):
     for key, times in figures.get("scaling", {}).items():
         yield f"{key} on two threads", f"{times['1']['ms'] / times['2']['ms']:.2f} x as fast as on one"
     for key, times in figures.get("disturbed", {}).items():
-        results = {name: {"ms": ms} for name, ms in times.items()}
-        slower = [(title, fastest(results, peer)) for peer, title in PEERS.items() if fastest(results, peer)]
-        ratios = [f"{title} {milliseconds / times['cmlp']:.1f} x as long" for title, milliseconds in slower]
-        yield f"{key} beside a process that keeps a processor busy", ", ".join([time_text(times["cmlp"]), *ratios])
+        if "cmlp" in times:
+            results = {name: {"ms": milliseconds} for name, milliseconds in times.items()}
+            peers = [(title, fastest(results, peer)) for peer, title in PEERS.items()]
+            ratios = [f"{title} {theirs / times['cmlp']:.1f} x as long" for title, theirs in peers if theirs]
+            title = f"{key} beside a process that keeps a processor busy"
+            yield title, ", ".join([time_text(times["cmlp"]), *ratios])
     shares = {}
     for row in figures.get("gemm", {}).get("results", []):
         if row["isa"] == figures["gemm"]["build"]:

@@ -493,6 +493,19 @@ def test_prediction_of_a_sample_does_not_depend_on_the_others(dtype, rng):
     assert (nn.predict(X) == whole.argmax(axis=0)).all()
 
 
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+@pytest.mark.parametrize("classes", [3, 10, 40])
+def test_loss_of_a_sample_does_not_depend_on_the_others(dtype, rng, classes, smoothing):
+    nn = NeuralNetwork(loss=CrossEntropy(smoothing), dtype=dtype, rng=1)
+    nn.add_layer(20, classes, "softmax")
+    X = rng.normal(size=(20, 41)).astype(dtype)
+    shares = rng.dirichlet(np.ones(classes), 41).T.astype(dtype)
+    y = rng.integers(0, classes, 41) if smoothing else shares
+    alone = [nn.evaluate(X[:, [i]], y[..., [i]])["loss"] for i in range(41)]
+    assert alone == [nn.evaluate(X, y, sample_weight=np.eye(41)[i])["loss"] for i in range(41)]
+
+
 @pytest.mark.parametrize(("hidden", "loss", "output"), TRIPLES)
 def test_forward_and_evaluate_equal_the_reference(dtype, rng, hidden, loss, output):
     X, y, Y = problem(rng, loss, m=90)

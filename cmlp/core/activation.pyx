@@ -285,7 +285,7 @@ cdef void softmax_abreast(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld
         give_across(y + j, ld, across[0], m, some, ld - j)
     for i in range(m if n > SOME_COLUMNS else 0):
         for j in range(min(padded(n, y), ld)):
-            y[i * ld + j] /= total[i]
+            y[i * ld + j] = y[i * ld + j] / total[i] if j < n else 0
 
 
 cdef void softmax_rows(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* largest, floating* total) noexcept nogil:

@@ -142,7 +142,7 @@ cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* as
     cdef Worker* hired[MAX_THREADS]
     cdef Py_ssize_t work = m * parameter_count(&job.net, like)
     cdef int number = 0, wake
-    cdef bint few = goes_by_layers(&job.net, m, like)
+    cdef bint few = m <= most_by_layers(&job.net, like)
     cdef double began = 0
     job.run, job.in_double, job.way, job.over = NULL, sizeof(floating) == sizeof(double), BY_SAMPLES, False
     threads = <int> min(threads, work // HANDING_WORK)

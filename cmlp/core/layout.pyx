@@ -46,6 +46,6 @@ cdef Py_ssize_t lay_out_pass(Job* job, floating* work, Py_ssize_t m, int threads
     cdef Py_ssize_t doubles = double_room(m, work) if job.wanted == LOSS else 0
     job.losses, job.hits = <double*> (work + count), <double*> (work + count + doubles)
     job.space = work + count + 2 * doubles
-    cdef Py_ssize_t few = min(m, 4 * FEWEST_PASSED)          # those that may go layer by layer, and fewer
+    cdef Py_ssize_t few = min(m, most_by_layers(net, work)) if threads > 1 and job.wanted != LOSS else 0
     return (<floating*> job.space - work + min(m + threads, threads * largest_block(net, work)) * row_count(net, False, work)
             + 2 * parts_size(net, few, work) + threads * few_size(net, few, work))

@@ -29,9 +29,12 @@ cdef struct Loss:
     const double* levels                 # the quantile of each output
 
 
-cdef void dots_abreast(floating* dots, floating* totals, const floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
+cdef void dots_of_rows(floating* dots, floating* totals, const floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
                        Py_ssize_t ld) noexcept nogil:
-    """`dots_of_rows` with a number of each row in a register"""
+    """dots += t . y; totals += sum(t), with a number of each row in a register, however many there are
+
+    Of a row by itself, compilers make the products in registers and add them one by one: with one rounding more.
+    """
     cdef floating of_y[SOME_COLUMNS][SOME_ROWS]
     cdef floating of_t[SOME_COLUMNS][SOME_ROWS]
     cdef Py_ssize_t i, j, q, some
@@ -45,16 +48,6 @@ cdef void dots_abreast(floating* dots, floating* totals, const floating* y, cons
                 totals[i] += of_t[q][i]
 
 
-cdef void dots_of_rows(floating* dots, floating* totals, const floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
-                       Py_ssize_t ld) noexcept nogil:
-    """dots += t . y; totals += sum(t)"""
-    cdef Py_ssize_t i, j
-    for i in range(m):
-        for j in range(n):
-            dots[i] += t[i * ld + j] * y[i * ld + j]
-            totals[i] += t[i * ld + j]
-
-
 cdef void cross_entropy_after_softmax(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
                                       Py_ssize_t ld) noexcept nogil:
     """-sum(t * log(softmax(z))) = sum(t) * log(sum(exp(z))) - t . z, with gradient sum(t) * softmax(z) - t, of some rows"""
@@ -64,10 +57,7 @@ cdef void cross_entropy_after_softmax(double* losses, floating* d, floating* y, 
     cdef Py_ssize_t i, j
     memset(dots, 0, sizeof(dots))
     memset(totals, 0, sizeof(totals))
-    if m < FEWEST_ABREAST:
-        dots_of_rows(dots, totals, y, t, m, n, ld)
-    else:
-        dots_abreast(dots, totals, y, t, m, n, ld)
+    dots_of_rows(dots, totals, y, t, m, n, ld)
     softmax(y, m, n, ld, log_sums)
     for i in range(m):
         for j in range(padded(n, y)):    # whole registers: 0 in the padding

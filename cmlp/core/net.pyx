@@ -216,9 +216,9 @@ cdef Plan plan_pass(const Net* net, Py_ssize_t m, int threads, const floating* l
     return p
 
 
-cdef bint goes_by_layers(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
-    """Whether the threads share the layers of a pass forward, not its few samples"""
-    return m < (4 if parameter_bytes(net, like) > L2_BYTES else 2) * FEWEST_PASSED
+cdef Py_ssize_t most_by_layers(const Net* net, const floating* like) noexcept nogil:
+    """Samples of a pass forward whose layers the threads share, rather than the samples"""
+    return (4 if parameter_bytes(net, like) > L2_BYTES else 2) * FEWEST_PASSED - 1
 
 
 cdef Part share_inputs(const Net* net, Py_ssize_t l, int thread, int threads, const floating* like) noexcept nogil:
@@ -246,7 +246,8 @@ cdef Py_ssize_t parts_size(const Net* net, Py_ssize_t m, const floating* like) n
     """Elements of the chains that these threads make of a layer, at most"""
     cdef Py_ssize_t l, size = 0
     for l in range(net.layers):
-        size = max(size, chain_count(net.sizes[l]) * m * padded(net.sizes[l + 1], like))
+        if chain_count(net.sizes[l]) > 1:
+            size = max(size, chain_count(net.sizes[l]) * m * padded(net.sizes[l + 1], like))
     return size
 
 

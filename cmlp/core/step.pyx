@@ -182,14 +182,18 @@ cdef double penalty_of(const Run* run, const Net* net, double share, const float
     return run.rule.l1 * sizes + run.rule.l2 * (share if run.rule.l2_of_sum else 1) / 2 * squares
 
 
-cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, int threads) noexcept nogil:
-    """Whether to pause after this step, if there is another: a thread has kept it waiting, or others may be called again"""
+cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, bint shared_by_all, int threads) noexcept nogil:
+    """Whether to pause after this step, if there is another: a thread has kept it waiting, or others may be called again
+
+    Not if some threads had nothing to do but wait, or while the first one asked whether to end, and Python had it wait.
+    """
     cdef double now = seconds(), waited
     if threads == 1:
         run.pauses = now > run.until
     else:
         waited = longest_wait(&job.team)
-        run.pauses = waited > LATE_SECONDS + (now - run.step_began - waited) / 2
+        run.pauses = (waited > LATE_SECONDS + (now - run.step_began - waited) / 2 and shared_by_all
+                      and job.team.asked < run.step_began)
     run.pauses &= next_first < run.samples
     run.step_began = now
 

@@ -43,7 +43,7 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
     run.finite[thread] = step_share(job, run, &rule, after, w, shards, <floating> share, thread, threads)
     if thread == 0:
         take_sums(job, run, loss, first, m, w)
-        watch_time(job, run, first + m, threads)
+        watch_time(job, run, first + m, p.shards >= threads, threads)
     return INTERRUPTED if barrier(&job.team, threads) else DONE
 
 

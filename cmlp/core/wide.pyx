@@ -285,5 +285,5 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
     run.finite[thread] = wide_update(job, run, &rule, p, &v, w, after, first)
     if thread == 0:
         take_sums(job, run, loss, first, m, w)
-        watch_time(job, run, first + m, threads)
+        watch_time(job, run, first + m, True, threads)
     return INTERRUPTED if barrier(&job.team, threads) else DONE
