@@ -14,40 +14,43 @@ cdef void layer_pass(Job* job, const floating* w, int thread, int threads) noexc
     What is made of some inputs of a layer, each thread adds up for itself, as far as it goes on with it.
     """
     cdef const Net* net = &job.net
-    cdef Py_ssize_t l, k, n, ld, lda, row, some, m = job.plan.rows, apart
+    cdef Py_ssize_t l, k, n, ld, lda, row, some, apart, m = job.plan.rows, size = parts_size(net, m, w)
     cdef Room room = room_for(net, <floating*> job.space, m, False)
     cdef floating* y = <floating*> room.y
     cdef floating* parts
-    cdef floating* own = <floating*> room.end + 2 * parts_size(net, m, w) + thread * few_size(net, m, w)
+    cdef floating* own = <floating*> room.end + 2 * size + thread * few_size(net, m, w)
     cdef floating* copy = own + m * widest(net, w)
     cdef floating* made
     cdef const floating* a
-    cdef bint by_rows, last, mine = by_inputs(net, 0, m, threads, w)     # a is, as far as it is used
+    cdef bint by_rows, last, shared_by_inputs = by_inputs(net, 0, m, threads, w), next_too
+    cdef bint mine = shared_by_inputs    # whether this thread has made all that it uses of a
     cdef Wide v
-    cdef Part of = share_inputs(net, 0, thread, threads, w), next
+    cdef Part inputs_of_next = share_inputs(net, 0, thread, threads, w), of, next
     v.thread, v.threads, v.alone = thread, threads, True
     lda = inputs_apart(net, False, w)
     if mine:
-        next = whole(m, of.rows)
-        next.column = of.row
+        next = whole(m, inputs_of_next.rows)
+        next.column = inputs_of_next.row
     else:
         next = share(m, net.sizes[0], True, thread, threads, w)
     a = inputs(job, <floating*> room.x, &lda, 0, next)
     for l in range(net.layers):
         k, n, last = net.sizes[l], net.sizes[l + 1], l + 1 == net.layers
         by_rows, ld = net.activations[l] == SOFTMAX or last, spread(n, w)
-        if by_inputs(net, l, m, threads, w):
-            of, some, apart = share_inputs(net, l, thread, threads, w), chain_length(k), m * padded(n, w)
-            parts = <floating*> room.end + l % 2 * parts_size(net, m, w)     # others may still read those of the layer before
+        of, next_too = inputs_of_next, not last and by_inputs(net, l + 1, m, threads, w)
+        if next_too:
+            inputs_of_next = share_inputs(net, l + 1, thread, threads, w)
+        if shared_by_inputs:
+            some, apart = chain_length(k), m * padded(n, w)
+            parts = <floating*> room.end + l % 2 * size      # others may still read those of the layer before
             if not mine:
                 barrier(&job.team, threads)
             for row from of.row <= row < of.row + of.rows by some:
                 dense_chain(parts + row // some * apart, a, lda, w, row, min(of.row + of.rows - row, some), m, n, copy)
             barrier(&job.team, threads)
             of, made, mine = whole(m, padded(n, w)), own, True
-            if not by_rows and by_inputs(net, l + 1, m, threads, w):
-                next = share_inputs(net, l + 1, thread, threads, w)
-                of.column, of.columns = next.row, next.rows
+            if next_too and not by_rows:
+                of.column, of.columns = inputs_of_next.row, inputs_of_next.rows
             dense_sum(own, parts, padded(n, w), apart, chain_count(k), w, False, &of, k, n)
         else:
             of, made = share(m, padded(n, w), False, thread, threads, w), y
@@ -67,7 +70,7 @@ cdef void layer_pass(Job* job, const floating* w, int thread, int threads) noexc
         activate(made + of.row * ld + of.column, <floating*> NULL, of.rows, n, of.columns, ld, net.activations[l])
         if last:
             give_results(job, made + next.row * ld, next.row, next.rows, n)
-        a, lda, y, w = made, ld, y + m * ld, w + (k + 1) * padded(n, w)
+        a, lda, y, w, shared_by_inputs = made, ld, y + m * ld, w + (k + 1) * padded(n, w), next_too
 
 
 cdef void job_thread(Job* job, int thread, const floating* like) noexcept nogil:
