@@ -7,8 +7,6 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
 
     at: the number of the first of them in the pass. first: in the order of the samples. fetch: those that come next, or NULL.
     """
-    # A small network's block is done too soon to be asked in between.
-    cdef bint asks = 4 * m * parameter_count(&job.net, w) > products_at_once(w)
     cdef Net* net = &job.net
     cdef Room room = room_for(net, space, m, False)
     cdef Py_ssize_t l, k, n = net.sizes[net.layers], ld, ldx = inputs_apart(net, False, w), some, column
@@ -29,7 +27,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         a = x if l == 0 else y
         y = free
         part = whole(m, padded(n, w))
-        if asks and stopped(&job.team, thread):
+        if stopped_within(job, thread):
             return
         if l == 0 and x == NULL:
             sparse_forward(y, &job.sparse, &net.inputs, job.order, first, m, w, job.packed, k, n)
@@ -67,7 +65,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         part, some = whole(k, padded(n, w)), columns_at_once(m, k, padded(n, w), w)
         for column from 0 <= column < padded(n, w) by some:
             part.column, part.columns = column, min(padded(n, w) - column, some)
-            if asks and stopped(&job.team, thread):
+            if stopped_within(job, thread):
                 return
             dense_gradient(g + column * (k + 1), k + 1, d, a, x if l == 0 else y, ldx if l == 0 else spread(k, w),
                            l > 0 or x == <floating*> room.x, m, &part, k, n, fresh, m, l == 0 and skips,
@@ -77,7 +75,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
             part, some = whole(m, padded(k, w)), columns_at_once(m, n, padded(k, w), w)
             for column from 0 <= column < padded(k, w) by some:
                 part.column, part.columns = column, min(padded(k, w) - column, some)
-                if asks and stopped(&job.team, thread):
+                if stopped_within(job, thread):
                     return
                 dense_input_gradient(dx, d, <const floating*> NULL, turned, &part, k, n, copy)
             s -= m * spread(k, w) if keeps_slope(net, l - 1) else 0

@@ -121,6 +121,7 @@ cdef void do_steps(Job* job, int threads, question wanted, void* asker, const fl
     cdef int others
     cdef double began, alone
     job.way, job.in_double = BY_SAMPLES, sizeof(floating) == sizeof(double)
+    job.asks = takes_long(&job.net, min(run.batch, run.samples), like)
     run.steps, run.ended = 0, DONE
     run.loss = run.correct = run.penalty = 0
     job.team.asked = seconds()
@@ -148,6 +149,7 @@ cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* as
     cdef bint few = m <= most_by_layers(&job.net, like)
     cdef double began = 0
     job.run, job.in_double, job.way, job.over = NULL, sizeof(floating) == sizeof(double), BY_SAMPLES, False
+    job.asks = takes_long(&job.net, m, like)
     threads = <int> min(threads, work // HANDING_WORK)
     if not few:
         threads = <int> min(threads, m // FEWEST_PASSED)

@@ -12,7 +12,7 @@ cdef enum:
     WAKING_WORK = 2000000                # and that pay waking one
     THREAD_WORK = 800000                 # samples times bytes of parameters of a step that pay a thread, and so a block for it
     MOVING_SAMPLES = 48                  # that take as long as moving parameters and gradients between two threads' caches does
-    WIDE_WORK = 500000                   # samples times parameters of a step that goes layer by layer, for each thread
+    WIDE_WORK = 1000000                  # samples times parameters of a step that goes layer by layer, for each thread
     STAYING_WORK = 100000                # the same, if few parameters ever move from one thread's cache to another's
     FEWEST_PASSED = 4                    # samples of a thread in a pass forward
     L2_BYTES = 1048576                   # of parameters, beyond which a thread would rather read some for all samples
@@ -23,6 +23,7 @@ cdef enum:
     WIDE_BYTES = 262144                  # of parameters: more than this, and a gradient for each shard costs more than barriers
     WIDE_SAMPLES = 4096                  # of a step that goes through a wide network layer by layer
     REGISTER_PRODUCTS = 134217728        # for each number in a register: between two looks at whether somebody wants to stop
+    LARGE_PARAMETERS = 1048576           # more than so many take milliseconds to move
     BATCH_TO_CUT = 128                   # samples, with fewer of which a step is rather cut by its many inputs, if it has them
 
 cdef enum regime:
@@ -167,7 +168,7 @@ cdef Py_ssize_t wide_samples(const Net* net, const floating* like) noexcept nogi
         return 0
     if parameter_bytes(net, like) > WIDE_BYTES:
         return WIDE_SAMPLES
-    return BATCH_TO_CUT - 1 if net.sizes[0] > K_BLOCK else 0
+    return (BATCH_TO_CUT if net.sizes[0] > K_BLOCK else 2 * FEWEST_ROWS) - 1     # there is one block of them only
 
 
 cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
@@ -269,6 +270,12 @@ cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) no
 cdef inline Py_ssize_t products_at_once(const floating* like) noexcept nogil:
     """Products between two looks at whether somebody wants to stop: some 20 milliseconds' by registers of this size"""
     return REGISTER_PRODUCTS * <Py_ssize_t> (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating)
+
+
+cdef inline bint takes_long(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
+    """Whether m samples forward and backward make about so many, or as many parameters are moved"""
+    cdef Py_ssize_t count = parameter_count(net, like)
+    return 4 * m * count > products_at_once(like) or count > LARGE_PARAMETERS
 
 
 cdef inline Py_ssize_t rows_at_once(Py_ssize_t k, Py_ssize_t columns, const floating* like) noexcept nogil:

@@ -173,12 +173,20 @@ cdef void shape(floating* d, const floating* p, floating share, Py_ssize_t size,
 
 
 cdef bint are_finite(const floating* p, Py_ssize_t size) noexcept nogil:
-    """Whether all of them are"""
-    cdef int finite = 1
+    """Whether all of them are: p - p is 0 then, which has no bits, and else NaN"""
+    cdef word32 short_bits, some_short = 0
+    cdef word64 long_bits, some_long = 0
+    cdef floating gap
     cdef Py_ssize_t i
     for i in range(size):
-        finite &= p[i] - p[i] == 0
-    return finite
+        gap = p[i] - p[i]
+        if floating is float:
+            memcpy(&short_bits, &gap, sizeof(gap))
+            some_short |= short_bits
+        else:
+            memcpy(&long_bits, &gap, sizeof(gap))
+            some_long |= long_bits
+    return some_short == 0 and some_long == 0
 
 
 cdef bint update(floating* after, const floating* p, const floating* g, floating share, floating* u, floating* v,

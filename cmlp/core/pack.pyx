@@ -18,14 +18,33 @@ cdef inline void turn_square(floating* to, Py_ssize_t ld_to, const floating* sou
         (<pair*> to)[0], (<pair*> (to + ld_to))[0] = deal_pairs_low(p, q), deal_pairs_high(p, q)
 
 
+cdef inline void turn_squares(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source) noexcept nogil:
+    """The same for as many of them as a register holds, side by side in `to`"""
+    cdef vf a, b, c, d, ac, bd
+    cdef vd p, q
+    if floating is float:
+        a, b = floats_of_quads(source, 4 * ld_source), floats_of_quads(source + ld_source, 4 * ld_source)
+        c, d = floats_of_quads(source + 2 * ld_source, 4 * ld_source), floats_of_quads(source + 3 * ld_source, 4 * ld_source)
+        ac, bd = deal_floats_low(a, c), deal_floats_low(b, d)
+        (<vf*> to)[0], (<vf*> (to + ld_to))[0] = deal_floats_low(ac, bd), deal_floats_high(ac, bd)
+        ac, bd = deal_floats_high(a, c), deal_floats_high(b, d)
+        (<vf*> (to + 2 * ld_to))[0], (<vf*> (to + 3 * ld_to))[0] = deal_floats_low(ac, bd), deal_floats_high(ac, bd)
+    else:
+        p, q = doubles_of_pairs(source, 2 * ld_source), doubles_of_pairs(source + ld_source, 2 * ld_source)
+        (<vd*> to)[0], (<vd*> (to + ld_to))[0] = deal_doubles_low(p, q), deal_doubles_high(p, q)
+
+
 cdef shared turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                  Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """to (rows, columns) := source, whose columns are runs of memory if rows_apart is 1: in squares then"""
-    cdef Py_ssize_t side = 16 // sizeof(floating), squares = 0, whole = rows // side * side, i, j, r
+    cdef Py_ssize_t side = 16 // sizeof(floating), lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating)
+    cdef Py_ssize_t in_registers = 0, squares = 0, whole = rows // side * side, i, j, r
     if HAS_SHUFFLES and rows_apart == 1:
-        squares = columns // side * side
+        in_registers, squares = columns // lanes * lanes, columns // side * side
     for i from 0 <= i < whole by side:
-        for j from 0 <= j < squares by side:
+        for j from 0 <= j < in_registers by lanes:
+            turn_squares(to + i * ld_to + j, ld_to, source + i + j * columns_apart, columns_apart)
+        for j from in_registers <= j < squares by side:
             turn_square(to + i * ld_to + j, ld_to, source + i + j * columns_apart, columns_apart)
         for r in range(i, i + side):
             for j in range(squares, columns):

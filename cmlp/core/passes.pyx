@@ -60,6 +60,7 @@ cdef struct Job:
     Net net
     want wanted
     bint packed                          # the parameters are in panels
+    bint asks                            # the pass, or a step, takes so long that it is asked within whether to stop
     Table x
     Sparse sparse                        # in its place, if it has values
     Table targets
@@ -109,6 +110,11 @@ cdef inline Room room_for(const Net* net, floating* space, Py_ssize_t m, bint wi
     room.t = <floating*> room.d - t
     room.s = <floating*> room.t - m * slope_columns(net, space)
     return room
+
+
+cdef inline bint stopped_within(Job* job, int thread) noexcept nogil:
+    """`stopped`, if the pass or step takes long"""
+    return job.asks and stopped(&job.team, thread)
 
 
 cdef inline Py_ssize_t sample(const Job* job, Py_ssize_t i) noexcept nogil:
@@ -238,7 +244,7 @@ cdef bint forward_pieces(Job* job, floating* y, const floating* x, Py_ssize_t ld
     cdef Part piece = of[0]
     for column from of.column <= column < end by some:
         piece.column, piece.columns = column, min(end - column, some)
-        if column > of.column and stopped(&job.team, thread):
+        if column > of.column and stopped_within(job, thread):
             return True
         dense_forward(y, x, ldx, w, w_packed, &piece, k, n, skips, fetch, copy)
     return False

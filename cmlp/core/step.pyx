@@ -2,7 +2,6 @@
 
 cdef enum:
     STEP_PIECE = 256                     # parameters that stay in the L1 cache with all that a step reads of them
-    LARGE_PARAMETERS = 1048576           # more than so many take milliseconds to move
 
 cdef struct Stretch:                     # of the packed parameters
     Py_ssize_t end
@@ -87,9 +86,8 @@ cdef bint step_share(Job* job, const Run* run, const Rule* rule, floating* after
     cdef Stretch here
     cdef bint finite = True
     at, end = lines * thread // threads * line(before), lines * (thread + 1) // threads * line(before)
-    cdef bint asks = count > LARGE_PARAMETERS
     while at < end:
-        if asks and stopped(&job.team, thread):
+        if stopped_within(job, thread):
             return True
         here = stretch(net, at, before)
         here.end = min(here.end, end)
@@ -187,15 +185,15 @@ cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, bint shared_by_a
 
     Not if some threads had nothing to do but wait, or while the first one asked whether to end, and Python had it wait.
     """
-    cdef double now = seconds(), waited
-    if threads == 1:
-        run.pauses = now > run.until
+    cdef double now, waited
+    if threads == 1:                     # small steps take few times as long as looking at the clock
+        run.pauses = run.until < INFINITY and seconds() > run.until
     else:
-        waited = longest_wait(&job.team)
+        now, waited = seconds(), longest_wait(&job.team)
         run.pauses = (waited > LATE_SECONDS + (now - run.step_began - waited) / 2 and shared_by_all
                       and job.team.asked < run.step_began)
+        run.step_began = now
     run.pauses &= next_first < run.samples
-    run.step_began = now
 
 
 cdef void take_sums(const Job* job, Run* run, double loss, Py_ssize_t first, Py_ssize_t m, const floating* like) noexcept nogil:

@@ -16,6 +16,12 @@ cdef extern from "vec.h" nogil:
     quad deal_quads_high(quad a, quad b)
     pair deal_pairs_low(pair a, pair b)
     pair deal_pairs_high(pair a, pair b)
+    vf deal_floats_low(vf a, vf b)       # in each 16 bytes of a register
+    vf deal_floats_high(vf a, vf b)
+    vd deal_doubles_low(vd a, vd b)
+    vd deal_doubles_high(vd a, vd b)
+    vf floats_of_quads(const float* first, Py_ssize_t apart)
+    vd doubles_of_pairs(const double* first, Py_ssize_t apart)
     enum: HAS_SHUFFLES
     ctypedef unsigned int word32         # the bits of a float, and of a double or two floats
     ctypedef unsigned long long word64

@@ -68,7 +68,7 @@ cdef void partial_part(Job* job, floating* parts, const floating* x, Py_ssize_t 
     """This thread's part of the first layer's sums, a chain at a time"""
     cdef Py_ssize_t k = job.net.sizes[0], n = job.net.sizes[1], some = chain_length(k), end = of.row + of.rows, row
     for row from of.row <= row < end by some:
-        if stopped(&job.team, thread):
+        if stopped_within(job, thread):
             return
         of.row, of.rows = row, min(end - row, some)
         dense_partial(parts + row // some * m * spread(n, w), x, ldx, w, &of, m, k, n, skips, copy)
@@ -81,7 +81,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns, w)
     cdef Py_ssize_t end = of.row + of.rows, row, at
     for row from of.row <= row < end by some:
-        if stopped(&job.team, thread):
+        if stopped_within(job, thread):
             return
         of.row, of.rows = row, min(end - row, some)
         if parts != NULL:
@@ -110,7 +110,7 @@ cdef void backward_part(Job* job, floating* dx, const floating* d, const floatin
     cdef Part piece
     for row from of.row <= row < of.row + of.rows by rows:
         for column from of.column <= column < of.column + of.columns by columns:
-            if stopped(&job.team, thread):
+            if stopped_within(job, thread):
                 return
             piece.row, piece.rows, piece.column = row, min(of.row + of.rows - row, rows), column
             piece.columns, at = min(of.column + of.columns - column, columns), row * ld + column
@@ -143,7 +143,7 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
     cdef floating* g = copy + copy_size(d)
     cdef bint finite = True, direct = is_descent(rule) and not is_shaped(rule) and p.blocks == 1 and n > FEW
     for row from of.row <= row < end by some:
-        if stopped(&job.team, thread):
+        if stopped_within(job, thread):
             return True
         of.row, of.rows = row, min(end - row, some)
         rows = of.rows + (row + of.rows == k)
