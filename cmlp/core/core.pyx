@@ -37,14 +37,20 @@ WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADI
 REGIMES = {"fused": FUSED, "wide": WIDE, "by_size": BY_SIZE}
 
 
-def tile_shape(const floating[::1] like):
+cdef bint is_double(array) except -1:
+    """Whether its numbers are, or else floats"""
+    cdef Py_ssize_t size = array.itemsize
+    return size == sizeof(double)
+
+
+def tile_shape(like):
     """Rows and columns of the register tile, and the rows of a panel that are summed in one chain."""
-    return TILE_ROWS, TILE_VECTORS * (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), K_BLOCK
+    return TILE_ROWS, TILE_VECTORS * (sizeof(vd) // sizeof(double) if is_double(like) else sizeof(vf) // sizeof(float)), K_BLOCK
 
 
-def padded_columns(Py_ssize_t n, const floating[::1] like):
+def padded_columns(Py_ssize_t n, like):
     """Elements that a row of n takes in the core's arrays."""
-    return padded(n, &like[0])
+    return padded(n, <double*> NULL) if is_double(like) else padded(n, <float*> NULL)
 
 
 def has_threads():
@@ -70,74 +76,101 @@ def openmp_limit():
     return thread_limit()
 
 
-def matmul(floating[:, :] y, const floating[:, :] a, const floating[:, :] b, const floating[:] bias, bint accumulate,
-           floating[::1] work):
-    """y := (y if accumulate else bias or 0) + a @ b.
-
-    The rows of y are `padded_columns` apart or more, and all of that is written, in a last or only row too, where the array
-    itself cannot tell. y shares no memory with a and b. One of a's strides is one element. work: `matmul_work`.
-    """
-    cdef Py_ssize_t m = y.shape[0], n = y.shape[1], k = a.shape[1], size = sizeof(floating), j, wide, width
-    cdef floating* packed = &work[0]
+cdef void multiply(const Py_buffer* y, const Py_buffer* a, const Py_buffer* b, const Py_buffer* bias, bint accumulate,
+                   floating* packed) noexcept nogil:
+    """`matmul` of arrays that fit"""
+    cdef Py_ssize_t m = y.shape[0], n = y.shape[1], k = a.shape[1], size = sizeof(floating), j
+    cdef Py_ssize_t wide = padded(n, packed), width = panel(packed)
     cdef floating* row
     cdef Loose of_b
     cdef Into to
     # A single row has a way of its own through panels; and if there are more than a block of rows, all of them come back to b.
     cdef bint in_panels = m == 1 or m > MOST_ROWS
     cdef Py_ssize_t rows = k if in_panels else 0
-    wide, width = padded(n, packed), panel(packed)
-    if a.shape[0] != m or b.shape[0] != k or b.shape[1] != n or (bias is not None and bias.shape[0] != n):
-        raise ValueError(f"shapes do not match: y {m, n}, a {a.shape[0], a.shape[1]}, b {b.shape[0], b.shape[1]}")
-    if k > 1 and m > 1 and size != a.strides[0] and size != a.strides[1]:
+    of_b.b, of_b.bias, of_b.first, of_b.columns, of_b.panel_rows = b.buf, packed, 0, n, 0
+    of_b.rows_apart, of_b.columns_apart = b.strides[0] // size, b.strides[1] // size
+    if in_panels:
+        pack(packed, k + 1, 0, <const floating*> b.buf, of_b.rows_apart, of_b.columns_apart, k, n)
+    for j from 0 <= j < wide by width:
+        row = packed + j * (rows + 1) + rows * min(wide - j, width)
+        memset(row, 0, min(wide - j, width) * size)
+    if bias != NULL:
+        pack(packed, rows + 1, rows, <const floating*> bias.buf, 0, bias.strides[0] // size, 1, n)
+    to = into(<floating*> y.buf, width, y.strides[0] // size, FROM_Y if accumulate else FROM_BIAS)
+    product(&to, <const floating*> a.buf, 1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
+            packed, (k + 1) * width, 0, m, k, wide, chain_length(k), False,
+            NULL if in_panels else &of_b, NULL, packed + (rows + 1) * wide)
+
+
+def matmul(y, a, b, bias, bint accumulate, work):
+    """y := (y if accumulate else bias or 0) + a @ b.
+
+    The rows of y are `padded_columns` apart or more, and all of that is written, in a last or only row too, where the array
+    itself cannot tell. y shares no memory with a and b. One of a's strides is one element. work: `matmul_work`.
+    """
+    cdef bint in_double = is_double(work)
+    cdef Py_ssize_t size = sizeof(double) if in_double else sizeof(float), m, n, k, steps
+    cdef Array result = held(y, c'f', size, 2, True, True), left = held(a, c'f', size, 2, False, True)
+    cdef Array right = held(b, c'f', size, 2, False, True), added = held(bias, c'f', size, 1, False, True)
+    cdef Array room = held(work, c'f', size, 1, True)
+    cdef const Py_buffer* of_bias = &added.buffer if added is not None else NULL
+    m, n, k = result.buffer.shape[0], result.buffer.shape[1], left.buffer.shape[1]
+    if left.buffer.shape[0] != m or right.buffer.shape[0] != k or right.buffer.shape[1] != n \
+            or of_bias != NULL and of_bias.shape[0] != n:
+        raise ValueError(f"shapes do not match: y {y.shape}, a {a.shape}, b {b.shape}")
+    if k > 1 and m > 1 and size != left.buffer.strides[0] and size != left.buffer.strides[1]:
         raise ValueError("one of a's strides must be one element")
-    j = y.strides[0] | y.strides[1] | a.strides[0] | a.strides[1] | b.strides[0] | b.strides[1]
-    if bias is not None:
-        j |= bias.strides[0]
-    if j & (size - 1) != 0:              # of any of them, as size is a power of two
+    steps = result.buffer.strides[0] | result.buffer.strides[1] | left.buffer.strides[0] | left.buffer.strides[1]
+    steps |= right.buffer.strides[0] | right.buffer.strides[1] | (of_bias.strides[0] if of_bias != NULL else 0)
+    if steps & (size - 1) != 0:          # of any of them, as size is a power of two
         raise ValueError("all strides must be whole elements")
-    if n > 1 and y.strides[1] != size or m > 1 and y.strides[0] < wide * size:
+    if n > 1 and result.buffer.strides[1] != size or m > 1 and result.buffer.strides[0] < padded_columns(n, work) * size:
         raise ValueError("the rows of y must be padded_columns apart")
-    if work.shape[0] < matmul_work(k, n, work):
+    if room.buffer.shape[0] < matmul_work(k, n, work):
         raise ValueError("work is smaller than matmul_work")
     if m == 0 or n == 0:
         return
     with nogil:
-        if in_panels and k > 0:
-            pack(packed, k + 1, 0, &b[0, 0], b.strides[0] // size, b.strides[1] // size, k, n)
-        for j from 0 <= j < wide by width:
-            row = packed + j * (rows + 1) + rows * min(wide - j, width)
-            memset(row, 0, min(wide - j, width) * size)
-        if bias is not None:
-            pack(packed, rows + 1, rows, &bias[0], 0, bias.strides[0] // size, 1, n)
-        of_b.b, of_b.bias, of_b.first, of_b.columns, of_b.panel_rows = &b[0, 0] if k > 0 else packed, packed, 0, n, 0
-        of_b.rows_apart, of_b.columns_apart = b.strides[0] // size, b.strides[1] // size
-        to = into(&y[0, 0], width, y.strides[0] // size, FROM_Y if accumulate else FROM_BIAS)
-        product(&to, &a[0, 0] if k > 0 else packed,
-                1 if m == 1 else a.strides[0] // size, 1 if k < 2 else a.strides[1] // size,
-                packed, (k + 1) * width, 0, m, k, wide, chain_length(k), False,
-                NULL if in_panels else &of_b, NULL, packed + (rows + 1) * wide)
+        if in_double:
+            multiply(&result.buffer, &left.buffer, &right.buffer, of_bias, accumulate, <double*> room.buffer.buf)
+        else:
+            multiply(&result.buffer, &left.buffer, &right.buffer, of_bias, accumulate, <float*> room.buffer.buf)
 
 
-def matmul_work(Py_ssize_t k, Py_ssize_t n, const floating[::1] like):
+def matmul_work(Py_ssize_t k, Py_ssize_t n, like):
     """Elements of work for `matmul`."""
-    return (k + 1) * padded(n, &like[0]) + copy_size(&like[0])
+    return (k + 1) * padded_columns(n, like) + (copy_size(<double*> NULL) if is_double(like) else copy_size(<float*> NULL))
 
 
-def activate_rows(floating[:, ::1] y, int activation):
+def activate_rows(y, int activation):
     """y := f(y), one sample a row."""
+    cdef Array rows = held(y, c'f', sizeof(double) if is_double(y) else sizeof(float), 2, True)
+    cdef Py_ssize_t m = rows.buffer.shape[0], n = rows.buffer.shape[1]
     if activation not in ACTIVATIONS.values():
         raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation}")
-    if y.shape[0] > 0 and y.shape[1] > 0:
+    if m > 0 and n > 0:
         with nogil:
-            activate(&y[0, 0], <floating*> NULL, y.shape[0], y.shape[1], y.shape[1], y.shape[1], activation)
+            if rows.buffer.itemsize == sizeof(double):
+                activate(<double*> rows.buffer.buf, <double*> NULL, m, n, n, n, activation)
+            else:
+                activate(<float*> rows.buffer.buf, <float*> NULL, m, n, n, n, activation)
 
 
-def logarithms(floating[::1] y):
-    """y := log(y), as the losses take it."""
+cdef void take_logarithms(floating* y, Py_ssize_t n) noexcept nogil:
+    """y := log(y)"""
     cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = log(y[i])
+
+
+def logarithms(y):
+    """y := log(y), as the losses take it."""
+    cdef Array row = held(y, c'f', sizeof(double) if is_double(y) else sizeof(float), 1, True)
     with nogil:
-        for i in range(y.shape[0]):
-            y[i] = log(y[i])
+        if row.buffer.itemsize == sizeof(double):
+            take_logarithms(<double*> row.buffer.buf, row.buffer.shape[0])
+        else:
+            take_logarithms(<float*> row.buffer.buf, row.buffer.shape[0])
 
 
 cdef Rule rule_of(given):
@@ -168,7 +201,7 @@ cdef bint signalled(void* caught) noexcept nogil:
     return raised
 
 
-def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, const floating[::1] like):
+def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, like):
     """Elements of work for a pass over so many samples; or, if the gradient is wanted, for steps of at most this many.
 
     whole: the steps will clip the gradient by its length, or are over sparse samples.
@@ -178,75 +211,117 @@ def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int for
     job.net, job.wanted, steps.forced = model.net, wanted, <regime> forced
     job.net.whole = whole
     threads = min(threads, MAX_THREADS)
-    if wanted == GRADIENT:
-        return lay_out(&job, &steps, <floating*> &like[0], samples, threads)
-    return lay_out_pass(&job, <floating*> &like[0], samples, threads)
+    if is_double(like):
+        return (lay_out(&job, &steps, <double*> NULL, samples, threads) if wanted == GRADIENT
+                else lay_out_pass(&job, <double*> NULL, samples, threads))
+    return (lay_out(&job, &steps, <float*> NULL, samples, threads) if wanted == GRADIENT
+            else lay_out_pass(&job, <float*> NULL, samples, threads))
 
 
-def paying_threads(Model model, Py_ssize_t samples, Py_ssize_t steps, bint whole, const floating[::1] like):
+def paying_threads(Model model, Py_ssize_t samples, Py_ssize_t steps, bint whole, like):
     """Threads that are worth having for steps of so many samples, or if there are none for a pass; whole: as for `work_size`."""
     cdef Net net = model.net
     net.whole = whole
-    return threads_paying(&net, samples, steps, &like[0])
+    if is_double(like):
+        return threads_paying(&net, samples, steps, <double*> NULL)
+    return threads_paying(&net, samples, steps, <float*> NULL)
 
 
-cdef void give(Job* job, Model model, View given, View wanted, const Py_ssize_t[::1] labels, const double[::1] weights,
-               const Py_ssize_t[::1] order):
-    """What a pass is over"""
-    job.net, job.x, job.sparse, job.targets = model.net, given.table, given.sparse, wanted.table
-    job.labels, job.weights, job.order = NULL, NULL, NULL
-    if labels is not None:
-        job.labels = &labels[0]
-    if weights is not None:
-        job.weights = &weights[0]
-    if order is not None:
-        job.order = &order[0]
+cdef class Given:
+    """What a pass is over, kept in place, and its numbers."""
+    cdef View x, targets
+    cdef Array work, params, labels, weights, order
+    cdef Py_ssize_t samples
+    cdef list caught                     # what signals' handlers have raised in the meantime
+
+    def __cinit__(self, Model model, work, params, bint params_too, x, labels, targets, weights, order):
+        cdef Py_ssize_t size = sizeof(double) if is_double(params) else sizeof(float)
+        self.x = View(x)
+        self.targets = self.x if targets is None else View(targets)
+        self.work, self.params = held(work, c'f', size, 1, True), held(params, c'f', size, 1, params_too)
+        self.labels, self.order = held(labels, c'i', sizeof(Py_ssize_t), 1), held(order, c'i', sizeof(Py_ssize_t), 1)
+        self.weights, self.caught = held(weights, c'f', sizeof(double), 1), []
+        self.samples = self.x.rows if order is None else self.order.buffer.shape[0]
+        if self.x.columns != model.inputs:
+            raise ValueError("x must have a column for each input")
+
+    cdef void fill(self, Job* job, Model model) noexcept:
+        """For a job"""
+        job.net, job.x, job.sparse, job.targets = model.net, self.x.table, self.x.sparse, self.targets.table
+        job.labels, job.weights = <const Py_ssize_t*> start_of(self.labels), <const double*> start_of(self.weights)
+        job.order, job.params = <const Py_ssize_t*> start_of(self.order), start_of(self.params)
 
 
-def run(Model model, floating[::1] work, const floating[::1] params, x, int threads, floating[:, :] outputs=None,
-        Py_ssize_t[:] classes=None, const Py_ssize_t[::1] labels=None, targets=None, const double[::1] weights=None,
-        const Py_ssize_t[::1] order=None):
+cdef bint run_as(Job* job, Given given, int threads, floating* work, double* losses, double* hits) except -1:
+    """`run` for the dtype at hand: whether the first layer's z is finite"""
+    cdef Py_ssize_t m = given.samples
+    cdef const floating* w = <const floating*> job.params
+    cdef void* caught = <void*> given.caught
+    cdef bint finite
+    if given.work.buffer.shape[0] < lay_out_pass(job, work, m, threads):
+        raise ValueError("work must have as many elements as work_size says")
+    with nogil:
+        if job.packed:
+            pack_layers(&job.net, work, w, 0, 1)
+            job.params = work
+        finite = do_pass(job, m, threads, signalled, caught, w)
+        if job.wanted == LOSS:
+            losses[0], hits[0] = sum_of(job.losses, m), hits_of(job, m)
+    return finite
+
+
+def run(Model model, work, params, x, int threads, outputs=None, classes=None, labels=None, targets=None, weights=None,
+        order=None):
     """One pass forward: outputs := those of the last layer; or classes := the index of the largest; or the loss.
 
     Returns the sum of the samples' losses, what those whose classes are right weigh, and whether the first layer's z is finite,
     as far as what x holds shows in it.
     """
-    cdef View given = View(x), wanted = given if targets is None else View(targets)
+    cdef Given given = Given(model, work, params, False, x, labels, targets, weights, order)
+    cdef Py_ssize_t size = given.params.buffer.itemsize
+    cdef Array results = None
     cdef Job job
-    cdef Py_ssize_t m = given.rows
-    cdef const floating* w = &params[0]
     cdef bint finite
     cdef double losses = 0, hits = 0
-    cdef list caught = []
-    give(&job, model, given, wanted, labels, weights, order)
-    m = m if order is None else order.shape[0]
+    given.fill(&job, model)
     job.wanted = LOSS
     if outputs is not None:
-        job.wanted, job.results = OUTPUTS, <char*> &outputs[0, 0]
-        job.results_apart, job.outputs_apart = outputs.strides[0], outputs.strides[1]
+        job.wanted, results = OUTPUTS, held(outputs, c'f', size, 2, True, True)
+        job.outputs_apart = results.buffer.strides[1]
     elif classes is not None:
-        job.wanted, job.results, job.results_apart = CLASSES, <char*> &classes[0], classes.strides[0]
-    job.packed = m >= PACKING_PAYS
+        job.wanted, results = CLASSES, held(classes, c'i', sizeof(Py_ssize_t), 1, True, True)
+    if results is not None:
+        job.results, job.results_apart = <char*> start_of(results), results.buffer.strides[0]
+    job.packed = given.samples >= PACKING_PAYS
     threads = min(threads, MAX_THREADS)
-    if given.columns != model.inputs or work.shape[0] < lay_out_pass(&job, &work[0], m, threads):
-        raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    job.params = w
-    with nogil:
-        if job.packed:
-            pack_layers(&job.net, &work[0], w, 0, 1)
-            job.params = &work[0]
-        finite = do_pass(&job, m, threads, signalled, <void*> caught, w)
-        if job.wanted == LOSS:
-            losses, hits = sum_of(job.losses, m), hits_of(&job, m)
-    if caught:
-        raise caught[0]
+    if size == sizeof(double):
+        finite = run_as(&job, given, threads, <double*> start_of(given.work), &losses, &hits)
+    else:
+        finite = run_as(&job, given, threads, <float*> start_of(given.work), &losses, &hits)
+    if given.caught:
+        raise given.caught[0]
     return losses, hits, bool(finite)
 
 
-def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1] moments, x, int threads, int forced,
-          Py_ssize_t batch, rule, Py_ssize_t taken, bint continued, const Py_ssize_t[::1] labels=None, targets=None,
-          const double[::1] weights=None, const Py_ssize_t[::1] order=None, const double[::1] rates=None,
-          unsigned long long seed=0):
+cdef object train_as(Job* job, Run* steps, Given given, Array moments, int threads, floating* work):
+    """`train` for the dtype at hand"""
+    cdef floating* params = <floating*> start_of(given.params)
+    cdef void* caught = <void*> given.caught
+    cdef Py_ssize_t count = parameter_count(&job.net, params), number = moments_of(&steps.rule)
+    if given.work.buffer.shape[0] < lay_out(job, steps, work, min(steps.batch, steps.samples), threads):
+        raise ValueError("work must have as many elements as work_size says")
+    if number > 0 and (moments.buffer.shape[0] < number or moments.buffer.shape[1] < count):
+        raise ValueError("moments must have as many rows as moment_count says, each of a number for each parameter")
+    if not steps.continued and (steps.samples + steps.batch - 1) // steps.batch % 2 == 1:
+        steps.current, steps.other = steps.other, steps.current      # so that they are in their places after the last step
+    with nogil:
+        do_steps(job, threads, signalled, caught, <const floating*> params)
+        if steps.other == work:          # where the next call does not expect it
+            memcpy(work + count, work, count * sizeof(floating))
+
+
+def train(Model model, work, params, moments, x, int threads, int forced, Py_ssize_t batch, rule, Py_ssize_t taken,
+          bint continued, labels=None, targets=None, weights=None, order=None, rates=None, unsigned long long seed=0):
     """params := those after one step for each batch of samples, in order.
 
     rule: kind, learning rate, momentum or beta1, beta2, epsilon, weight decay, Nesterov, and so on: see Rule. taken: steps that
@@ -257,50 +332,49 @@ def train(Model model, floating[::1] work, floating[::1] params, floating[:, ::1
     weigh, the steps taken, a status, and the sum of the parameters' squares; after a signal whose handler raised an error, that
     is raised, with the parameters of a whole number of steps.
     """
-    cdef View given = View(x), wanted = given if targets is None else View(targets)
+    cdef Given given = Given(model, work, params, True, x, labels, targets, weights, order)
+    cdef Py_ssize_t size = given.params.buffer.itemsize, m = given.samples
+    cdef Array past = held(moments, c'f', size, 2, True), rate = held(rates, c'f', sizeof(double), 1)
     cdef Job job
     cdef Run steps
-    cdef Py_ssize_t m = given.rows, count
-    cdef const floating* like = &params[0]
     cdef double squares = 0
     cdef int i
-    cdef list caught = []
-    give(&job, model, given, wanted, labels, weights, order)
-    m = m if order is None else order.shape[0]
-    steps.rule, steps.rates = rule_of(rule), NULL
-    job.wanted, job.packed, job.seed, steps.forced = GRADIENT, True, seed, <regime> forced
+    given.fill(&job, model)
+    steps.rule, steps.rates, steps.params = rule_of(rule), <const double*> start_of(rate), start_of(given.params)
+    job.wanted, job.packed, job.seed, steps.forced, job.run = GRADIENT, True, seed, <regime> forced, &steps
     job.net.whole = steps.rule.clip_norm > 0 or job.sparse.values != NULL
-    threads = min(threads, MAX_THREADS)
-    if given.columns != model.inputs or work.shape[0] < lay_out(&job, &steps, &work[0], min(batch, m), threads):
-        raise ValueError("x must have a column for each input, and work as many elements as work_size says")
-    count = parameter_count(&job.net, like)
-    if moments_of(&steps.rule) > 0 and (moments.shape[0] < moments_of(&steps.rule) or moments.shape[1] < count):
-        raise ValueError("moments must have as many rows as moment_count says, each of a number for each parameter")
-    if rates is not None:
-        if rates.shape[0] < (m + batch - 1) // batch:
-            raise ValueError("rates must have a number for each step")
-        steps.rates = &rates[0]
+    if rate is not None and rate.buffer.shape[0] < (m + batch - 1) // batch:
+        raise ValueError("rates must have a number for each step")
     steps.samples, steps.batch, steps.taken, steps.continued = m, batch, taken, continued
-    steps.moment1, steps.moment2 = &moments[0, 0], &moments[moments.shape[0] - 1, 0]
-    job.run = &steps
-    if not continued and (m + batch - 1) // batch % 2 == 1:
-        steps.current, steps.other = steps.other, steps.current      # so that they are in their places after the last step
-    steps.params = &params[0]
-    with nogil:
-        do_steps(&job, threads, signalled, <void*> caught, like)
-        if steps.other == &work[0]:      # where the next call does not expect it
-            memcpy(&work[count], &work[0], count * sizeof(floating))
-    if caught:
-        raise caught[0]
+    steps.moment1 = start_of(past)
+    steps.moment2 = <char*> steps.moment1 + (past.buffer.shape[0] - 1) * past.buffer.shape[1] * size
+    threads = min(threads, MAX_THREADS)
+    if size == sizeof(double):
+        train_as(&job, &steps, given, past, threads, <double*> start_of(given.work))
+    else:
+        train_as(&job, &steps, given, past, threads, <float*> start_of(given.work))
+    if given.caught:
+        raise given.caught[0]
     for i in range(job.threads):
         squares += steps.params_squared[i]
     return steps.loss, steps.penalty, steps.correct, steps.steps, steps.ended, squares
 
 
-def take_back(Model model, floating[::1] params, const floating[::1] work):
+cdef void give_back(const Net* net, floating* params, const floating* work) noexcept nogil:
+    """`take_back` for the dtype at hand"""
+    unpack_layers(net, params, work + parameter_count(net, params), 0, 1)
+
+
+def take_back(Model model, params, work):
     """params := those of before the last step that `train` took, which it left in work."""
-    cdef Py_ssize_t count = parameter_count(&model.net, &params[0])
-    if params.shape[0] != count or work.shape[0] < 2 * count:
+    cdef bint in_double = is_double(params)
+    cdef Py_ssize_t size = sizeof(double) if in_double else sizeof(float), count
+    cdef Array to = held(params, c'f', size, 1, True), room = held(work, c'f', size, 1)
+    count = parameter_count(&model.net, <double*> NULL) if in_double else parameter_count(&model.net, <float*> NULL)
+    if to.buffer.shape[0] != count or room.buffer.shape[0] < 2 * count:
         raise ValueError("params and work must be those that `train` was given")
     with nogil:
-        unpack_layers(&model.net, &params[0], &work[count], 0, 1)
+        if in_double:
+            give_back(&model.net, <double*> to.buffer.buf, <const double*> room.buffer.buf)
+        else:
+            give_back(&model.net, <float*> to.buffer.buf, <const float*> room.buffer.buf)

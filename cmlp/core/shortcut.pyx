@@ -1,6 +1,4 @@
 # The shortest way from an array of a few samples to what a network makes of them, for who predicts again and again.
-from cpython.buffer cimport PyBUF_WRITABLE
-
 cdef bint never(void* asker) noexcept nogil:
     """For what is done before anybody could want it to end"""
     return False
@@ -13,16 +11,15 @@ cdef class Shortcut:
     threads: what work has room for. limit: a function that says how many may be used.
     """
     cdef Job job
-    cdef Py_buffer work, params
+    cdef Array work, params
     cdef object model, array_type, empty, dtype, limit
     cdef Py_ssize_t inputs, outputs, most, fewest_shared
     cdef int threads
     cdef bint in_double
 
     def __cinit__(self, Model model, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype, int threads, limit):
-        PyObject_GetBuffer(work, &self.work, PyBUF_STRIDED_RO | PyBUF_WRITABLE)
-        PyObject_GetBuffer(params, &self.params, PyBUF_STRIDED_RO)
-        self.in_double = self.params.itemsize == sizeof(double)
+        self.in_double = is_double(params)
+        self.work, self.params = held(work, c'f', params.itemsize, 1, True), held(params, c'f', params.itemsize, 1)
         self.model, self.array_type, self.empty, self.dtype = model, array_type, empty, dtype
         self.threads, self.limit = min(threads, MAX_THREADS), limit
         self.job.net, self.job.order, self.job.labels, self.job.weights = model.net, NULL, NULL, NULL
@@ -32,10 +29,6 @@ cdef class Shortcut:
             self.settle[double](NULL, most)
         else:
             self.settle[float](NULL, most)
-
-    def __dealloc__(self):
-        PyBuffer_Release(&self.work)
-        PyBuffer_Release(&self.params)
 
     def __call__(self, x, out):
         """The outputs (n_outputs, m) or classes (m,) of x (inputs, m) or (inputs,); None if that must be judged first.
@@ -90,16 +83,16 @@ cdef class Shortcut:
         finally:
             PyBuffer_Release(&given)
 
-    cdef void settle(self, const floating* like, Py_ssize_t most) noexcept nogil:
+    cdef void settle(self, const floating* like, Py_ssize_t most) noexcept:
         """How many samples it takes, and which of them it shares"""
         self.most = min(most, largest_block(&self.job.net, like))
         self.fewest_shared = (2 * HANDING_WORK - 1) // parameter_count(&self.job.net, like) + 1
-        lay_out_pass(&self.job, <floating*> self.work.buf, self.most, self.threads)
+        lay_out_pass(&self.job, <floating*> start_of(self.work), self.most, self.threads)
         start_team(&self.job.team, never, NULL)
 
-    cdef bint passed(self, const floating* like, Py_ssize_t m, int threads) noexcept nogil:
+    cdef bint passed(self, const floating* like, Py_ssize_t m, int threads) noexcept:
         """The pass; whether what x holds is finite"""
-        cdef const floating* w = <const floating*> self.params.buf
+        cdef const floating* w = <const floating*> start_of(self.params)
         if threads > 1:
             self.job.params = w
             return do_pass(&self.job, m, threads, never, NULL, like)

@@ -1,5 +1,6 @@
 # What Python gives: arrays and sparse samples that are only read, and the description of a network.
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer, Py_buffer
+from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_GetBuffer, Py_buffer)
 
 
 cdef Table table_of(const Py_buffer* buffer, Py_ssize_t rows_apart, Py_ssize_t columns_apart) noexcept nogil:
@@ -26,6 +27,34 @@ cdef Table table_of(const Py_buffer* buffer, Py_ssize_t rows_apart, Py_ssize_t c
     return table
 
 
+cdef class Array:
+    """Keeps an array of numbers of a known type in place, while the core works on it; without the weight of a memoryview."""
+    cdef Py_buffer buffer
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.buffer)
+
+
+cdef Array held(array, char kind, Py_ssize_t itemsize, int dimensions, bint written=False, bint strided=False):
+    """An array to be read or written, its numbers one after the other or any strides apart; None stays None"""
+    cdef Array made = Array.__new__(Array)
+    cdef Table table
+    if array is None:
+        return None
+    PyObject_GetBuffer(array, &made.buffer, PyBUF_FORMAT | (PyBUF_STRIDED_RO if strided else PyBUF_C_CONTIGUOUS)
+                       | (PyBUF_WRITABLE if written else 0))
+    table = table_of(&made.buffer, 0, 0)
+    if table.kind != kind or table.itemsize != itemsize or table.swapped or made.buffer.ndim != dimensions:
+        raise ValueError(f"expected {dimensions} dimensions of {chr(kind)}{itemsize}, got {made.buffer.ndim} of "
+                         f"{made.buffer.format.decode()}")
+    return made
+
+
+cdef inline void* start_of(Array array) noexcept:
+    """Where its numbers are; NULL if it is None"""
+    return array.buffer.buf if array is not None else NULL
+
+
 cdef class View:
     """Keeps a two-dimensional array of numbers in place while the core reads it.
 
@@ -39,18 +68,19 @@ cdef class View:
     cdef object kept
 
     def __cinit__(self, array):
-        cdef const int[::1] columns
-        cdef const Py_ssize_t[::1] starts
+        cdef Array columns, starts
         self.sparse.values = NULL
         if isinstance(array, tuple):
-            values, columns, starts, self.columns = array
+            values, column, start, self.columns = array
             PyObject_GetBuffer(values, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-            self.kept, self.rows = (columns, starts), starts.shape[0] - 1
-            if self.buffer.ndim != 1 or self.buffer.shape[0] != columns.shape[0] or columns.shape[0] < starts[self.rows]:
+            columns, starts = held(column, c'i', sizeof(int), 1), held(start, c'i', sizeof(Py_ssize_t), 1)
+            self.kept, self.rows = (columns, starts), starts.buffer.shape[0] - 1
+            self.sparse.columns, self.sparse.starts = <const int*> start_of(columns), <const Py_ssize_t*> start_of(starts)
+            if self.buffer.ndim != 1 or self.buffer.shape[0] != columns.buffer.shape[0] \
+                    or self.rows < 0 or self.buffer.shape[0] < self.sparse.starts[self.rows]:
                 raise ValueError("values, columns and starts do not match")
             # There may be no values at all, and NULL says that the samples are not sparse.
-            self.sparse.values = self.buffer.buf if columns.shape[0] > 0 else <void*> self.buffer.shape
-            self.sparse.columns, self.sparse.starts = &columns[0] if columns.shape[0] > 0 else NULL, &starts[0]
+            self.sparse.values = self.buffer.buf if self.buffer.shape[0] > 0 else <void*> self.buffer.shape
             self.sparse.last = <unsigned int> max(self.columns - 1, 0)
         else:
             PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
@@ -72,18 +102,23 @@ cdef class Model:
     cdef Py_ssize_t inputs
     cdef object kept                     # the arrays that the net points into
 
-    def __cinit__(self, const Py_ssize_t[::1] sizes, const int[::1] activations, const double[::1] dropout, int loss,
-                  double smoothing, double delta, const double[::1] levels, double scale, const double[::1] shift,
-                  const double[::1] factor):
+    def __cinit__(self, sizes, activations, dropout, int loss, double smoothing, double delta, levels, double scale, shift,
+                  factor):
         cdef Net* net = &self.net
-        net.layers, net.whole, self.inputs = activations.shape[0], False, sizes[0]
-        if sizes.shape[0] != net.layers + 1 or dropout.shape[0] != net.layers or levels.shape[0] != sizes[net.layers]:
+        cdef Array all_sizes = held(sizes, c'i', sizeof(Py_ssize_t), 1), kinds = held(activations, c'i', sizeof(int), 1)
+        cdef Array shares = held(dropout, c'f', sizeof(double), 1), quantiles = held(levels, c'f', sizeof(double), 1)
+        cdef Array shifts = held(shift, c'f', sizeof(double), 1), factors = held(factor, c'f', sizeof(double), 1)
+        net.layers, net.whole, net.sizes = kinds.buffer.shape[0], False, <const Py_ssize_t*> start_of(all_sizes)
+        if all_sizes.buffer.shape[0] != net.layers + 1 or shares.buffer.shape[0] != net.layers \
+                or quantiles.buffer.shape[0] != net.sizes[net.layers]:
             raise ValueError("sizes, activations, dropout and levels do not match")
-        net.sizes, net.activations, net.dropout = &sizes[0], &activations[0], &dropout[0]
-        net.loss.kind, net.loss.smoothing, net.loss.delta, net.loss.levels = loss, smoothing, delta, &levels[0]
-        net.inputs.scale, net.inputs.shift, net.inputs.factor = scale, NULL, NULL
-        if shift is not None:
-            if shift.shape[0] != sizes[0] or factor is None or factor.shape[0] != sizes[0]:
-                raise ValueError("shift and factor must have a number for each input")
-            net.inputs.shift, net.inputs.factor = &shift[0], &factor[0]
-        self.kept = sizes, activations, dropout, levels, shift, factor
+        self.inputs = net.sizes[0]
+        net.activations, net.dropout = <const int*> start_of(kinds), <const double*> start_of(shares)
+        net.loss.kind, net.loss.smoothing, net.loss.delta = loss, smoothing, delta
+        net.loss.levels = <const double*> start_of(quantiles)
+        if shifts is not None and (shifts.buffer.shape[0] != self.inputs or factors is None
+                                   or factors.buffer.shape[0] != self.inputs):
+            raise ValueError("shift and factor must have a number for each input")
+        net.inputs.scale = scale
+        net.inputs.shift, net.inputs.factor = <const double*> start_of(shifts), <const double*> start_of(factors)
+        self.kept = all_sizes, kinds, shares, quantiles, shifts, factors
