@@ -444,14 +444,14 @@ class NeuralNetwork:
             self._layers.append(layer)
             self._reset()
 
-    def _work_for(self, samples: int, threads: int, wanted: str, whole: bool = False) -> int:
+    def _work_for(self, samples: int, threads: int, wanted: str, whole: bool = False, sparse: bool = False) -> int:
         """Elements that the core needs to work in."""
-        regime = core.REGIMES[self._regime]
-        return int(core.work_size(self._model, samples, threads, core.WANTS[wanted], regime, whole, self._params))
+        regime, want = core.REGIMES[self._regime], core.WANTS[wanted]
+        return int(core.work_size(self._model, samples, threads, want, regime, whole, sparse, self._params))
 
     def _threads_for(self, samples: int) -> int:
         """Threads for a pass over so many samples."""
-        return _threads.threads_for(core.paying_threads(self._model, samples, 0, False, self._params))
+        return _threads.threads_for(core.paying_threads(self._model, samples, 0, False, False, self._params))
 
     def _rows(self, X: ArrayLike, name: str = "X") -> Any:
         """X with samples as rows."""
@@ -522,7 +522,7 @@ class NeuralNetwork:
         if shortcut is None:
             if not self._layers:
                 return None
-            threads = _threads.most(core.paying_threads(self._model, FEW_SAMPLES, 0, False, self._params))
+            threads = _threads.most(core.paying_threads(self._model, FEW_SAMPLES, 0, False, False, self._params))
             work = _arrays.empty(self._work_for(FEW_SAMPLES, threads, what), self.dtype)
             shortcut = self._shortcuts[what] = core.Shortcut(
                 self._model,

@@ -288,10 +288,10 @@ def _train(
     """Let the core train these parameters of a network; mean loss, accuracy, steps, and what became of them."""
     memory = network._memory
     batch = min(batch, samples.size())
-    whole = shaping.clip_norm > 0 or isinstance(samples.rows, SparseRows)
+    whole, sparse = shaping.clip_norm > 0, isinstance(samples.rows, SparseRows)
     steps = -(-samples.size() // batch)
-    threads = _threads.threads_for(core.paying_threads(network._model, batch, steps, whole, params))
-    size = network._work_for(batch, threads, "gradient", whole)
+    threads = _threads.threads_for(core.paying_threads(network._model, batch, steps, whole, sparse, params))
+    size = network._work_for(batch, threads, "gradient", whole, sparse)
     if memory.work is None or memory.work.size < size:
         work = _arrays.empty(size, params.dtype)
         if memory.work is not None:  # the last step can still be taken back

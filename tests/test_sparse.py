@@ -69,15 +69,18 @@ def test_training_equals_that_on_an_array(rng, dtype, kind):
     assert ours.train(sparse, y, 0.1) == pytest.approx(theirs.train(X, y, 0.1), rel=1e-4)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 7])
-def test_same_bits_for_any_threads(rng, monkeypatch, threads):
-    X, y = problem(rng, m=1300)
+@pytest.mark.parametrize("batch", [20, 300])
+@pytest.mark.parametrize("hidden", [5, 40, 130])  # which threads share by features, or by neurons
+def test_same_bits_for_any_threads_and_regime(rng, monkeypatch, hidden, batch):
+    X, y = problem(rng, m=1300 if batch > 256 else 90)
     results = set()
-    for number in (1, threads):
-        monkeypatch.setattr("cmlp._threads.threads_for", lambda *_, number=number: number)
-        nn = make(len(X), "float32")
-        nn.fit(scipy_sparse.csc_array(X), y, epochs=2, batch_size=300, optimizer=Adam())
-        results.add(nn._params.tobytes())
+    for threads in (1, 2, 3, 7):
+        for regime in ("fused", "wide", "by_size"):
+            monkeypatch.setattr("cmlp._threads.threads_for", lambda *_, number=threads: number)
+            nn = make(len(X), "float32", hidden)
+            nn._regime = regime
+            nn.fit(scipy_sparse.csc_array(X), y, epochs=2, batch_size=batch, optimizer=Adam())
+            results.add(nn._params.tobytes())
     assert len(results) == 1
 
 

@@ -201,15 +201,15 @@ cdef bint signalled(void* caught) noexcept nogil:
     return raised
 
 
-def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, like):
+def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, bint sparse, like):
     """Elements of work for a pass over so many samples; or, if the gradient is wanted, for steps of at most this many.
 
-    whole: the steps will clip the gradient by its length, or are over sparse samples.
+    whole: the steps will clip the gradient by its length. sparse: the samples are.
     """
     cdef Job job
     cdef Run steps
     job.net, job.wanted, steps.forced = model.net, wanted, <regime> forced
-    job.net.whole = whole
+    job.net.whole, job.net.sparse = whole, sparse
     threads = min(threads, MAX_THREADS)
     if is_double(like):
         return (lay_out(&job, &steps, <double*> NULL, samples, threads) if wanted == GRADIENT
@@ -218,10 +218,10 @@ def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int for
             else lay_out_pass(&job, <float*> NULL, samples, threads))
 
 
-def paying_threads(Model model, Py_ssize_t samples, Py_ssize_t steps, bint whole, like):
-    """Threads that are worth having for steps of so many samples, or if there are none for a pass; whole: as for `work_size`."""
+def paying_threads(Model model, Py_ssize_t samples, Py_ssize_t steps, bint whole, bint sparse, like):
+    """Threads that are worth having for steps of so many samples, or if there are none for a pass; else as for `work_size`."""
     cdef Net net = model.net
-    net.whole = whole
+    net.whole, net.sparse = whole, sparse
     if is_double(like):
         return threads_paying(&net, samples, steps, <double*> NULL)
     return threads_paying(&net, samples, steps, <float*> NULL)
@@ -248,6 +248,7 @@ cdef class Given:
     cdef void fill(self, Job* job, Model model) noexcept:
         """For a job"""
         job.net, job.x, job.sparse, job.targets = model.net, self.x.table, self.x.sparse, self.targets.table
+        job.net.sparse = job.sparse.values != NULL
         job.labels, job.weights = <const Py_ssize_t*> start_of(self.labels), <const double*> start_of(self.weights)
         job.order, job.params = <const Py_ssize_t*> start_of(self.order), start_of(self.params)
 
@@ -342,7 +343,7 @@ def train(Model model, work, params, moments, x, int threads, int forced, Py_ssi
     given.fill(&job, model)
     steps.rule, steps.rates, steps.params = rule_of(rule), <const double*> start_of(rate), start_of(given.params)
     job.wanted, job.packed, job.seed, steps.forced, job.run = GRADIENT, True, seed, <regime> forced, &steps
-    job.net.whole = steps.rule.clip_norm > 0 or job.sparse.values != NULL
+    job.net.whole = steps.rule.clip_norm > 0
     if rate is not None and rate.buffer.shape[0] < (m + batch - 1) // batch:
         raise ValueError("rates must have a number for each step")
     steps.samples, steps.batch, steps.taken, steps.continued = m, batch, taken, continued

@@ -19,18 +19,28 @@ cdef inline Part whole(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     return part
 
 
-cdef Part share(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, int thread, int threads, const floating* like) noexcept nogil:
-    """A thread's part of a matrix that several make: panels side by side, or rows"""
+cdef Part share_unevenly(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, Py_ssize_t share_more, int thread, int threads,
+                         const floating* like) noexcept nogil:
+    """A thread's part of a matrix that several make: panels side by side, or rows
+
+    Rows, if these are wanted, or if panels would be so much more than a thread's due: one of as many shares of it.
+    """
     cdef Part part = whole(rows, columns)
     cdef Py_ssize_t width = panel(like), panels = (columns + width - 1) // width
     cdef Py_ssize_t most = (panels + threads - 1) // threads * width
-    if by_rows or panels < 2 * threads or 8 * threads * most > 9 * columns:      # an eighth more than its due
+    if by_rows or panels < 2 * threads or share_more * threads * most > (share_more + 1) * columns:
         part.row = rows * thread // threads
         part.rows = rows * (thread + 1) // threads - part.row
     else:
         part.column = panels * thread // threads * width
         part.columns = min(panels * (thread + 1) // threads * width, columns) - part.column
     return part
+
+
+cdef inline Part share(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, int thread, int threads,
+                       const floating* like) noexcept nogil:
+    """The same, of dense products"""
+    return share_unevenly(rows, columns, by_rows, 8, thread, threads, like)
 
 
 cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed, const Part* of,

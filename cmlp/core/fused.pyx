@@ -29,10 +29,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         part = whole(m, padded(n, w))
         if stopped_within(job, thread):
             return
-        if l == 0 and x == NULL:
-            sparse_forward(y, &job.sparse, &net.inputs, job.order, first, m, w, job.packed, k, n)
-        elif forward_pieces(job, y, a, ldx if l == 0 else spread(k, w), w, job.packed, &part, k, n, l == 0 and skips,
-                            fetch if l == 0 else NULL, copy, thread):
+        if forward_pieces(job, y, a, ldx if l == 0 else spread(k, w), first, w, job.packed, &part, k, n, l == 0 and skips,
+                          fetch if l == 0 else NULL, copy, thread):
             return
         if l == 0:
             job.tallies[thread].finite &= all_finite(y, m, ld)
@@ -58,7 +56,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         g -= (k + 1) * padded(n, w)
         y -= m * spread(k, w)            # what this layer was given; before the first layer that is x
         if l == 0 and x == NULL:
-            sparse_gradient(g, d, &job.sparse, &net.inputs, job.order, first, m, k, n, fresh)
+            part = whole(k, padded(n, w))
+            sparse_gradient(g, k + 1, d, &job.sparse, &net.inputs, job.order, first, m, &part, k, n, fresh, m)
             return
         part = whole(m, padded(n, w))
         a = in_panels(<floating*> room.packed, d, m, &part, n)

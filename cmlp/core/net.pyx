@@ -38,7 +38,8 @@ cdef struct Net:
     const double* dropout                # share of each layer's outputs that a step leaves out
     Loss loss
     Scaling inputs
-    bint whole                           # its gradient has to be kept as a whole, or its inputs are sparse: it goes fused
+    bint whole                           # its gradient has to be kept as a whole: it goes fused
+    bint sparse                          # its inputs are
 
 cdef struct Plan:
     Py_ssize_t rows
@@ -168,7 +169,9 @@ cdef Py_ssize_t wide_samples(const Net* net, const floating* like) noexcept nogi
         return 0
     if parameter_bytes(net, like) > WIDE_BYTES:
         return WIDE_SAMPLES
-    return (BATCH_TO_CUT if net.sizes[0] > K_BLOCK else 2 * FEWEST_ROWS) - 1     # there is one block of them only
+    if net.sizes[0] > K_BLOCK and not net.sparse:
+        return BATCH_TO_CUT - 1
+    return 2 * FEWEST_ROWS - 1           # there is one block of them only
 
 
 cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:

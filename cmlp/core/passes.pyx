@@ -236,17 +236,20 @@ cdef void give_results(Job* job, const floating* y, Py_ssize_t first, Py_ssize_t
                 (<Py_ssize_t*> (job.results + (first + i + j) * job.results_apart))[0] = best[j]
 
 
-cdef bint forward_pieces(Job* job, floating* y, const floating* x, Py_ssize_t ldx, const floating* w, bint w_packed,
-                         const Part* of, Py_ssize_t k, Py_ssize_t n, bint skips, Fetch* fetch, floating* copy,
+cdef bint forward_pieces(Job* job, floating* y, const floating* x, Py_ssize_t ldx, Py_ssize_t first, const floating* w,
+                         bint w_packed, const Part* of, Py_ssize_t k, Py_ssize_t n, bint skips, Fetch* fetch, floating* copy,
                          int thread) noexcept nogil:
-    """`dense_forward`, a piece at a time: whether to stop"""
+    """`dense_forward`, a piece at a time: whether to stop; x is NULL if it is the samples from the first, and sparse"""
     cdef Py_ssize_t some = columns_at_once(of.rows, k, of.columns, w), end = of.column + of.columns, column
     cdef Part piece = of[0]
     for column from of.column <= column < end by some:
         piece.column, piece.columns = column, min(end - column, some)
         if column > of.column and stopped_within(job, thread):
             return True
-        dense_forward(y, x, ldx, w, w_packed, &piece, k, n, skips, fetch, copy)
+        if x == NULL:
+            sparse_forward(y, &job.sparse, &job.net.inputs, job.order, first, &piece, w, w_packed, k, n)
+        else:
+            dense_forward(y, x, ldx, w, w_packed, &piece, k, n, skips, fetch, copy)
     return False
 
 

@@ -15,6 +15,18 @@ cdef inline Py_ssize_t column_of(const Sparse* x, Py_ssize_t p) noexcept nogil:
     return min(<unsigned int> x.columns[p], x.last)
 
 
+cdef Py_ssize_t place_of(const Sparse* x, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t column) noexcept nogil:
+    """The first of a sample's numbers that does not stand before the column"""
+    cdef Py_ssize_t middle
+    while begin < end:
+        middle = begin + (end - begin) // 2
+        if column_of(x, middle) < column:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
 cdef inline floating scaled(const Sparse* x, Py_ssize_t p, Py_ssize_t column, const Scaling* scaling,
                             const floating* like) noexcept nogil:
     """The p-th number; nothing is subtracted from it, as that would have to be from the zeros too"""
@@ -77,74 +89,80 @@ cdef inline inlined gather_columns(floating* y, const Beside* of, const Sparse* 
 
 
 cdef void sparse_forward(floating* y, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order, Py_ssize_t first,
-                         Py_ssize_t m, const floating* w, bint w_packed, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
-    """y := x @ w + b, for m samples from the first; two panels at a time, which stay in the cache while the samples go by
+                         const Part* of, const floating* w, bint w_packed, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+    """A part of y := x @ w + b, for samples from the first; two panels at a time, which stay in the cache while samples go by
 
     One of two would wait for its own sums, and look at each number of x twice; more than 8 registers are too many for most.
     """
-    cdef Py_ssize_t ld = padded(n, y), ldy = spread(n, y), width = panel(y), chain = chain_length(k), i, j = 0, s, wide, too
-    cdef Py_ssize_t begin, end
-    cdef Beside of
-    while j < ld:
-        wide = min(ld - j, width)
-        too = min(ld - j - wide, width) if 4 * sizeof(vf) >= PANEL_BYTES else 0
-        of.ldw, of.ldw_too = wide if w_packed else ld, too if w_packed else ld
-        of.w, of.w_too = w + j * (k + 1 if w_packed else 1), w + (j + wide) * (k + 1 if w_packed else 1)
-        for i in range(m):
+    cdef Py_ssize_t ld = padded(n, y), ldy = spread(n, y), width = panel(y), chain = chain_length(k), i, s, wide, too
+    cdef Py_ssize_t j = of.column, columns = of.column + of.columns, begin, end
+    cdef Beside panels
+    while j < columns:
+        wide = min(columns - j, width)
+        too = min(columns - j - wide, width) if 4 * sizeof(vf) >= PANEL_BYTES else 0
+        panels.ldw, panels.ldw_too = wide if w_packed else ld, too if w_packed else ld
+        panels.w, panels.w_too = w + j * (k + 1 if w_packed else 1), w + (j + wide) * (k + 1 if w_packed else 1)
+        for i in range(of.row, of.row + of.rows):
             s = first + i if order == NULL else order[first + i]
             begin, end = x.starts[s], x.starts[s + 1]
             if too == width:
-                gather_columns(y + i * ldy + j, &of, x, begin, end, scaling, chain, k, PANEL_BYTES, PANEL_BYTES)
+                gather_columns(y + i * ldy + j, &panels, x, begin, end, scaling, chain, k, PANEL_BYTES, PANEL_BYTES)
             elif too > 0:
-                gather_columns(y + i * ldy + j, &of, x, begin, end, scaling, chain, k, PANEL_BYTES, LINE_BYTES)
+                gather_columns(y + i * ldy + j, &panels, x, begin, end, scaling, chain, k, PANEL_BYTES, LINE_BYTES)
             elif wide == width:
-                gather_columns(y + i * ldy + j, &of, x, begin, end, scaling, chain, k, PANEL_BYTES, 0)
+                gather_columns(y + i * ldy + j, &panels, x, begin, end, scaling, chain, k, PANEL_BYTES, 0)
             else:
-                gather_columns(y + i * ldy + j, &of, x, begin, end, scaling, chain, k, LINE_BYTES, 0)
+                gather_columns(y + i * ldy + j, &panels, x, begin, end, scaling, chain, k, LINE_BYTES, 0)
         j += wide + too
 
 
 cdef inline inlined scatter(floating* dw, const vec* d, const Sparse* given, Py_ssize_t begin, Py_ssize_t end,
-                            const Scaling* scaling, int vectors) noexcept nogil:
-    """dw += x.T @ d for one sample and `vectors` registers of columns, a panel's"""
+                            const Scaling* scaling, const Part* of, int vectors) noexcept nogil:
+    """dw += x.T @ d for one sample's numbers that stand in a part, and `vectors` registers of columns, a panel's"""
     cdef vec row[PANEL_FLOATS]
     cdef vec* to
     cdef Sparse own = given[0]           # as in `gather`
     cdef Scaling how = scaling[0]
-    cdef Py_ssize_t p, column
+    cdef Py_ssize_t p, column, least = of.row, most = of.row + of.rows - 1
     cdef floating value
     cdef int j
     for j in range(vectors):
         row[j] = d[j]
     for p in range(begin, end):
-        column = column_of(&own, p)
+        column = min(max(column_of(&own, p), least), most)       # wherever that is by now
         value = scaled(&own, p, column, &how, dw)
-        to = <vec*> dw + column * vectors
+        to = <vec*> dw + (column - least) * vectors
         for j in range(vectors):
             to[j] = to[j] + row[j] * value
 
 
 cdef inline inlined scatter_columns(floating* dw, const floating* d, const Sparse* x, Py_ssize_t begin, Py_ssize_t end,
-                                    const Scaling* scaling, int bytes) noexcept nogil:
+                                    const Scaling* scaling, const Part* of, int bytes) noexcept nogil:
     """`scatter` for the dtype at hand"""
     if floating is float:
-        scatter(dw, <const vf*> d, x, begin, end, scaling, bytes // sizeof(vf))
+        scatter(dw, <const vf*> d, x, begin, end, scaling, of, bytes // sizeof(vf))
     else:
-        scatter(dw, <const vd*> d, x, begin, end, scaling, bytes // sizeof(vd))
+        scatter(dw, <const vd*> d, x, begin, end, scaling, of, bytes // sizeof(vd))
 
 
-cdef void sparse_gradient(floating* dw, const floating* d, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order,
-                          Py_ssize_t first, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, bint fresh) noexcept nogil:
-    """dw := (0 if fresh else dw) + x.T @ d, and below it the sum of d's rows; panel by panel"""
-    cdef Py_ssize_t ld = padded(n, d), ldd = spread(n, d), width = panel(d), i, j, s
-    cdef Part part = whole(k, ld)
-    for j from 0 <= j < ld by width:
+cdef void sparse_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const Sparse* x, const Scaling* scaling,
+                          const Py_ssize_t* order, Py_ssize_t first, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n,
+                          bint fresh, Py_ssize_t block) noexcept nogil:
+    """`dense_gradient`, panel by panel, sample by sample; block: the samples whose d are added up at a time"""
+    cdef Py_ssize_t ldd = spread(n, d), width = panel(d), i, j, s, wide, begin, end
+    cdef floating* to
+    for j from 0 <= j < of.columns by width:
+        wide, to = min(of.columns - j, width), dw + j * dw_rows
         if fresh:
-            memset(dw + j * (k + 1), 0, (k + 1) * min(ld - j, width) * sizeof(floating))
+            memset(to, 0, of.rows * wide * sizeof(floating))
         for i in range(m):
             s = first + i if order == NULL else order[first + i]
-            if ld - j >= width:
-                scatter_columns(dw + j * (k + 1), d + i * ldd + j, x, x.starts[s], x.starts[s + 1], scaling, PANEL_BYTES)
+            begin, end = x.starts[s], x.starts[s + 1]
+            if of.rows < k:
+                begin, end = place_of(x, begin, end, of.row), place_of(x, begin, end, of.row + of.rows)
+            if wide == width:
+                scatter_columns(to, d + i * ldd + of.column + j, x, begin, end, scaling, of, PANEL_BYTES)
             else:
-                scatter_columns(dw + j * (k + 1), d + i * ldd + j, x, x.starts[s], x.starts[s + 1], scaling, LINE_BYTES)
-    bias_gradient(dw, k + 1, d, m, &part, n, False, m)
+                scatter_columns(to, d + i * ldd + of.column + j, x, begin, end, scaling, of, LINE_BYTES)
+    if of.row + of.rows == k:
+        bias_gradient(dw, dw_rows, d, m, of, n, fresh, block)

@@ -108,7 +108,8 @@ cdef class Model:
         cdef Array all_sizes = held(sizes, c'i', sizeof(Py_ssize_t), 1), kinds = held(activations, c'i', sizeof(int), 1)
         cdef Array shares = held(dropout, c'f', sizeof(double), 1), quantiles = held(levels, c'f', sizeof(double), 1)
         cdef Array shifts = held(shift, c'f', sizeof(double), 1), factors = held(factor, c'f', sizeof(double), 1)
-        net.layers, net.whole, net.sizes = kinds.buffer.shape[0], False, <const Py_ssize_t*> start_of(all_sizes)
+        net.layers, net.whole, net.sparse = kinds.buffer.shape[0], False, False
+        net.sizes = <const Py_ssize_t*> start_of(all_sizes)
         if all_sizes.buffer.shape[0] != net.layers + 1 or shares.buffer.shape[0] != net.layers \
                 or quantiles.buffer.shape[0] != net.sizes[net.layers]:
             raise ValueError("sizes, activations, dropout and levels do not match")

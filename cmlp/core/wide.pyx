@@ -16,9 +16,10 @@ cdef inline Py_ssize_t tile_rows(Py_ssize_t columns) noexcept nogil:
 
 
 cdef inline Py_ssize_t tile_size(const Net* net, const floating* like) noexcept nogil:
-    """Elements of the largest such gradient, with a row for the biases"""
+    """Elements of the largest such gradient, with a row for the biases; by sparse samples it is a whole panel's"""
     cdef Py_ssize_t columns = widest(net, like)
-    return max(min(TILE_FLOATS, MOST_ROWS * columns), WHOLE_TILES * columns) + columns
+    return max(min(TILE_FLOATS, MOST_ROWS * columns) + columns, (WHOLE_TILES + 1) * columns,
+               (net.sizes[0] + 1) * panel(like) if net.sparse else 0)
 
 
 cdef struct Wide:                        # what a step is to one of its threads
@@ -45,7 +46,17 @@ cdef bint splits_inputs(const Net* net, Py_ssize_t m, int threads, const floatin
     caches is z, as often as there are chains in it.
     """
     cdef Py_ssize_t k = net.sizes[0], columns = padded(net.sizes[1], like)
-    return threads > 1 and k > K_BLOCK and m <= k and share(m, columns, False, 0, threads, like).columns == columns
+    return threads > 1 and k > K_BLOCK and m <= k and not net.sparse and share(m, columns, False, 0, threads, like).columns == columns
+
+
+cdef Part layer_share(const Net* net, Py_ssize_t l, Py_ssize_t rows, bint by_rows, int thread, int threads,
+                      const floating* like) noexcept nogil:
+    """A thread's part of what layer l makes, or of its weights
+
+    Sparse samples come to all of them: a thread had better keep some columns in its cache, if a fourth more than its due.
+    """
+    cdef Py_ssize_t share_more = 4 if l == 0 and net.sparse else 8
+    return share_unevenly(rows, padded(net.sizes[l + 1], like), by_rows, share_more, thread, threads, like)
 
 
 cdef Part samples_of(const Wide* v, Py_ssize_t m, Py_ssize_t k, const floating* like) noexcept nogil:
@@ -74,9 +85,9 @@ cdef void partial_part(Job* job, floating* parts, const floating* x, Py_ssize_t 
         dense_partial(parts + row // some * m * spread(n, w), x, ldx, w, &of, m, k, n, skips, copy)
 
 
-cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, const floating* w, Part of,
-                       Py_ssize_t l, const floating* parts, Py_ssize_t m, bint activated, bint skips, Py_ssize_t step,
-                       floating* copy, int thread) noexcept nogil:
+cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, Py_ssize_t first,
+                       const floating* w, Part of, Py_ssize_t l, const floating* parts, Py_ssize_t m, bint activated, bint skips,
+                       Py_ssize_t step, floating* copy, int thread) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l; parts: of x @ w, if they have been made already, or NULL"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns, w)
     cdef Py_ssize_t end = of.row + of.rows, row, at
@@ -86,7 +97,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
         of.row, of.rows = row, min(end - row, some)
         if parts != NULL:
             dense_sum(y, parts, ld, m * ld, chain_count(k), w, True, &of, k, n)
-        elif forward_pieces(job, y, x, ldx, w, True, &of, k, n, skips, NULL, copy, thread):
+        elif forward_pieces(job, y, x, ldx, first, w, True, &of, k, n, skips, NULL, copy, thread):
             return
         if l == 0:
             job.tallies[thread].finite &= all_finite(y + row * ld + of.column, of.rows, ld)
@@ -132,39 +143,53 @@ cdef void pack_part(floating* packed, const floating* d, Part made, const Plan* 
 
 
 cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, const floating* d,
-                    const floating* panels, const floating* x, Py_ssize_t ldx, Part of, Py_ssize_t l,
+                    const floating* panels, const floating* x, Py_ssize_t ldx, Py_ssize_t first, Part all_of, Py_ssize_t l,
                     Py_ssize_t offset, floating* after, const floating* before,
                     Py_ssize_t m, floating share, bint skips, Fetch* fetch, int thread) noexcept nogil:
-    """A step of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite"""
-    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], width = panel(d), some = tile_rows(of.columns)
-    cdef Py_ssize_t end = of.row + of.rows, row, rows, s, j, at, wide
+    """A step of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite
+
+    Some rows of the part at a time; if x is NULL, as samples from the first are sparse, a panel at a time.
+    """
+    cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], width = panel(d)
+    cdef Py_ssize_t some = tile_rows(all_of.columns) if x != NULL else all_of.rows
+    cdef Py_ssize_t columns = all_of.columns if x != NULL else width
+    cdef Py_ssize_t end = all_of.row + all_of.rows, last = all_of.column + all_of.columns, row, column, rows, samples
+    cdef Py_ssize_t s, j, at, wide
     cdef Py_ssize_t apart = tile_size(&job.net, d)
+    cdef Part of
     cdef floating* copy = wide_space(job, thread, d)
     cdef floating* g = copy + copy_size(d)
-    cdef bint finite = True, direct = is_descent(rule) and not is_shaped(rule) and p.blocks == 1 and n > FEW
-    for row from of.row <= row < end by some:
-        if stopped_within(job, thread):
-            return True
-        of.row, of.rows = row, min(end - row, some)
-        rows = of.rows + (row + of.rows == k)
-        if direct:
-            dense_step(after + offset, before + offset, descent(rule, share), panels, x, ldx, m, &of, k, skips, fetch, copy)
-            if rows > of.rows:
-                bias_gradient(g, rows, d, m, &of, n, True, p.block)
-        for s in range(0 if direct else p.shards):
-            at = shard_begin(p, s, m)
-            dense_gradient(g + s * apart, rows, d + at * spread(n, d), panels + at * padded(n, d), x + at * ldx, ldx, l > 0,
-                           shard_begin(p, s + 1, m) - at, &of, k, n, True, p.block, skips, fetch, copy)
-        for j from 0 <= j < of.columns by width:
-            wide = min(of.columns - j, width)
-            at = offset + (of.column + j) * (k + 1) + row * wide
+    cdef bint finite = True
+    cdef bint direct = is_descent(rule) and not is_shaped(rule) and p.blocks == 1 and n > FEW and x != NULL
+    for column from all_of.column <= column < last by columns:
+        for row from all_of.row <= row < end by some:
+            if stopped_within(job, thread):
+                return True
+            of.column, of.columns, of.row, of.rows = column, min(last - column, columns), row, min(end - row, some)
+            rows = of.rows + (row + of.rows == k)
             if direct:
-                finite &= are_finite(after + at, of.rows * wide)
-            else:
-                finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards, NULL, at, of.rows * wide, True,
-                                     share)
-            finite &= step_slice(run, rule, after, before, g + j * rows + of.rows * wide, apart, p.shards, NULL,
-                                 at + of.rows * wide, (rows - of.rows) * wide, False, share)
+                dense_step(after + offset, before + offset, descent(rule, share), panels, x, ldx, m, &of, k, skips, fetch, copy)
+                if rows > of.rows:
+                    bias_gradient(g, rows, d, m, &of, n, True, p.block)
+            for s in range(0 if direct else p.shards):
+                at = shard_begin(p, s, m)
+                samples = shard_begin(p, s + 1, m) - at
+                if x == NULL:
+                    sparse_gradient(g + s * apart, rows, d + at * spread(n, d), &job.sparse, &job.net.inputs, job.order,
+                                    first + at, samples, &of, k, n, True, p.block)
+                else:
+                    dense_gradient(g + s * apart, rows, d + at * spread(n, d), panels + at * padded(n, d), x + at * ldx, ldx,
+                                   l > 0, samples, &of, k, n, True, p.block, skips, fetch, copy)
+            for j from 0 <= j < of.columns by width:
+                wide = min(of.columns - j, width)
+                at = offset + (of.column + j) * (k + 1) + row * wide
+                if direct:
+                    finite &= are_finite(after + at, of.rows * wide)
+                else:
+                    finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards, NULL, at, of.rows * wide, True,
+                                         share)
+                finite &= step_slice(run, rule, after, before, g + j * rows + of.rows * wide, apart, p.shards, NULL,
+                                     at + of.rows * wide, (rows - of.rows) * wide, False, share)
     return finite
 
 
@@ -187,10 +212,10 @@ cdef bint wide_forward(Job* job, const Plan* p, Wide* v, const floating* w, Py_s
     for l in range(net.layers):
         k, n, last, sloped = net.sizes[l], net.sizes[l + 1], l + 1 == net.layers, keeps_slope(net, l)
         ld = spread(n, w)
-        of = share(m, padded(n, w), last or net.activations[l] == SOFTMAX, v.thread, v.threads, w)
+        of = layer_share(net, l, m, last or net.activations[l] == SOFTMAX, v.thread, v.threads, w)
         if waits(job, v, &of, padded(n, w)):
             return True
-        forward_part(job, y, s if sloped else <floating*> NULL, a, v.ldx if l == 0 else spread(k, w), w, of, l,
+        forward_part(job, y, s if sloped else <floating*> NULL, a, v.ldx if l == 0 else spread(k, w), first, w, of, l,
                      parts if l == 0 else <floating*> NULL, m, not last, l == 0 and v.skips, step, copy, v.thread)
         if last:
             at = of.row * ld
@@ -228,7 +253,7 @@ cdef Part update_part(const Net* net, const Wide* v, Py_ssize_t l, const floatin
     """This thread's part of layer l's weights, in a step of them"""
     if l == 0 and v.split:
         return v.inputs
-    return share(net.sizes[l], padded(net.sizes[l + 1], like), False, v.thread, v.threads, like)
+    return layer_share(net, l, net.sizes[l], False, v.thread, v.threads, like)
 
 
 cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p, const Wide* v, const floating* w,
@@ -249,7 +274,8 @@ cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p,
         k, n, before = net.sizes[l], net.sizes[l + 1], m * layers_before(net, l, w)
         of = update_part(net, v, l, w)
         finite &= step_part(job, run, rule, p, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
-                            v.ldx if l == 0 else spread(k, w), of, l, offset, after, w, m, share_of_one, l == 0 and v.skips,
+                            v.ldx if l == 0 else spread(k, w), first, of, l, offset, after, w, m, share_of_one,
+                            l == 0 and v.skips,
                             &next if l == 0 and fetches else NULL, v.thread)
         x, offset = <const floating*> v.room.y + before, offset + (k + 1) * padded(n, w)
     return finite
