@@ -87,7 +87,7 @@ class DenseLayer:
         self._dtype = _validate.dtype(dtype)
         self.init = _init.default(self.activation) if init is None else _validate.initialiser(init)
         generator = _validate.rng(rng)
-        self._move(_arrays.zeros(self._room(), self._dtype))
+        self._rows = self._in(_arrays.zeros(self._room(), self._dtype))
         self._draw(generator)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -100,16 +100,22 @@ class DenseLayer:
 
     def _draw(self, rng: np.random.Generator) -> None:
         """Begin with new parameters."""
-        self.weights, self.biases = _init.INITIALISERS[self.init](self.neurons, self.input_size, rng)
+        weights, biases = _init.INITIALISERS[self.init](self.neurons, self.input_size, rng)
+        self._rows[:-1], self._rows[-1:] = weights.T, biases.T  # which need no judging
 
     def _room(self) -> int:
         """Elements that the layer takes in an array of parameters."""
         return (self.input_size + 1) * _arrays.padded(self.neurons, self._dtype)
 
+    def _in(self, room: Array) -> Array:
+        """The parameters in `room`: rows of inputs, and a last row of biases, all padded: what the core calls w."""
+        return room.reshape(self.input_size + 1, -1)[:, : self.neurons]
+
     def _move(self, room: Array) -> None:
-        """Keep the parameters in `room`, where they already are or will be assigned."""
-        # Rows of inputs, and a last row of biases, all padded: what the core calls w.
-        self._rows = room.reshape(self.input_size + 1, -1)[:, : self.neurons]
+        """Keep the parameters in `room` from now on."""
+        rows = self._in(room)
+        rows[...] = self._rows
+        self._rows = rows
 
     @property
     def dropout(self) -> float:
@@ -264,9 +270,7 @@ class DenseLayer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        rows = self._rows
         self._move(_arrays.zeros(self._room(), self._dtype))
-        self._rows[...] = rows
 
     def __repr__(self) -> str:
         return f"DenseLayer({self.input_size}, {self.neurons}, {self.activation!r})"

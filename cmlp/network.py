@@ -129,9 +129,7 @@ class NeuralNetwork:
         end = 0
         for layer in self._layers:
             begin, end = end, end + layer._room()
-            weights, biases = layer.weights, layer.biases
             layer._move(self._params[begin:end])
-            layer.weights, layer.biases = weights, biases
         self._memory.forget()
         self._describe()
 
