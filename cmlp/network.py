@@ -492,8 +492,8 @@ class NeuralNetwork:
     def _pass(self, samples: Samples, what: str, **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
         rows, labels, targets, weights, order, name = samples
-        threads = self._threads_for(samples.size())
-        work = _arrays.empty(self._work_for(samples.size(), threads, what), self.dtype)
+        threads, sparse = self._threads_for(samples.size()), isinstance(rows, SparseRows)
+        work = _arrays.empty(self._work_for(samples.size(), threads, what, sparse=sparse), self.dtype)
         loss, correct, finite = core.run(
             self._model,
             work,

@@ -233,6 +233,12 @@ REFUSED = {
     "y, rows reversed": ("rows of y", lambda v: {"y": v["y"][::-1]}),
     "y, columns apart": ("rows of y", lambda v: {"y": np.repeat(v["y"], 16, axis=1)[:, ::16]}),
     "y, read-only": ("read-only", lambda v: {"y": np.broadcast_to(v["y"], v["y"].shape)}),
+    "a, of the other type": (
+        "2 dimensions of numbers f",
+        lambda v: {"a": v["a"].astype({4: "f8", 8: "f4"}[v["a"].itemsize])},
+    ),
+    "b, a single row": ("2 dimensions of numbers f", lambda v: {"b": v["b"][0]}),
+    "work, of halves": ("floats or doubles", lambda v: {"work": v["work"].view(np.float16)}),
     "work, one short": ("work is smaller", lambda v: {"work": v["work"][:-1]}),
     "work, empty": ("work is smaller", lambda v: {"work": v["work"][:0]}),
 }

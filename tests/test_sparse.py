@@ -84,6 +84,14 @@ def test_same_bits_for_any_threads_and_regime(rng, monkeypatch, hidden, batch):
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("batch", [20, 300])
+def test_no_room_is_made_for_the_zeros(rng, batch):
+    X, y = problem(rng, features=30_000, m=300, density=0.001)
+    nn = make(len(X), hidden=5)
+    nn.fit(scipy_sparse.csc_array(X), y, epochs=1, batch_size=batch)
+    assert nn._memory.work.size < 8 * nn._params.size  # which is 8 numbers a feature
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_samples_may_be_rows(rng, kind):
     X, y = problem(rng)

@@ -37,12 +37,6 @@ WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADI
 REGIMES = {"fused": FUSED, "wide": WIDE, "by_size": BY_SIZE}
 
 
-cdef bint is_double(array) except -1:
-    """Whether its numbers are, or else floats"""
-    cdef Py_ssize_t size = array.itemsize
-    return size == sizeof(double)
-
-
 def tile_shape(like):
     """Rows and columns of the register tile, and the rows of a panel that are summed in one chain."""
     return TILE_ROWS, TILE_VECTORS * (sizeof(vd) // sizeof(double) if is_double(like) else sizeof(vf) // sizeof(float)), K_BLOCK
@@ -108,10 +102,9 @@ def matmul(y, a, b, bias, bint accumulate, work):
     The rows of y are `padded_columns` apart or more, and all of that is written, in a last or only row too, where the array
     itself cannot tell. y shares no memory with a and b. One of a's strides is one element. work: `matmul_work`.
     """
-    cdef bint in_double = is_double(work)
-    cdef Py_ssize_t size = sizeof(double) if in_double else sizeof(float), m, n, k, steps
+    cdef Py_ssize_t size = number_size(work), m, n, k, steps
     cdef Array result = held(y, c'f', size, 2, True, True), left = held(a, c'f', size, 2, False, True)
-    cdef Array right = held(b, c'f', size, 2, False, True), added = held(bias, c'f', size, 1, False, True)
+    cdef Array right = held(b, c'f', size, 2, False, True), added = held_if_any(bias, c'f', size, 1, True)
     cdef Array room = held(work, c'f', size, 1, True)
     cdef const Py_buffer* of_bias = &added.buffer if added is not None else NULL
     m, n, k = result.buffer.shape[0], result.buffer.shape[1], left.buffer.shape[1]
@@ -131,7 +124,7 @@ def matmul(y, a, b, bias, bint accumulate, work):
     if m == 0 or n == 0:
         return
     with nogil:
-        if in_double:
+        if size == sizeof(double):
             multiply(&result.buffer, &left.buffer, &right.buffer, of_bias, accumulate, <double*> room.buffer.buf)
         else:
             multiply(&result.buffer, &left.buffer, &right.buffer, of_bias, accumulate, <float*> room.buffer.buf)
@@ -144,7 +137,7 @@ def matmul_work(Py_ssize_t k, Py_ssize_t n, like):
 
 def activate_rows(y, int activation):
     """y := f(y), one sample a row."""
-    cdef Array rows = held(y, c'f', sizeof(double) if is_double(y) else sizeof(float), 2, True)
+    cdef Array rows = held(y, c'f', number_size(y), 2, True)
     cdef Py_ssize_t m = rows.buffer.shape[0], n = rows.buffer.shape[1]
     if activation not in ACTIVATIONS.values():
         raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation}")
@@ -165,7 +158,7 @@ cdef void take_logarithms(floating* y, Py_ssize_t n) noexcept nogil:
 
 def logarithms(y):
     """y := log(y), as the losses take it."""
-    cdef Array row = held(y, c'f', sizeof(double) if is_double(y) else sizeof(float), 1, True)
+    cdef Array row = held(y, c'f', number_size(y), 1, True)
     with nogil:
         if row.buffer.itemsize == sizeof(double):
             take_logarithms(<double*> row.buffer.buf, row.buffer.shape[0])
@@ -235,12 +228,13 @@ cdef class Given:
     cdef list caught                     # what signals' handlers have raised in the meantime
 
     def __cinit__(self, Model model, work, params, bint params_too, x, labels, targets, weights, order):
-        cdef Py_ssize_t size = sizeof(double) if is_double(params) else sizeof(float)
+        cdef Py_ssize_t size = number_size(params)
         self.x = View(x)
         self.targets = self.x if targets is None else View(targets)
         self.work, self.params = held(work, c'f', size, 1, True), held(params, c'f', size, 1, params_too)
-        self.labels, self.order = held(labels, c'i', sizeof(Py_ssize_t), 1), held(order, c'i', sizeof(Py_ssize_t), 1)
-        self.weights, self.caught = held(weights, c'f', sizeof(double), 1), []
+        self.labels = held_if_any(labels, c'i', sizeof(Py_ssize_t), 1)
+        self.order = held_if_any(order, c'i', sizeof(Py_ssize_t), 1)
+        self.weights, self.caught = held_if_any(weights, c'f', sizeof(double), 1), []
         self.samples = self.x.rows if order is None else self.order.buffer.shape[0]
         if self.x.columns != model.inputs:
             raise ValueError("x must have a column for each input")
@@ -304,7 +298,7 @@ def run(Model model, work, params, x, int threads, outputs=None, classes=None, l
     return losses, hits, bool(finite)
 
 
-cdef object train_as(Job* job, Run* steps, Given given, Array moments, int threads, floating* work):
+cdef int train_as(Job* job, Run* steps, Given given, Array moments, int threads, floating* work) except -1:
     """`train` for the dtype at hand"""
     cdef floating* params = <floating*> start_of(given.params)
     cdef void* caught = <void*> given.caught
@@ -335,7 +329,7 @@ def train(Model model, work, params, moments, x, int threads, int forced, Py_ssi
     """
     cdef Given given = Given(model, work, params, True, x, labels, targets, weights, order)
     cdef Py_ssize_t size = given.params.buffer.itemsize, m = given.samples
-    cdef Array past = held(moments, c'f', size, 2, True), rate = held(rates, c'f', sizeof(double), 1)
+    cdef Array past = held(moments, c'f', size, 2, True), rate = held_if_any(rates, c'f', sizeof(double), 1)
     cdef Job job
     cdef Run steps
     cdef double squares = 0
@@ -369,9 +363,10 @@ cdef void give_back(const Net* net, floating* params, const floating* work) noex
 def take_back(Model model, params, work):
     """params := those of before the last step that `train` took, which it left in work."""
     cdef bint in_double = is_double(params)
-    cdef Py_ssize_t size = sizeof(double) if in_double else sizeof(float), count
-    cdef Array to = held(params, c'f', size, 1, True), room = held(work, c'f', size, 1)
-    count = parameter_count(&model.net, <double*> NULL) if in_double else parameter_count(&model.net, <float*> NULL)
+    cdef Array to = held(params, c'f', params.itemsize, 1, True), room = held(work, c'f', params.itemsize, 1)
+    cdef Py_ssize_t count = parameter_count(&model.net, <double*> NULL)
+    if not in_double:
+        count = parameter_count(&model.net, <float*> NULL)
     if to.buffer.shape[0] != count or room.buffer.shape[0] < 2 * count:
         raise ValueError("params and work must be those that `train` was given")
     with nogil:

@@ -19,16 +19,16 @@ cdef inline Part whole(Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     return part
 
 
-cdef Part share_unevenly(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, Py_ssize_t share_more, int thread, int threads,
+cdef Part share_unevenly(Py_ssize_t rows, Py_ssize_t columns, bint by_rows, Py_ssize_t slack, int thread, int threads,
                          const floating* like) noexcept nogil:
     """A thread's part of a matrix that several make: panels side by side, or rows
 
-    Rows, if these are wanted, or if panels would be so much more than a thread's due: one of as many shares of it.
+    Rows, if these are wanted, or if some thread's panels would be more than its due by over 1 / slack of that.
     """
     cdef Part part = whole(rows, columns)
     cdef Py_ssize_t width = panel(like), panels = (columns + width - 1) // width
     cdef Py_ssize_t most = (panels + threads - 1) // threads * width
-    if by_rows or panels < 2 * threads or share_more * threads * most > (share_more + 1) * columns:
+    if by_rows or panels < 2 * threads or slack * threads * most > (slack + 1) * columns:
         part.row = rows * thread // threads
         part.rows = rows * (thread + 1) // threads - part.row
     else:

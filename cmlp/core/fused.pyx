@@ -57,7 +57,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         y -= m * spread(k, w)            # what this layer was given; before the first layer that is x
         if l == 0 and x == NULL:
             part = whole(k, padded(n, w))
-            sparse_gradient(g, k + 1, d, &job.sparse, &net.inputs, job.order, first, m, &part, k, n, fresh, m)
+            sparse_pieces(job, g, k + 1, d, first, m, &part, k, n, fresh, m, thread)
             return
         part = whole(m, padded(n, w))
         a = in_panels(<floating*> room.packed, d, m, &part, n)

@@ -127,7 +127,12 @@ cdef inline Py_ssize_t layers_before(const Net* net, Py_ssize_t layer, const flo
 
 
 cdef inline Py_ssize_t inputs_apart(const Net* net, bint wide, const floating* like) noexcept nogil:
-    """Elements from one sample's inputs to the next one's; in a wide pass with room for each thread's columns by themselves"""
+    """Elements from one sample's inputs to the next one's; in a wide pass with room for each thread's columns by themselves
+
+    Sparse ones are used where they lie.
+    """
+    if net.sparse:
+        return 0
     return spread(net.sizes[0] + (2 * chain_count(net.sizes[0]) * line(like) if wide else 0), like)
 
 

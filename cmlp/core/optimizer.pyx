@@ -173,7 +173,7 @@ cdef void shape(floating* d, const floating* p, floating share, Py_ssize_t size,
 
 
 cdef bint are_finite(const floating* p, Py_ssize_t size) noexcept nogil:
-    """Whether all of them are: p - p is 0 then, which has no bits, and else NaN"""
+    """Whether all of them are: p - p is 0 then, which has no bits but perhaps its sign, and else NaN"""
     cdef word32 short_bits, some_short = 0
     cdef word64 long_bits, some_long = 0
     cdef floating gap
@@ -186,7 +186,7 @@ cdef bint are_finite(const floating* p, Py_ssize_t size) noexcept nogil:
         else:
             memcpy(&long_bits, &gap, sizeof(gap))
             some_long |= long_bits
-    return some_short == 0 and some_long == 0
+    return some_short << 1 == 0 and some_long << 1 == 0
 
 
 cdef bint update(floating* after, const floating* p, const floating* g, floating share, floating* u, floating* v,

@@ -89,7 +89,7 @@ cdef struct Job:
     Tally tallies[MAX_THREADS]
 
 cdef struct Room:                        # what a number of samples take in a pass
-    void* x
+    void* x                              # unless they are sparse
     void* y                              # the activations of one layer after the other
     void* s                              # f' of the layers that keep it, one after the other
     void* t                              # targets
@@ -250,6 +250,25 @@ cdef bint forward_pieces(Job* job, floating* y, const floating* x, Py_ssize_t ld
             sparse_forward(y, &job.sparse, &job.net.inputs, job.order, first, &piece, w, w_packed, k, n)
         else:
             dense_forward(y, x, ldx, w, w_packed, &piece, k, n, skips, fetch, copy)
+    return False
+
+
+cdef bint sparse_pieces(Job* job, floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t first, Py_ssize_t m,
+                        const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh, Py_ssize_t block, int thread) noexcept nogil:
+    """`dense_gradient` by m sparse samples from the first, some at a time: whether to stop"""
+    cdef Py_ssize_t width = panel(d), column, i, some
+    cdef Part piece = of[0]
+    for column from 0 <= column < of.columns by width:
+        piece.column, piece.columns, i = of.column + column, min(of.columns - column, width), 0
+        while i < m:
+            if stopped_within(job, thread):
+                return True
+            some = samples_at_once(&job.sparse, job.order, first + i, m - i, 1) if job.asks else m
+            sparse_gradient(dw + column * dw_rows, d + i * spread(n, d), &job.sparse, &job.net.inputs, job.order, first + i,
+                            some, &piece, k, n, fresh and i == 0)
+            i += some
+    if of.row + of.rows == k:
+        bias_gradient(dw, dw_rows, d, m, of, n, fresh, block)
     return False
 
 

@@ -3,6 +3,9 @@
 # Letters and addresses as in dense.pyx and gemm.pyx. The numbers of sample i are values[starts[i]], ... up to starts[i + 1], in
 # the columns of the same places, ascending (SciPy's CSR).
 
+cdef enum:
+    NUMBERS_AT_ONCE = 262144             # by a panel's columns: between two looks at whether somebody wants to stop
+
 cdef struct Sparse:
     const void* values                   # of the network's type; NULL: the samples are in a table
     const int* columns
@@ -32,6 +35,17 @@ cdef inline floating scaled(const Sparse* x, Py_ssize_t p, Py_ssize_t column, co
     """The p-th number; nothing is subtracted from it, as that would have to be from the zeros too"""
     cdef floating value = (<const floating*> x.values)[p]
     return value * <floating> (scaling.factor[column] if scaling.factor != NULL else scaling.scale)
+
+
+cdef Py_ssize_t samples_at_once(const Sparse* x, const Py_ssize_t* order, Py_ssize_t first, Py_ssize_t m,
+                                Py_ssize_t panels) noexcept nogil:
+    """Of m samples from the first, those before the next look: each of their numbers may have to come from memory"""
+    cdef Py_ssize_t i = 0, numbers = 0, s
+    while i < m and (i == 0 or numbers * panels < NUMBERS_AT_ONCE):
+        s = first + i if order == NULL else order[first + i]
+        numbers += x.starts[s + 1] - x.starts[s]
+        i += 1
+    return i
 
 
 cdef struct Beside:                      # two panels of w side by side, of which the second may be narrower, or not be there
@@ -145,24 +159,19 @@ cdef inline inlined scatter_columns(floating* dw, const floating* d, const Spars
         scatter(dw, <const vd*> d, x, begin, end, scaling, of, bytes // sizeof(vd))
 
 
-cdef void sparse_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const Sparse* x, const Scaling* scaling,
-                          const Py_ssize_t* order, Py_ssize_t first, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n,
-                          bint fresh, Py_ssize_t block) noexcept nogil:
-    """`dense_gradient`, panel by panel, sample by sample; block: the samples whose d are added up at a time"""
-    cdef Py_ssize_t ldd = spread(n, d), width = panel(d), i, j, s, wide, begin, end
-    cdef floating* to
-    for j from 0 <= j < of.columns by width:
-        wide, to = min(of.columns - j, width), dw + j * dw_rows
-        if fresh:
-            memset(to, 0, of.rows * wide * sizeof(floating))
-        for i in range(m):
-            s = first + i if order == NULL else order[first + i]
-            begin, end = x.starts[s], x.starts[s + 1]
-            if of.rows < k:
-                begin, end = place_of(x, begin, end, of.row), place_of(x, begin, end, of.row + of.rows)
-            if wide == width:
-                scatter_columns(to, d + i * ldd + of.column + j, x, begin, end, scaling, of, PANEL_BYTES)
-            else:
-                scatter_columns(to, d + i * ldd + of.column + j, x, begin, end, scaling, of, LINE_BYTES)
-    if of.row + of.rows == k:
-        bias_gradient(dw, dw_rows, d, m, of, n, fresh, block)
+cdef void sparse_gradient(floating* dw, const floating* d, const Sparse* x, const Scaling* scaling, const Py_ssize_t* order,
+                          Py_ssize_t first, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh) noexcept nogil:
+    """dw := (0 if fresh else dw) + x.T @ d, the part of it, a panel, sample by sample"""
+    cdef Py_ssize_t ldd = spread(n, d), i, s, begin, end
+    d += of.column
+    if fresh:
+        memset(dw, 0, of.rows * of.columns * sizeof(floating))
+    for i in range(m):
+        s = first + i if order == NULL else order[first + i]
+        begin, end = x.starts[s], x.starts[s + 1]
+        if of.rows < k:
+            begin, end = place_of(x, begin, end, of.row), place_of(x, begin, end, of.row + of.rows)
+        if of.columns == panel(d):
+            scatter_columns(dw, d + i * ldd, x, begin, end, scaling, of, PANEL_BYTES)
+        else:
+            scatter_columns(dw, d + i * ldd, x, begin, end, scaling, of, LINE_BYTES)

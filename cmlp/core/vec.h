@@ -14,8 +14,9 @@ typedef double vd;
 
 /* 16 bytes of floats and of doubles, which every instruction set has, and how two of them are dealt into one another:
    a0 b0 a1 b1 ... Their first halves make the low one, their second halves the high one. With whole registers the same is done
-   in each 16 bytes of them; `floats_of_quads` and `doubles_of_pairs` fill one from places so far apart. */
-#ifdef __has_builtin
+   in each 16 bytes of them; `floats_of_quads` and `doubles_of_pairs` fill one from places so far apart. GCC has no shuffles
+   before version 12: then all of these stand there only to be compiled. */
+#if defined(__has_builtin) && defined(VECTOR_BYTES)
 #if __has_builtin(__builtin_shufflevector)
 #define HAS_SHUFFLES 1
 #endif
@@ -34,15 +35,17 @@ typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
 #define deal_doubles_low(a, b) mix(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
 #define deal_doubles_high(a, b) mix(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
 #include <immintrin.h>
-#define with_quad(v, p, i) _mm512_insertf32x4(v, _mm_loadu_ps((p) + (i) * (apart)), i)
-#define with_pair(v, p, i) _mm512_insertf64x2(v, _mm_loadu_pd((p) + (i) * (apart)), i)
+#define with_quad(v, p, apart, i) _mm512_insertf32x4(v, _mm_loadu_ps((p) + (i) * (apart)), i)
+#define with_pair(v, p, apart, i) _mm512_insertf64x2(v, _mm_loadu_pd((p) + (i) * (apart)), i)
 static inline vf floats_of_quads(const float *p, intptr_t apart)
 {
-    return with_quad(with_quad(with_quad(_mm512_castps128_ps512(_mm_loadu_ps(p)), p, 1), p, 2), p, 3);
+    vf first = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    return with_quad(with_quad(with_quad(first, p, apart, 1), p, apart, 2), p, apart, 3);
 }
 static inline vd doubles_of_pairs(const double *p, intptr_t apart)
 {
-    return with_pair(with_pair(with_pair(_mm512_castpd128_pd512(_mm_loadu_pd(p)), p, 1), p, 2), p, 3);
+    vd first = _mm512_castpd128_pd512(_mm_loadu_pd(p));
+    return with_pair(with_pair(with_pair(first, p, apart, 1), p, apart, 2), p, apart, 3);
 }
 #elif VECTOR_BYTES == 32
 #define deal_floats_low(a, b) mix(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
@@ -72,8 +75,8 @@ typedef double pair;
 #define deal_floats_high(a, b) (a)
 #define deal_doubles_low(a, b) (a)
 #define deal_doubles_high(a, b) (a)
-#define floats_of_quads(p, apart) (*(p))
-#define doubles_of_pairs(p, apart) (*(p))
+#define floats_of_quads(p, apart) (*(const vf *)(p))
+#define doubles_of_pairs(p, apart) (*(const vd *)(p))
 #endif
 
 /* Whether a number from memory, for all of a register, can be part of the multiply-add that takes it. */

@@ -36,18 +36,34 @@ cdef class Array:
 
 
 cdef Array held(array, char kind, Py_ssize_t itemsize, int dimensions, bint written=False, bint strided=False):
-    """An array to be read or written, its numbers one after the other or any strides apart; None stays None"""
+    """An array to be read or written, its numbers one after the other or any strides apart"""
     cdef Array made = Array.__new__(Array)
     cdef Table table
-    if array is None:
-        return None
     PyObject_GetBuffer(array, &made.buffer, PyBUF_FORMAT | (PyBUF_STRIDED_RO if strided else PyBUF_C_CONTIGUOUS)
                        | (PyBUF_WRITABLE if written else 0))
     table = table_of(&made.buffer, 0, 0)
     if table.kind != kind or table.itemsize != itemsize or table.swapped or made.buffer.ndim != dimensions:
-        raise ValueError(f"expected {dimensions} dimensions of {chr(kind)}{itemsize}, got {made.buffer.ndim} of "
-                         f"{made.buffer.format.decode()}")
+        raise ValueError(f"expected an array of {dimensions} dimensions of numbers {chr(kind)}{itemsize}, "
+                         f"got {made.buffer.ndim} of format {made.buffer.format.decode()}")
     return made
+
+
+cdef Array held_if_any(array, char kind, Py_ssize_t itemsize, int dimensions, bint strided=False):
+    """The same of one to be read, unless it is None"""
+    return None if array is None else held(array, kind, itemsize, dimensions, False, strided)
+
+
+cdef Py_ssize_t number_size(array) except -1:
+    """The bytes of its numbers, which are floats or doubles"""
+    cdef Py_ssize_t size = array.itemsize
+    if size != sizeof(float) and size != sizeof(double):
+        raise ValueError(f"expected an array of floats or doubles, got numbers of {size} bytes")
+    return size
+
+
+cdef inline bint is_double(array) except -1:
+    """Whether they are doubles"""
+    return number_size(array) == sizeof(double)
 
 
 cdef inline void* start_of(Array array) noexcept:
@@ -107,7 +123,7 @@ cdef class Model:
         cdef Net* net = &self.net
         cdef Array all_sizes = held(sizes, c'i', sizeof(Py_ssize_t), 1), kinds = held(activations, c'i', sizeof(int), 1)
         cdef Array shares = held(dropout, c'f', sizeof(double), 1), quantiles = held(levels, c'f', sizeof(double), 1)
-        cdef Array shifts = held(shift, c'f', sizeof(double), 1), factors = held(factor, c'f', sizeof(double), 1)
+        cdef Array shifts = held_if_any(shift, c'f', sizeof(double), 1), factors = held_if_any(factor, c'f', sizeof(double), 1)
         net.layers, net.whole, net.sparse = kinds.buffer.shape[0], False, False
         net.sizes = <const Py_ssize_t*> start_of(all_sizes)
         if all_sizes.buffer.shape[0] != net.layers + 1 or shares.buffer.shape[0] != net.layers \

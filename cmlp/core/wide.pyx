@@ -1,8 +1,8 @@
-# The wide pass: all samples of a step go through a layer before the next one, and the threads share what each layer makes, by
-# panels of its columns or by rows. A first layer of many inputs and few columns they share by its inputs. They wait for each
-# other where a part is made of what others have made, not where each goes on with rows of its own. All gradients by z are
-# made before the parameters move; then a layer's do while a tile of their gradient is in the cache, which is never kept as a
-# whole.
+# The wide pass, of large networks and of few samples: all samples of a step go through a layer before the next one, and the
+# threads share what each layer makes, by panels of its columns or by rows. A first layer of many inputs and few columns they
+# share by its inputs. They wait for each other where a part is made of what others have made, not where each goes on with rows
+# of its own. All gradients by z are made before the parameters move; then a layer's do while a tile of their gradient is in the
+# cache, which is never kept as a whole. Sparse samples make it a panel at a time, of all features that a thread moves.
 #
 # Every number is made by the same chain of sums as in the fused pass.
 
@@ -46,17 +46,19 @@ cdef bint splits_inputs(const Net* net, Py_ssize_t m, int threads, const floatin
     caches is z, as often as there are chains in it.
     """
     cdef Py_ssize_t k = net.sizes[0], columns = padded(net.sizes[1], like)
-    return threads > 1 and k > K_BLOCK and m <= k and not net.sparse and share(m, columns, False, 0, threads, like).columns == columns
+    if threads == 1 or k <= K_BLOCK or m > k or net.sparse:
+        return False
+    return share(m, columns, False, 0, threads, like).columns == columns
 
 
 cdef Part layer_share(const Net* net, Py_ssize_t l, Py_ssize_t rows, bint by_rows, int thread, int threads,
                       const floating* like) noexcept nogil:
     """A thread's part of what layer l makes, or of its weights
 
-    Sparse samples come to all of them: a thread had better keep some columns in its cache, if a fourth more than its due.
+    Sparse samples come to all weights: a thread had better have columns of its own in its cache, if a fourth more than its due.
     """
-    cdef Py_ssize_t share_more = 4 if l == 0 and net.sparse else 8
-    return share_unevenly(rows, padded(net.sizes[l + 1], like), by_rows, share_more, thread, threads, like)
+    cdef Py_ssize_t slack = 4 if l == 0 and net.sparse else 8
+    return share_unevenly(rows, padded(net.sizes[l + 1], like), by_rows, slack, thread, threads, like)
 
 
 cdef Part samples_of(const Wide* v, Py_ssize_t m, Py_ssize_t k, const floating* like) noexcept nogil:
@@ -90,10 +92,12 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
                        Py_ssize_t step, floating* copy, int thread) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l; parts: of x @ w, if they have been made already, or NULL"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns, w)
-    cdef Py_ssize_t end = of.row + of.rows, row, at
-    for row from of.row <= row < end by some:
+    cdef Py_ssize_t panels = (of.columns + panel(w) - 1) // panel(w), end = of.row + of.rows, row = of.row, at
+    while row < end:
         if stopped_within(job, thread):
             return
+        if x == NULL:
+            some = samples_at_once(&job.sparse, job.order, first + row, end - row, panels) if job.asks else end - row
         of.row, of.rows = row, min(end - row, some)
         if parts != NULL:
             dense_sum(y, parts, ld, m * ld, chain_count(k), w, True, &of, k, n)
@@ -105,6 +109,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
             at = row * ld + of.column
             activate(y + at, s + at if s != NULL else s, of.rows, n, of.columns, ld, job.net.activations[l])
             leave_out(job, y + at, s + at, of.rows, of.columns, l, step, row, of.column)
+        row += some
 
 
 cdef void backward_part(Job* job, floating* dx, const floating* d, const floating* y, const floating* s, const floating* w,
@@ -175,8 +180,9 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
                 at = shard_begin(p, s, m)
                 samples = shard_begin(p, s + 1, m) - at
                 if x == NULL:
-                    sparse_gradient(g + s * apart, rows, d + at * spread(n, d), &job.sparse, &job.net.inputs, job.order,
-                                    first + at, samples, &of, k, n, True, p.block)
+                    if sparse_pieces(job, g + s * apart, rows, d + at * spread(n, d), first + at, samples, &of, k, n, True,
+                                     p.block, thread):
+                        return True
                 else:
                     dense_gradient(g + s * apart, rows, d + at * spread(n, d), panels + at * padded(n, d), x + at * ldx, ldx,
                                    l > 0, samples, &of, k, n, True, p.block, skips, fetch, copy)
@@ -221,7 +227,8 @@ cdef bint wide_forward(Job* job, const Plan* p, Wide* v, const floating* w, Py_s
             at = of.row * ld
             take_loss(job, d + at, y + at, s + at if sloped else <floating*> NULL, <floating*> v.room.t + at, of.row,
                       first + of.row, of.rows)
-            pack_part(<floating*> v.room.packed + m * layers_before(net, l, w), d, of, p, n)
+            if l > 0 or v.x != NULL:     # sparse samples do without
+                pack_part(<floating*> v.room.packed + m * layers_before(net, l, w), d, of, p, n)
         a, y, s, w = y, y + m * ld, s + m * ld if sloped else s, w + (k + 1) * padded(n, w)
     return False
 
@@ -245,7 +252,8 @@ cdef bint wide_backward(Job* job, const Plan* p, Wide* v, const floating* w) noe
         s -= m * spread(k, w) if keeps_slope(net, l - 1) else 0
         backward_part(job, d + before, d + at, <floating*> v.room.y + before, s if keeps_slope(net, l - 1) else <floating*> NULL,
                       w, of, l, wide_space(job, v.thread, w), v.thread)
-        pack_part(<floating*> v.room.packed + before, d + before, of, p, k)
+        if l > 1 or v.x != NULL:
+            pack_part(<floating*> v.room.packed + before, d + before, of, p, k)
     return barrier(&job.team, v.threads)
 
 
