@@ -1,4 +1,4 @@
-# What Python gives: arrays and sparse samples that are only read, and the description of a network.
+# What Python gives: arrays, sparse samples, the description of a network, and all that a pass is over.
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release,
                              PyObject_GetBuffer, Py_buffer)
 
@@ -139,3 +139,30 @@ cdef class Model:
         net.inputs.scale = scale
         net.inputs.shift, net.inputs.factor = <const double*> start_of(shifts), <const double*> start_of(factors)
         self.kept = all_sizes, kinds, shares, quantiles, shifts, factors
+
+
+cdef class Given:
+    """What a pass is over, kept in place, and its numbers."""
+    cdef View x, targets
+    cdef Array work, params, labels, weights, order
+    cdef Py_ssize_t samples
+    cdef list caught                     # what signals' handlers have raised in the meantime
+
+    def __cinit__(self, Model model, work, params, bint params_too, x, labels, targets, weights, order):
+        cdef Py_ssize_t size = number_size(params)
+        self.x = View(x)
+        self.targets = self.x if targets is None else View(targets)
+        self.work, self.params = held(work, c'f', size, 1, True), held(params, c'f', size, 1, params_too)
+        self.labels = held_if_any(labels, c'i', sizeof(Py_ssize_t), 1)
+        self.order = held_if_any(order, c'i', sizeof(Py_ssize_t), 1)
+        self.weights, self.caught = held_if_any(weights, c'f', sizeof(double), 1), []
+        self.samples = self.x.rows if order is None else self.order.buffer.shape[0]
+        if self.x.columns != model.inputs:
+            raise ValueError("x must have a column for each input")
+
+    cdef void fill(self, Job* job, Model model) noexcept:
+        """For a job"""
+        job.net, job.x, job.sparse, job.targets = model.net, self.x.table, self.x.sparse, self.targets.table
+        job.net.sparse = job.sparse.values != NULL
+        job.labels, job.weights = <const Py_ssize_t*> start_of(self.labels), <const double*> start_of(self.weights)
+        job.order, job.params = <const Py_ssize_t*> start_of(self.order), start_of(self.params)
