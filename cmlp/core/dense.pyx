@@ -131,23 +131,26 @@ cdef inline inlined add_columns(floating* sum, const floating* d, Py_ssize_t ldd
         add_rows(sum, d, ldd, m, <const vd*> NULL, bytes // sizeof(vd))
 
 
-cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t m, const Part* of, Py_ssize_t n,
-                        bint fresh, Py_ssize_t block) noexcept nogil:
-    """The row of dw below the part of it := (0 if fresh else itself) + the sum of d's rows, a block at a time"""
-    cdef Py_ssize_t ldd = spread(n, d), width = panel(d), i, j, wide, rows
+cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t step, Py_ssize_t ld, Py_ssize_t m,
+                        const Part* of, bint fresh, Py_ssize_t block) noexcept nogil:
+    """The row of dw below the part of it := (0 if fresh else itself) + the sum of d's rows, a block at a time
+
+    d: of the part's columns, in panels a step apart, their rows ld apart; ld = 0: one after the other.
+    """
+    cdef Py_ssize_t width = panel(d), i, j, wide, ldd, rows
+    cdef const floating* dj
     cdef floating* db
-    d += of.column
     for j from 0 <= j < of.columns by width:
         wide = min(of.columns - j, width)
-        db = dw + j * dw_rows + of.rows * wide
+        ldd, dj, db = ld or wide, d + j // width * step, dw + j * dw_rows + of.rows * wide
         if fresh:
             memset(db, 0, wide * sizeof(floating))
         for i from 0 <= i < m by block:
             rows = min(m - i, block)
             if wide == width:
-                add_columns(db, d + i * ldd + j, ldd, rows, PANEL_BYTES)
+                add_columns(db, dj + i * ldd, ldd, rows, PANEL_BYTES)
             else:
-                add_columns(db, d + i * ldd + j, ldd, rows, LINE_BYTES)
+                add_columns(db, dj + i * ldd, ldd, rows, LINE_BYTES)
 
 
 cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t k,
@@ -170,23 +173,24 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
             dw[i * wide + j] += across[j * ld + i]
 
 
-cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, const floating* panels,
-                         const floating* x, Py_ssize_t ldx, bint x_padded, Py_ssize_t m, const Part* of, Py_ssize_t k,
-                         Py_ssize_t n, bint fresh, Py_ssize_t block, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
+cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* panels, const floating* x, Py_ssize_t ldx,
+                         bint x_padded, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
+                         Py_ssize_t block, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
     """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
 
-    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed. x_padded: it is our own, with as much as
-    a cache line to be read behind its last row. block: the samples of one chain of multiply-adds.
+    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed: where other threads have made it, its
+    rows stay in their caches. x_padded: it is our own, with as much as a cache line to be read behind its last row. block: the
+    samples of one chain of multiply-adds.
     """
-    cdef Py_ssize_t width = panel(d)
+    cdef Py_ssize_t width = panel(dw)
     cdef Into to = into(dw, dw_rows * width, 0, FROM_ZERO if fresh else FROM_Y)
-    if x_padded and m <= block and n <= FEW and n * padded(of.rows, d) <= copy_size(copy):
-        narrow_gradient(dw, d, x + of.row, ldx, m, of.rows, n, fresh, copy)
+    panels += of.column * m
+    if x_padded and m <= block and n <= FEW and n * padded(of.rows, dw) <= copy_size(copy):
+        narrow_gradient(dw, panels, x + of.row, ldx, m, of.rows, n, fresh, copy)
     else:
-        product(&to, x + of.row, 1, ldx, panels + of.column * m, m * width, 0, of.rows, m, of.columns, block, skips, NULL, fetch,
-                copy)
+        product(&to, x + of.row, 1, ldx, panels, m * width, 0, of.rows, m, of.columns, block, skips, NULL, fetch, copy)
     if of.row + of.rows == k:
-        bias_gradient(dw, dw_rows, d, m, of, n, fresh, block)
+        bias_gradient(dw, dw_rows, panels, m * width, 0, m, of, fresh, block)
 
 
 cdef void dense_step(floating* after, const floating* before, floating scale, const floating* panels, const floating* x,

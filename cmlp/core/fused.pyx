@@ -66,7 +66,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
             part.column, part.columns = column, min(padded(n, w) - column, some)
             if stopped_within(job, thread):
                 return
-            dense_gradient(g + column * (k + 1), k + 1, d, a, x if l == 0 else y, ldx if l == 0 else spread(k, w),
+            dense_gradient(g + column * (k + 1), k + 1, a, x if l == 0 else y, ldx if l == 0 else spread(k, w),
                            l > 0 or x == <floating*> room.x, m, &part, k, n, fresh, m, l == 0 and skips,
                            fetch if l == 0 else NULL, copy)
         if l > 0:

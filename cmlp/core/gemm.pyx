@@ -156,7 +156,7 @@ cdef void product(const Into* to, const floating* a, Py_ssize_t rows_apart, Py_s
     cdef Py_ssize_t width = panel(y), size = sizeof(floating), apart = rows_apart if columns_apart == 1 else columns_apart
     # A copy of the block pays when several panels reuse columns that lie far apart, or when what it reads would push itself out
     # of the cache. Rows are read end to end, from wherever they are.
-    cdef bint far = columns_apart > 1 and k * apart * size > NEAR_BYTES
+    cdef bint far = columns_apart > 1 and k * apart * size > (NEAR_BYTES if n > 4 * width else PAGED_BYTES)
     cdef bint copies = n > 2 * width and far or apart * size % ALIAS_BYTES == 0
     # With one panel or two it is the next rows that are fetched, if they lie end to end: b is in one of the caches.
     cdef bint single = n <= width and loose == NULL

@@ -24,7 +24,7 @@ cdef Py_ssize_t lay_out(Job* job, Run* run, floating* work, Py_ssize_t m, int th
     run.squares = <double*> at
     at += double_room(count // STEP_PIECE + 1, work) if net.whole else 0
     run.penalties = <double*> at
-    at += double_room(2 * panel_count(net, work), work)
+    at += double_room(2 * run_count(net, work), work)
     job.losses = <double*> at
     at += double_room(m, work)
     job.hits = <double*> at

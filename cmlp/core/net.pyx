@@ -143,11 +143,11 @@ cdef inline Py_ssize_t row_count(const Net* net, bint wide, const floating* like
             + (2 * layers_before(net, net.layers, like) if wide else 3 * widest(net, like)))
 
 
-cdef Py_ssize_t panel_count(const Net* net, const floating* like) noexcept nogil:
-    """Panels of all layers' weights"""
+cdef Py_ssize_t run_count(const Net* net, const floating* like) noexcept nogil:
+    """Runs of weights: of each panel, the rows of one chain"""
     cdef Py_ssize_t l, count = 0
     for l in range(net.layers):
-        count += (net.sizes[l + 1] + panel(like) - 1) // panel(like)
+        count += (net.sizes[l + 1] + panel(like) - 1) // panel(like) * chain_count(net.sizes[l])
     return count
 
 
@@ -237,6 +237,23 @@ cdef Part share_inputs(const Net* net, Py_ssize_t l, int thread, int threads, co
     of.row = number * thread // threads * length
     of.rows = min(number * (thread + 1) // threads * length, of.rows) - of.row
     return of
+
+
+cdef Part layer_share(const Net* net, Py_ssize_t l, Py_ssize_t rows, bint by_rows, int thread, int threads,
+                      const floating* like) noexcept nogil:
+    """A thread's part of what layer l makes, or of its weights
+
+    Sparse samples come to all weights: a thread had better have columns of its own in its cache, if a fourth more than its due.
+    """
+    cdef Py_ssize_t slack = 4 if l == 0 and net.sparse else 8
+    return share_unevenly(rows, padded(net.sizes[l + 1], like), by_rows, slack, thread, threads, like)
+
+
+cdef Part weights_share(const Net* net, Py_ssize_t l, bint split, int thread, int threads, const floating* like) noexcept nogil:
+    """A thread's part of layer l's weights: those that are in its cache, as it moves them; split: the first layer's by inputs"""
+    if split and l == 0:
+        return share_inputs(net, l, thread, threads, like)
+    return layer_share(net, l, net.sizes[l], False, thread, threads, like)
 
 
 cdef bint by_inputs(const Net* net, Py_ssize_t l, Py_ssize_t m, int threads, const floating* like) noexcept nogil:

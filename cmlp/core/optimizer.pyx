@@ -1,7 +1,7 @@
 # One step of the parameters, for any slice of them: after := p - what the gradient asks for.
 #
 # p, g, and the moments u, v: flat arrays.   after: another array than p, so that the step can be taken back.   share: what
-# g is to be multiplied by, as it is a sum over samples.
+# g is to be multiplied by, as it is a sum over samples.   l2: of the penalty's gradient, l2 p.
 # t: the step's number, counted from 1.
 
 from libc.math cimport pow as power, sqrt as sqrt_double
@@ -81,8 +81,8 @@ cdef inline floating sqrt(floating x) noexcept nogil:
 
 
 cdef inline bint is_descent(const Rule* rule) noexcept nogil:
-    """Whether a step is nothing but after := p - rate g, but for the gradient's shape"""
-    return rule.kind == SGD and rule.momentum == 0 and rule.weight_decay == 0
+    """Whether a step is nothing but after := p - rate g, but for what `shape` makes of the gradient"""
+    return rule.kind == SGD and rule.momentum == 0 and rule.weight_decay == 0 and rule.l2 == 0
 
 
 cdef inline floating descent(const Rule* rule, floating share) noexcept nogil:
@@ -90,10 +90,10 @@ cdef inline floating descent(const Rule* rule, floating share) noexcept nogil:
     return <floating> (-rule.rate * share)
 
 
-cdef inline void sgd(floating* after, const floating* p, const floating* g, floating share, floating* u,
+cdef inline void sgd(floating* after, const floating* p, const floating* g, floating share, floating l2, floating* u,
                      Py_ssize_t size, const Rule* rule) noexcept nogil:
-    """g := share g + decay p;   u := momentum u + g;   after := p - rate (g + momentum u if nesterov else u)"""
-    cdef floating rate = rule.rate, momentum = rule.momentum, decay = rule.weight_decay, d, scale = descent(rule, share)
+    """g := share g + (decay + l2) p;   u := momentum u + g;   after := p - rate (g + momentum u if nesterov else u)"""
+    cdef floating rate = rule.rate, momentum = rule.momentum, decay = rule.weight_decay + l2, d, scale = descent(rule, share)
     cdef floating of_d = 1 if rule.nesterov else 0, of_u = momentum if rule.nesterov else 1
     cdef Py_ssize_t i
     if is_descent(rule):                 # as a product can do it, in the same two roundings
@@ -110,9 +110,9 @@ cdef inline void sgd(floating* after, const floating* p, const floating* g, floa
         after[i] = p[i] - rate * (of_d * d + of_u * u[i])
 
 
-cdef inline void adam(floating* after, const floating* p, const floating* g, floating share, floating* u,
+cdef inline void adam(floating* after, const floating* p, const floating* g, floating share, floating l2, floating* u,
                       floating* v, Py_ssize_t size, const Rule* rule) noexcept nogil:
-    """g := share g;   u := beta1 u + (1 - beta1) g;   v := beta2 v + (1 - beta2) g^2;
+    """g := share g + l2 p;   u := beta1 u + (1 - beta1) g;   v := beta2 v + (1 - beta2) g^2;
     after := (1 - rate decay) p - rate u / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)"""
     cdef floating beta1 = rule.momentum, beta2 = rule.beta2, epsilon = rule.epsilon
     cdef floating keep = 1 - rule.learning_rate * rule.weight_decay
@@ -121,16 +121,16 @@ cdef inline void adam(floating* after, const floating* p, const floating* g, flo
     cdef floating d
     cdef Py_ssize_t i
     for i in range(size):
-        d = share * g[i]
+        d = share * g[i] + l2 * p[i]
         u[i] = beta1 * u[i] + new1 * d
         v[i] = beta2 * v[i] + new2 * d * d
         after[i] = keep * p[i] - rate * u[i] / (sqrt(v[i]) * unbias + epsilon)
 
 
-cdef inline void rmsprop(floating* after, const floating* p, const floating* g, floating share, floating* u,
+cdef inline void rmsprop(floating* after, const floating* p, const floating* g, floating share, floating l2, floating* u,
                          Py_ssize_t size, const Rule* rule) noexcept nogil:
-    """g := share g + decay p;   u := beta2 u + (1 - beta2) g^2;   after := p - rate g / (sqrt(u) + epsilon)"""
-    cdef floating beta2 = rule.beta2, epsilon = rule.epsilon, rate = rule.rate, decay = rule.weight_decay, d
+    """g := share g + (decay + l2) p;   u := beta2 u + (1 - beta2) g^2;   after := p - rate g / (sqrt(u) + epsilon)"""
+    cdef floating beta2 = rule.beta2, epsilon = rule.epsilon, rate = rule.rate, decay = rule.weight_decay + l2, d
     cdef floating new = 1 - rule.beta2
     cdef Py_ssize_t i
     for i in range(size):
@@ -139,14 +139,14 @@ cdef inline void rmsprop(floating* after, const floating* p, const floating* g, 
         after[i] = p[i] - rate * d / (sqrt(u[i]) + epsilon)
 
 
-cdef inline void lion(floating* after, const floating* p, const floating* g, floating share, floating* u,
+cdef inline void lion(floating* after, const floating* p, const floating* g, floating share, floating l2, floating* u,
                       Py_ssize_t size, const Rule* rule) noexcept nogil:
-    """g := share g;   after := (1 - rate decay) p - rate sign(beta1 u + (1 - beta1) g);   u := beta2 u + (1 - beta2) g"""
+    """g := share g + l2 p;   after := (1 - rate decay) p - rate sign(beta1 u + (1 - beta1) g);   u := beta2 u + (1 - beta2) g"""
     cdef floating beta1 = rule.momentum, beta2 = rule.beta2, rate = rule.rate, keep = 1 - rule.rate * rule.weight_decay, d, c
     cdef floating new1 = 1 - rule.momentum, new2 = 1 - rule.beta2
     cdef Py_ssize_t i
     for i in range(size):
-        d = share * g[i]
+        d = share * g[i] + l2 * p[i]
         c = beta1 * u[i] + new1 * d
         u[i] = beta2 * u[i] + new2 * d
         after[i] = keep * p[i] - (rate if c > 0 else -rate if c < 0 else c)
@@ -158,13 +158,18 @@ cdef inline bint is_penalised(const Rule* rule) noexcept nogil:
 
 
 cdef inline bint is_shaped(const Rule* rule) noexcept nogil:
-    """Whether the gradient is more than the loss's: with penalties, or clipped number by number"""
-    return is_penalised(rule) or rule.clip_value != 0
+    """Whether the gradient is more than the loss's and what the update itself adds for l2: it is made ready before that"""
+    return rule.l1 != 0 or rule.clip_value != 0
+
+
+cdef inline floating l2_of(const Rule* rule, floating share, bint weights) noexcept nogil:
+    """What times p is the l2 penalty's gradient, of weights alone"""
+    return rule.l2 * (share if rule.l2_of_sum else 1) if weights else 0
 
 
 cdef void shape(floating* d, const floating* p, floating share, Py_ssize_t size, bint weights, const Rule* rule) noexcept nogil:
     """d := share d + l2 p + l1 sign(p), the penalties of weights alone; clipped to +-clip_value"""
-    cdef floating l1 = rule.l1 if weights else 0, l2 = rule.l2 * (share if rule.l2_of_sum else 1) if weights else 0
+    cdef floating l1 = rule.l1 if weights else 0, l2 = l2_of(rule, share, weights)
     cdef floating most = rule.clip_value if rule.clip_value != 0 else INFINITY
     cdef Py_ssize_t i
     for i in range(size):
@@ -189,19 +194,19 @@ cdef bint are_finite(const floating* p, Py_ssize_t size) noexcept nogil:
     return some_short << 1 == 0 and some_long << 1 == 0
 
 
-cdef bint update(floating* after, const floating* p, const floating* g, floating share, floating* u, floating* v,
-                 Py_ssize_t size, const Rule* rule) noexcept nogil:
+cdef bint update(floating* after, const floating* p, const floating* g, floating share, floating l2, floating* u,
+                 floating* v, Py_ssize_t size, const Rule* rule) noexcept nogil:
     """One step; whether every parameter after it is finite"""
     cdef Py_ssize_t i
     if rule.kind == SGD:
-        sgd(after, p, g, share, u, size, rule)
+        sgd(after, p, g, share, l2, u, size, rule)
     elif rule.kind == ADAM:
-        adam(after, p, g, share, u, v, size, rule)
+        adam(after, p, g, share, l2, u, v, size, rule)
     elif rule.kind == RMSPROP:
-        rmsprop(after, p, g, share, u, size, rule)
+        rmsprop(after, p, g, share, l2, u, size, rule)
     elif rule.kind == LION:
-        lion(after, p, g, share, u, size, rule)
+        lion(after, p, g, share, l2, u, size, rule)
     else:
         for i in range(size):
-            after[i] = share * g[i]
+            after[i] = share * g[i] + l2 * p[i]
     return are_finite(after, size)

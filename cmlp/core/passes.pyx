@@ -36,7 +36,7 @@ cdef struct Run:                         # steps over mini-batches
     void* gradients                      # one for each shard
     bint joined[MAX_SHARDS]              # whether a shard's has been added to its partner's, rather than kept
     double* squares                      # of each piece of the gradient
-    double* penalties                    # of each panel of weights: the sum of their sizes, and that of their squares
+    double* penalties                    # of each run of weights: the sum of their sizes, and that of their squares
     const double* rates                  # a learning rate for each step, or NULL
     bint finite[MAX_THREADS]
     double params_squared[MAX_THREADS]   # what each thread has seen of them at last
@@ -268,7 +268,7 @@ cdef bint sparse_pieces(Job* job, floating* dw, Py_ssize_t dw_rows, const floati
                             some, &piece, k, n, fresh and i == 0)
             i += some
     if of.row + of.rows == k:
-        bias_gradient(dw, dw_rows, d, m, of, n, fresh, block)
+        bias_gradient(dw, dw_rows, d + of.column, panel(d), spread(n, d), m, of, fresh, block)
     return False
 
 

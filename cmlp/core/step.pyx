@@ -63,6 +63,7 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     cdef floating sum[STEP_PIECE]
     cdef const floating* of_all
     cdef const floating* p = before + begin
+    cdef floating l2 = l2_of(rule, share, weights)
     cdef bint finite = True, shaped = is_shaped(rule)
     cdef Py_ssize_t i, piece
     after += begin
@@ -74,7 +75,9 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
             add_shards(sum, g + i, apart, shards, joined, piece)
         if shaped:
             shape(sum, p + i, share, piece, weights, rule)
-        finite &= update(after + i, p + i, of_all, <floating> 1 if shaped else share, u + i, v + i, piece, rule)
+            finite &= update(after + i, p + i, of_all, <floating> 1, <floating> 0, u + i, v + i, piece, rule)
+        else:
+            finite &= update(after + i, p + i, of_all, share, l2, u + i, v + i, piece, rule)
     return finite
 
 
@@ -147,34 +150,45 @@ cdef void limit_share(const Net* net, const Rule* rule, floating* w, int thread,
             w += (k + 1) * wide
 
 
-cdef void penalty_share(const Run* run, const Net* net, const floating* w, int thread, int threads) noexcept nogil:
-    """sum(|w|) and sum(w^2) over the weights of each of this thread's panels, as far as they are asked for"""
-    cdef Py_ssize_t at = 0, number = 0, begin, i, count = parameter_count(net, w)
-    cdef double sizes[STEP_PIECE]        # chains that do not wait for each other
-    cdef double squares[STEP_PIECE]
-    cdef Stretch here
-    while at < count and is_penalised(&run.rule):
-        here = stretch(net, at, w)
-        if here.weights:
-            if number % threads == thread:
-                memset(sizes, 0, sizeof(sizes))
-                memset(squares, 0, sizeof(squares))
-                for begin from at <= begin < here.end by STEP_PIECE:
-                    for i in range(min(here.end - begin, STEP_PIECE) if run.rule.l1 != 0 else 0):
-                        sizes[i] += w[begin + i] if w[begin + i] > 0 else -w[begin + i]
-                    for i in range(min(here.end - begin, STEP_PIECE) if run.rule.l2 != 0 else 0):
-                        squares[i] += <double> w[begin + i] * w[begin + i]
-                run.penalties[2 * number] = sum_of(sizes, STEP_PIECE)
-                run.penalties[2 * number + 1] = sum_of(squares, STEP_PIECE)
-            number += 1
-        at = here.end
+cdef inline double sum_over(const floating* w, Py_ssize_t size, bint squared) noexcept nogil:
+    """sum(w^2) if squared, a constant, else sum(|w|): in chains that do not wait for each other"""
+    cdef double sums[PANEL_FLOATS]
+    cdef double x
+    cdef Py_ssize_t i, q
+    memset(sums, 0, sizeof(sums))
+    for i from 0 <= i <= size - PANEL_FLOATS by PANEL_FLOATS:
+        for q in range(PANEL_FLOATS):
+            x = w[i + q]
+            sums[q] += x * x if squared else x if x > 0 else -x
+    for q in range(size % PANEL_FLOATS):
+        x = w[size // PANEL_FLOATS * PANEL_FLOATS + q]
+        sums[q] += x * x if squared else x if x > 0 else -x
+    return sum_of(sums, PANEL_FLOATS)
+
+
+cdef void penalty_share(const Run* run, const Net* net, const floating* w, bint split, int thread, int threads) noexcept nogil:
+    """sum(|w|) and sum(w^2) over each run of weights that begins in this thread's part, as far as they are asked for"""
+    cdef Py_ssize_t width = panel(w), number = 0, l, k, some, j, row, wide, size
+    cdef const floating* here
+    cdef Part of
+    for l in range(net.layers if is_penalised(&run.rule) else 0):
+        k, some, of = net.sizes[l], chain_length(net.sizes[l]), weights_share(net, l, split, thread, threads, w)
+        for j from 0 <= j < padded(net.sizes[l + 1], w) by width:
+            wide = min(padded(net.sizes[l + 1], w) - j, width)
+            for row from 0 <= row < k by some:
+                if 0 <= j - of.column < of.columns and 0 <= row - of.row < of.rows:
+                    here, size = w + j * (k + 1) + row * wide, min(k - row, some) * wide
+                    run.penalties[2 * number] = sum_over(here, size, False) if run.rule.l1 != 0 else 0
+                    run.penalties[2 * number + 1] = sum_over(here, size, True) if run.rule.l2 != 0 else 0
+                number += 1
+        w += (k + 1) * padded(net.sizes[l + 1], w)
 
 
 cdef double penalty_of(const Run* run, const Net* net, double share, const floating* like) noexcept nogil:
     """l1 sum(|w|) + l2 / 2 sum(w^2) over all weights"""
     cdef double sizes = 0, squares = 0
     cdef Py_ssize_t i
-    for i in range(panel_count(net, like)):
+    for i in range(run_count(net, like)):
         sizes += run.penalties[2 * i]
         squares += run.penalties[2 * i + 1]
     return run.rule.l1 * sizes + run.rule.l2 * (share if run.rule.l2_of_sum else 1) / 2 * squares

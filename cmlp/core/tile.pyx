@@ -48,6 +48,7 @@ cdef enum:
     FEWEST_TO_FETCH = 4                  # rows of a tile that fetches what comes next: others wait for themselves
     LARGE_BYTES = 524288                 # of a row-major b, more than which may not be in the L2 cache
     NEAR_BYTES = 32768                   # of a turned a: read where it lies, each of its columns is a line or two for a tile
+    PAGED_BYTES = 393216                 # the same for a few panels: more pages are not all at hand to a processor
     ROWS_TO_PACK = 16                    # side by side, so that each is read as a run of memory
     ROW_BLOCKS = 4                       # chains of k that a single row is made of at a time
     ALIAS_BYTES = 2048                   # rows this far apart, or a multiple of it, fall into the same few sets of the L1 cache

@@ -27,7 +27,7 @@ cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, flo
     cdef double loss, share = share_of(job, first, m)
     cdef Py_ssize_t shards = p.shards
     cdef const floating* turned = turn_weights(job, <floating*> run.turned, w, thread, threads)
-    penalty_share(run, &job.net, w, thread, threads)
+    penalty_share(run, &job.net, w, False, thread, threads)
     shard_pass(job, p, w, turned, <floating*> run.gradients, first, m, thread)
     if barrier(&job.team, threads):
         return INTERRUPTED

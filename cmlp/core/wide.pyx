@@ -51,16 +51,6 @@ cdef bint splits_inputs(const Net* net, Py_ssize_t m, int threads, const floatin
     return share(m, columns, False, 0, threads, like).columns == columns
 
 
-cdef Part layer_share(const Net* net, Py_ssize_t l, Py_ssize_t rows, bint by_rows, int thread, int threads,
-                      const floating* like) noexcept nogil:
-    """A thread's part of what layer l makes, or of its weights
-
-    Sparse samples come to all weights: a thread had better have columns of its own in its cache, if a fourth more than its due.
-    """
-    cdef Py_ssize_t slack = 4 if l == 0 and net.sparse else 8
-    return share_unevenly(rows, padded(net.sizes[l + 1], like), by_rows, slack, thread, threads, like)
-
-
 cdef Part samples_of(const Wide* v, Py_ssize_t m, Py_ssize_t k, const floating* like) noexcept nogil:
     """This thread's part of the samples of a step: some, or some columns of all"""
     cdef Part of = share(m, k, True, v.thread, v.threads, like)
@@ -175,7 +165,7 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
             if direct:
                 dense_step(after + offset, before + offset, descent(rule, share), panels, x, ldx, m, &of, k, skips, fetch, copy)
                 if rows > of.rows:
-                    bias_gradient(g, rows, d, m, &of, n, True, p.block)
+                    bias_gradient(g, rows, panels + column * m, m * width, 0, m, &of, True, p.block)
             for s in range(0 if direct else p.shards):
                 at = shard_begin(p, s, m)
                 samples = shard_begin(p, s + 1, m) - at
@@ -184,8 +174,8 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
                                      p.block, thread):
                         return True
                 else:
-                    dense_gradient(g + s * apart, rows, d + at * spread(n, d), panels + at * padded(n, d), x + at * ldx, ldx,
-                                   l > 0, samples, &of, k, n, True, p.block, skips, fetch, copy)
+                    dense_gradient(g + s * apart, rows, panels + at * padded(n, d), x + at * ldx, ldx, l > 0,
+                                   samples, &of, k, n, True, p.block, skips, fetch, copy)
             for j from 0 <= j < of.columns by width:
                 wide = min(of.columns - j, width)
                 at = offset + (of.column + j) * (k + 1) + row * wide
@@ -257,13 +247,6 @@ cdef bint wide_backward(Job* job, const Plan* p, Wide* v, const floating* w) noe
     return barrier(&job.team, v.threads)
 
 
-cdef Part update_part(const Net* net, const Wide* v, Py_ssize_t l, const floating* like) noexcept nogil:
-    """This thread's part of layer l's weights, in a step of them"""
-    if l == 0 and v.split:
-        return v.inputs
-    return layer_share(net, l, net.sizes[l], False, v.thread, v.threads, like)
-
-
 cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p, const Wide* v, const floating* w,
                       floating* after, Py_ssize_t first) noexcept nogil:
     """A step of this thread's part of all parameters, while it fetches its part of the next samples: whether they are finite"""
@@ -280,7 +263,7 @@ cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p,
     cdef Fetch next = fetching(&job.x, job.order, first + m + of.row, of.rows, of.column, of.columns)
     for l in range(net.layers):
         k, n, before = net.sizes[l], net.sizes[l + 1], m * layers_before(net, l, w)
-        of = update_part(net, v, l, w)
+        of = weights_share(net, l, v.split, v.thread, v.threads, w)
         finite &= step_part(job, run, rule, p, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
                             v.ldx if l == 0 else spread(k, w), first, of, l, offset, after, w, m, share_of_one,
                             l == 0 and v.skips,
@@ -310,7 +293,7 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
         x += m * (padded(v.inputs.row, w) + 2 * line(w) * (v.inputs.row // chain_length(net.sizes[0]))) - v.inputs.row
     v.x = inputs(job, x, &v.ldx, first, of)
     v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, x)
-    penalty_share(run, net, w, thread, threads)
+    penalty_share(run, net, w, v.split, thread, threads)
     if wide_forward(job, p, &v, w, first, t) or wide_backward(job, p, &v, w):
         return INTERRUPTED
     loss = sum_of(job.losses, m)
