@@ -226,7 +226,8 @@ def _as_read(values: Array, dtype: np.dtype[Any], factor: Any, shift: Any) -> Ar
     with np.errstate(over="ignore", invalid="ignore"):
         if np.ndim(factor) > 0 or np.ndim(shift) > 0 or shift != 0:
             return np.asarray(((values.astype(np.float64) - shift) * factor).astype(dtype))
-        return np.asarray(values.astype(dtype, copy=False) * dtype.type(factor))
+        read = values.astype(dtype, copy=False)
+        return read if factor == 1 else np.asarray(read * dtype.type(factor))
 
 
 def _not_finite(value: Any, name: str, place: tuple[int, int], dtype: np.dtype[Any] | None) -> ValueError:

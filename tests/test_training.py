@@ -502,8 +502,24 @@ def test_loss_of_a_sample_does_not_depend_on_the_others(dtype, rng, classes, smo
     X = rng.normal(size=(20, 41)).astype(dtype)
     shares = rng.dirichlet(np.ones(classes), 41).T.astype(dtype)
     y = rng.integers(0, classes, 41) if smoothing else shares
-    alone = [nn.evaluate(X[:, [i]], y[..., [i]])["loss"] for i in range(41)]
-    assert alone == [nn.evaluate(X, y, sample_weight=np.eye(41)[i])["loss"] for i in range(41)]
+    assert_losses_by_themselves(nn, X, y)
+
+
+def assert_losses_by_themselves(nn, X, y):
+    m = X.shape[1]
+    alone = [nn.evaluate(X[:, [i]], y[..., [i]])["loss"] for i in range(m)]
+    assert alone == [nn.evaluate(X, y, sample_weight=np.eye(m)[i])["loss"] for i in range(m)]
+
+
+@pytest.mark.usefixtures("use_core")
+@pytest.mark.parametrize("outputs", [1, 3, 40])
+@pytest.mark.parametrize("loss", [loss for loss in reference.PAIRS if loss != "cross_entropy"])
+def test_loss_over_outputs_does_not_depend_on_the_other_samples(dtype, rng, loss, outputs):
+    levels = np.linspace(0.1, 0.9, outputs)
+    nn = NeuralNetwork(loss=Quantile(levels) if loss == "quantile" else loss, dtype=dtype, rng=1)
+    nn.add_layer(20, outputs, reference.PAIRS[loss][0])
+    y = rng.uniform(size=(1 if loss == "quantile" else outputs, 41)).round(1).astype(dtype)
+    assert_losses_by_themselves(nn, rng.normal(size=(20, 41)).astype(dtype), y)
 
 
 @pytest.mark.parametrize(("hidden", "loss", "output"), TRIPLES)

@@ -179,16 +179,18 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* panel
     """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
 
     `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed: where other threads have made it, its
-    rows stay in their caches. x_padded: it is our own, with as much as a cache line to be read behind its last row. block: the
-    samples of one chain of multiply-adds.
+    rows stay in their caches. x_padded: it is our own, with as much as a cache line to be read behind its last row; of others,
+    rows are read by whole lines as far as these go. block: the samples of one chain of multiply-adds.
     """
     cdef Py_ssize_t width = panel(dw)
     cdef Into to = into(dw, dw_rows * width, 0, FROM_ZERO if fresh else FROM_Y)
     panels += of.column * m
-    if x_padded and m <= block and n <= FEW and n * padded(of.rows, dw) <= copy_size(copy):
-        narrow_gradient(dw, panels, x + of.row, ldx, m, of.rows, n, fresh, copy)
-    else:
-        product(&to, x + of.row, 1, ldx, panels, m * width, 0, of.rows, m, of.columns, block, skips, NULL, fetch, copy)
+    if m <= block and n <= FEW and n * padded(of.rows, dw) <= copy_size(copy):
+        to.row = of.rows if x_padded else of.rows // line(dw) * line(dw)
+        narrow_gradient(dw, panels, x + of.row, ldx, m, to.row, n, fresh, copy)
+    if to.row < of.rows:
+        product(&to, x + of.row + to.row, 1, ldx, panels, m * width, 0, of.rows - to.row, m, of.columns, block, skips, NULL,
+                fetch, copy)
     if of.row + of.rows == k:
         bias_gradient(dw, dw_rows, panels, m * width, 0, m, of, fresh, block)
 

@@ -2,6 +2,7 @@
 #
 # m rows of n columns, ld apart.   y: z of the output layer on entry, its activation f(z) on return   t: targets
 # d := the gradient of the row's loss by z, not yet divided by the number of samples.   0 in the padding of each.
+# labels: in place of t, which is 1 for each row's label and 0 for the others; or NULL.
 # The loss is taken from z, where exp and log of the activation cancel: it stays finite wherever the true loss does.
 
 cdef enum:
@@ -48,124 +49,153 @@ cdef void dots_of_rows(floating* dots, floating* totals, const floating* y, cons
                 totals[i] += of_t[q][i]
 
 
-cdef void cross_entropy_after_softmax(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
-                                      Py_ssize_t ld) noexcept nogil:
-    """-sum(t * log(softmax(z))) = sum(t) * log(sum(exp(z))) - t . z, with gradient sum(t) * softmax(z) - t, of some rows"""
+cdef void cross_entropy_after_softmax(double* losses, floating* d, floating* y, const floating* t, const Py_ssize_t* labels,
+                                      Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld) noexcept nogil:
+    """-sum(t * log(softmax(z))) = sum(t) * log(sum(exp(z))) - t . z, with gradient sum(t) * softmax(z) - t"""
     cdef floating log_sums[SOME_ROWS]
     cdef floating totals[SOME_ROWS]
     cdef floating dots[SOME_ROWS]
     cdef Py_ssize_t i, j
-    memset(dots, 0, sizeof(dots))
-    memset(totals, 0, sizeof(totals))
-    dots_of_rows(dots, totals, y, t, m, n, ld)
+    if labels == NULL:
+        memset(dots, 0, sizeof(dots))
+        memset(totals, 0, sizeof(totals))
+        dots_of_rows(dots, totals, y, t, m, n, ld)
+    else:
+        for i in range(m):
+            dots[i], totals[i] = y[i * ld + labels[i]], 1
     softmax(y, m, n, ld, log_sums)
     for i in range(m):
-        for j in range(padded(n, y)):    # whole registers: 0 in the padding
-            d[i * ld + j] = totals[i] * y[i * ld + j] - t[i * ld + j]
+        if labels == NULL:
+            for j in range(padded(n, y)):                    # whole registers: 0 in the padding
+                d[i * ld + j] = totals[i] * y[i * ld + j] - t[i * ld + j]
+        else:
+            memcpy(d + i * ld, y + i * ld, padded(n, y) * sizeof(floating))
+            d[i * ld + labels[i]] -= 1
         losses[i] = totals[i] * log_sums[i] - dots[i]
 
 
-cdef inline floating binary_cross_entropy_after_sigmoid(floating* d, floating* y, floating z, floating t) noexcept nogil:
-    """max(z, 0) - t * z + log(1 + exp(-|z|)), with gradient sigmoid(z) - t"""
-    y[0] = sigmoid(z)
-    d[0] = y[0] - t
-    return (z if z > 0 else 0) - t * z + log1p(exp(-z if z > 0 else z))
-
-
-cdef inline floating poisson_after_exp(floating* d, floating* y, floating z, floating t) noexcept nogil:
-    """t (log(t) - z) - t + exp(z), half the deviance of Poisson's distribution, with gradient exp(z) - t"""
-    cdef floating u = log(t) - z
-    u = u if t != 0 else 0               # before it is multiplied: what follows is then the same with and without a register
-    y[0] = exp(z)
-    d[0] = y[0] - t
-    return t * u - t + y[0]
-
-
-cdef void mean_by_z(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld,
-                    int kind) noexcept nogil:
-    """One of these two, the mean over each row's outputs: of as many numbers side by side as there are, in whatever rows"""
-    cdef floating z[LOSS_PIECE]
-    cdef floating of[LOSS_PIECE]
-    cdef floating g[LOSS_PIECE]
-    cdef floating terms[LOSS_PIECE]
-    cdef Py_ssize_t some = max(LOSS_PIECE // n, 1), i, j, r, q, rows, wide
-    memset(losses, 0, m * sizeof(double))
-    for i from 0 <= i < m by some:
-        rows = min(m - i, some)
-        for j from 0 <= j < n by LOSS_PIECE:
-            wide = min(n - j, LOSS_PIECE)
-            for q in range(wide):
-                for r in range(rows):
-                    z[q * rows + r], of[q * rows + r] = y[(i + r) * ld + j + q], t[(i + r) * ld + j + q]
-            if kind == BINARY_CROSS_ENTROPY:
-                for q in range(rows * wide):
-                    terms[q] = binary_cross_entropy_after_sigmoid(&g[q], &z[q], z[q], of[q])
-            else:
-                for q in range(rows * wide):
-                    terms[q] = poisson_after_exp(&g[q], &z[q], z[q], of[q])
-            for q in range(wide):
-                for r in range(rows):
-                    y[(i + r) * ld + j + q], d[(i + r) * ld + j + q] = z[q * rows + r], g[q * rows + r] / n
-                    losses[i + r] += terms[q * rows + r]
-    for i in range(m):
-        losses[i] /= n
-
-
-cdef inline double error_of(floating* d, floating y, floating t, const Loss* loss, Py_ssize_t j) noexcept nogil:
-    """The loss of one output, and d := its gradient by y"""
-    cdef floating e = y - t, size = e if e > 0 else -e, delta, level
-    if loss.kind == MEAN_SQUARED_ERROR:                         # e^2
+cdef inline inlined term(double* value, floating* d, floating* y, floating t, floating delta, floating level,
+                         int kind) noexcept nogil:
+    """The loss of one output, and d := its gradient by y, or by z where y is that on entry; the kind is a constant"""
+    cdef floating z = y[0], e = z - t, size = e if e > 0 else -e, u
+    if kind == BINARY_CROSS_ENTROPY:     # max(z, 0) - t z + log(1 + exp(-|z|)), with gradient sigmoid(z) - t
+        y[0] = sigmoid(z)
+        d[0] = y[0] - t
+        u = (z if z > 0 else 0) - t * z + log1p(exp(-z if z > 0 else z))
+        value[0] = u
+    elif kind == POISSON:                # t (log(t) - z) - t + exp(z), half the deviance of Poisson's distribution
+        u = log(t) - z
+        u = u if t != 0 else 0           # before it is multiplied: what follows is then the same with and without a register
+        y[0] = exp(z)
+        d[0] = y[0] - t
+        u = t * u - t + y[0]
+        value[0] = u
+    elif kind == MEAN_SQUARED_ERROR:     # e^2
         d[0] = 2 * e
-        return <double> e * e
-    if loss.kind == MEAN_ABSOLUTE_ERROR:                        # |e|
-        d[0] = e if e != e else (e > 0) - (e < 0)
-        return size
-    if loss.kind == HUBER:                                      # e^2 / 2, or delta (|e| - delta / 2) beyond delta
-        delta = loss.delta
+        value[0] = <double> e * e
+    elif kind == MEAN_ABSOLUTE_ERROR:    # |e|
+        d[0] = e if e != e else 1 if e > 0 else -1 if e < 0 else 0
+        value[0] = size
+    elif kind == HUBER:                  # e^2 / 2, or delta (|e| - delta / 2) beyond delta
         d[0] = -delta if e < -delta else delta if e > delta else e
-        return delta * (size - delta / 2) if size > delta else e * e / 2
-    level = loss.levels[j]                                      # QUANTILE: (1 - level) e, or -level e if that is positive
-    d[0] = e if e != e else (1 - level) * (e > 0) - level * (e < 0)
-    return (1 - level) * e if e > 0 else -level * e
+        u = delta * (size - delta / 2) if size > delta else e * e / 2
+        value[0] = u
+    elif kind == QUANTILE:               # (1 - level) e, or -level e if that is positive
+        d[0] = e if e != e else 1 - level if e > 0 else -level if e < 0 else 0
+        u = (1 - level) * e if e > 0 else -level * e
+        value[0] = u
+    else:                                # GIVEN_GRADIENT: t y
+        d[0] = t
+        value[0] = <double> t * z
 
 
-cdef inline double mean_error(floating* d, const floating* y, const floating* t, Py_ssize_t n, const Loss* loss) noexcept nogil:
-    """The mean over a row's outputs, with its gradient by y"""
-    cdef double value = 0
-    cdef Py_ssize_t j
-    for j in range(n):
-        value += error_of(d + j, y[j], t[j], loss, j)
-        d[j] /= n
-    return value / n
-
-
-cdef inline double inner_product(floating* d, const floating* y, const floating* t, Py_ssize_t n) noexcept nogil:
-    """GIVEN_GRADIENT: sum(t * y), with its gradient t by y"""
-    cdef double value = 0
-    cdef Py_ssize_t j
-    for j in range(n):
-        value += <double> t[j] * y[j]
-        d[j] = t[j]
-    return value
-
-
-cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* s, const floating* t, Py_ssize_t m, Py_ssize_t n,
-                            Py_ssize_t ld, const Loss* loss, int output) noexcept nogil:
-    """losses := those of m rows; s: room for f' of the output activation, or NULL if that can be read off y"""
+cdef inline inlined terms(double* values, floating* d, floating* y, const floating* t, Py_ssize_t size, const Loss* loss,
+                          const double* levels, Py_ssize_t apart, floating share, int kind) noexcept nogil:
+    """`term` of numbers side by side, the gradient times a share: that of an output in a mean over them"""
+    cdef floating delta = loss.delta
     cdef Py_ssize_t i
-    memset(d, 0, m * ld * sizeof(floating))
-    if loss.kind == CROSS_ENTROPY:
-        for i from 0 <= i < m by SOME_ROWS:
-            cross_entropy_after_softmax(losses + i, d + i * ld, y + i * ld, t + i * ld, min(m - i, SOME_ROWS), n, ld)
-    elif loss.kind == BINARY_CROSS_ENTROPY or loss.kind == POISSON:
-        mean_by_z(losses, d, y, t, m, n, ld, loss.kind)
+    for i in range(size):
+        term(values + i, d + i, y + i, t[i], delta, <floating> (levels[i * apart] if kind == QUANTILE else 0), kind)
+        d[i] *= share
+
+
+cdef void terms_of(double* values, floating* d, floating* y, const floating* t, Py_ssize_t size, const Loss* loss,
+                   const double* levels, Py_ssize_t apart, floating share) noexcept nogil:
+    """`terms`, with one loop for each kind; levels: the first one's quantile, and the next one's so far apart"""
+    if loss.kind == BINARY_CROSS_ENTROPY:
+        terms(values, d, y, t, size, loss, levels, apart, share, BINARY_CROSS_ENTROPY)
+    elif loss.kind == POISSON:
+        terms(values, d, y, t, size, loss, levels, apart, share, POISSON)
+    elif loss.kind == MEAN_SQUARED_ERROR:
+        terms(values, d, y, t, size, loss, levels, apart, share, MEAN_SQUARED_ERROR)
+    elif loss.kind == MEAN_ABSOLUTE_ERROR:
+        terms(values, d, y, t, size, loss, levels, apart, share, MEAN_ABSOLUTE_ERROR)
+    elif loss.kind == HUBER:
+        terms(values, d, y, t, size, loss, levels, apart, share, HUBER)
+    elif loss.kind == QUANTILE:
+        terms(values, d, y, t, size, loss, levels, apart, share, QUANTILE)
     else:
+        terms(values, d, y, t, size, loss, levels, apart, share, GIVEN_GRADIENT)
+
+
+cdef void add_terms(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld,
+                    const Loss* loss, floating share) noexcept nogil:
+    """losses += the sum over each row's outputs"""
+    cdef double values[LOSS_PIECE]
+    cdef Py_ssize_t i, j, q, wide
+    for i in range(m):
+        for j from 0 <= j < n by LOSS_PIECE:
+            wide, q = min(n - j, LOSS_PIECE), i * ld + j
+            terms_of(values, d + q, y + q, t + q, wide, loss, &loss.levels[j], 1, share)
+            for q in range(wide):
+                losses[i] += values[q]
+
+
+cdef void add_terms_abreast(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
+                            Py_ssize_t ld, const Loss* loss, floating share) noexcept nogil:
+    """`add_terms` with a number of each row in a register"""
+    cdef floating of_y[SOME_COLUMNS][SOME_ROWS]
+    cdef floating of_t[SOME_COLUMNS][SOME_ROWS]
+    cdef floating of_d[SOME_COLUMNS][SOME_ROWS]
+    cdef double values[SOME_COLUMNS][SOME_ROWS]
+    cdef bint from_z = loss.kind == BINARY_CROSS_ENTROPY or loss.kind == POISSON
+    cdef Py_ssize_t i, j, q, some, together
+    for j from 0 <= j < n by SOME_COLUMNS:
+        some = min(n - j, SOME_COLUMNS)
+        memset(of_d, 0, sizeof(of_d))    # what is beyond d's last column too
+        take_across(of_y[0], y + j, ld, m, some, ld - j)
+        take_across(of_t[0], t + j, ld, m, some, ld - j)
+        together = some if m == SOME_ROWS and loss.kind != QUANTILE else 1
+        for q from 0 <= q < some by together:
+            terms_of(values[q], of_d[q], of_y[q], of_t[q], together * m, loss, &loss.levels[j + q], 0, share)
+        for q in range(some):
+            for i in range(m):
+                losses[i] += values[q][i]
+        give_across(d + j, ld, of_d[0], m, some, ld - j)
+        if from_z:
+            give_across(y + j, ld, of_y[0], m, some, ld - j)
+
+
+cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* s, const floating* t, const Py_ssize_t* labels,
+                            Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, const Loss* loss, int output) noexcept nogil:
+    """losses := those of m <= SOME_ROWS rows; s: room for f' of the output activation, or NULL if that can be read off y"""
+    cdef bint from_z = loss.kind == BINARY_CROSS_ENTROPY or loss.kind == POISSON
+    cdef floating share = 1 if loss.kind == GIVEN_GRADIENT else <floating> (1. / n)
+    cdef Py_ssize_t i
+    if loss.kind == CROSS_ENTROPY:
+        cross_entropy_after_softmax(losses, d, y, t, labels, m, n, ld)
+        return
+    memset(d, 0, m * ld * sizeof(floating))
+    memset(losses, 0, m * sizeof(double))
+    if not from_z:
         activate(y, s, m, n, padded(n, y), ld, output)
-        for i in range(m):
-            if loss.kind == GIVEN_GRADIENT:
-                losses[i] = inner_product(d + i * ld, y + i * ld, t + i * ld, n)
-            else:
-                losses[i] = mean_error(d + i * ld, y + i * ld, t + i * ld, n, loss)
+    if m < FEWEST_ABREAST:
+        add_terms(losses, d, y, t, m, n, ld, loss, share)
+    else:
+        add_terms_abreast(losses, d, y, t, m, n, ld, loss, share)
+    for i in range(m if loss.kind != GIVEN_GRADIENT else 0):
+        losses[i] /= n
+    if not from_z:
         activate_backward(d, y, s, m, n, padded(n, y), ld, output)
 
 
@@ -217,7 +247,7 @@ cdef void arg_maxes(Py_ssize_t* best, const floating* y, Py_ssize_t m, Py_ssize_
     """best := `arg_max` of each of m <= SOME_ROWS rows"""
     cdef floating abreast[SOME_ROWS]
     cdef Py_ssize_t i
-    if m < FEWEST_ABREAST or n <= FEW or n > MOST_EXACT:
+    if m < FEWEST_ABREAST or n == 1 or n > MOST_EXACT:
         for i in range(m):
             best[i] = arg_max(y + i * ld, n)
         return

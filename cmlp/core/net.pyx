@@ -294,7 +294,7 @@ cdef inline Py_ssize_t shard_begin(const Plan* p, Py_ssize_t s, Py_ssize_t m) no
 
 cdef inline Py_ssize_t products_at_once(const floating* like) noexcept nogil:
     """Products between two looks at whether somebody wants to stop: some 20 milliseconds' by registers of this size"""
-    return REGISTER_PRODUCTS * <Py_ssize_t> (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating)
+    return REGISTER_PRODUCTS * lane_count(like)
 
 
 cdef inline bint takes_long(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:

@@ -37,7 +37,7 @@ cdef inline void turn_squares(floating* to, Py_ssize_t ld_to, const floating* so
 cdef shared turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
                  Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """to (rows, columns) := source, whose columns are runs of memory if rows_apart is 1: in squares then"""
-    cdef Py_ssize_t side = 16 // sizeof(floating), lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating)
+    cdef Py_ssize_t side = 16 // sizeof(floating), lanes = lane_count(to)
     cdef Py_ssize_t in_registers = 0, squares = 0, whole = rows // side * side, i, j, r
     if HAS_SHUFFLES and rows_apart == 1:
         in_registers, squares = columns // lanes * lanes, columns // side * side

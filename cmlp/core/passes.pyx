@@ -178,19 +178,27 @@ cdef void take_loss(const Job* job, floating* d, floating* y, floating* s, float
                     Py_ssize_t m) noexcept nogil:
     """The losses of m rows of the last z, and their gradient d
 
-    at: the number of the first of them in the pass. first: in the order of the samples.
+    at: the number of the first of them in the pass. first: in the order of the samples. t: room for the targets of some.
     """
     cdef const Net* net = &job.net
     cdef Py_ssize_t i, j, some, n = net.sizes[net.layers], ld = spread(n, y)
+    cdef bint by_label = job.labels != NULL and net.loss.kind == CROSS_ENTROPY and net.loss.smoothing == 0 and n > 1
+    cdef Py_ssize_t labels[SOME_ROWS]
     cdef Py_ssize_t best[SOME_ROWS]
+    cdef const Py_ssize_t* in_place_of_t = &labels[0] if by_label else <Py_ssize_t*> NULL
     cdef double weight
-    read_targets(t, job, first, m, n, ld)
-    loss_and_gradient(job.losses + at, d, y, s, t, m, n, ld, &net.loss, net.activations[net.layers - 1])
-    for i from 0 <= i < (m if job.labels != NULL else 0) by SOME_ROWS:
+    for i from 0 <= i < m by SOME_ROWS:
         some = min(m - i, SOME_ROWS)
-        arg_maxes(best, y + i * ld, some, n, ld)
-        for j in range(some):
-            job.hits[at + i + j] = best[j] == job.labels[sample(job, first + i + j)]
+        for j in range(some if job.labels != NULL else 0):
+            labels[j] = job.labels[sample(job, first + i + j)]
+        if not by_label:
+            read_targets(t, job, first + i, some, n, ld)
+        loss_and_gradient(job.losses + at + i, d + i * ld, y + i * ld, s + i * ld if s != NULL else s, t,
+                          in_place_of_t, some, n, ld, &net.loss, net.activations[net.layers - 1])
+        if job.labels != NULL:
+            arg_maxes(best, y + i * ld, some, n, ld)
+            for j in range(some):
+                job.hits[at + i + j] = best[j] == labels[j]
     for i in range(m if job.weights != NULL else 0):
         weight = job.weights[sample(job, first + i)]
         if weight == 0:                  # whatever its loss is, even not finite

@@ -54,7 +54,7 @@ cdef inline inlined row_tile(floating* y, const floating* c, const floating* a, 
 cdef sole row_panel(floating* y, const floating* c, const floating* a, Py_ssize_t apart, const floating* b, Py_ssize_t ldb,
                     Py_ssize_t k, Py_ssize_t n) noexcept nogil:
     """y := c + a @ b for one row and the n columns of a panel"""
-    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), j
+    cdef Py_ssize_t lanes = lane_count(y), j
     for j from 0 <= j < n by TILE_VECTORS * lanes:
         if n - j > lanes:
             row_tile(y + j, c + j, a, apart, b + j, ldb, k, TILE_VECTORS)

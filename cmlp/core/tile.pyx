@@ -103,6 +103,11 @@ cdef inline Py_ssize_t line(const floating* like) noexcept nogil:
     return LINE_BYTES // sizeof(floating)
 
 
+cdef inline Py_ssize_t lane_count(const floating* like) noexcept nogil:
+    """Elements of a register"""
+    return <Py_ssize_t> (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating)
+
+
 cdef inline Py_ssize_t panel(const floating* like) noexcept nogil:
     """Columns of a panel"""
     return PANEL_BYTES // sizeof(floating)
@@ -251,7 +256,7 @@ cdef inline inlined tile(const Tile* t, Py_ssize_t column, const Live* live, con
 cdef inline inlined tiles_across(const Tile* t, const Live* live, const Ahead* ahead, const floating* like, bint all_live,
                                  bint turned, int rows) noexcept nogil:
     """`tiles` for a as it lies"""
-    cdef Py_ssize_t lanes = (sizeof(vf) if floating is float else sizeof(vd)) // sizeof(floating), column
+    cdef Py_ssize_t lanes = lane_count(like), column
     for column from 0 <= column < min(t.n, panel(like)) by TILE_VECTORS * lanes:    # the compiler sees when this is a single one
         if t.n - column > lanes:
             tile(t, column, live, ahead, like, all_live, turned, rows, TILE_VECTORS)
