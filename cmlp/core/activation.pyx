@@ -1,5 +1,6 @@
 # What a layer does to z = x @ w + b: y := f(z) in place, and dz := dy * f'(z). For most f, f' is read off y, so that z need not
-# be kept; where it cannot be, or where dropout has changed y, the step keeps s, what dy is to be multiplied by.
+# be kept; where it cannot be, or not as fast as f and f' are made together, or where dropout has changed y, the step keeps s,
+# what dy is to be multiplied by.
 #
 # m rows of n numbers, ld apart. Functions of one number run over `columns` of each row, the padding as well.
 cdef enum activation:
@@ -46,21 +47,51 @@ cdef inline floating gate(floating z) noexcept nogil:
     return sigmoid(<floating> (2 * 2 * NORMAL_DENSITY_AT_0) * (z + <floating> 0.044715 * z * z * z))
 
 
-cdef inline floating tanh_of_softplus(floating z) noexcept nogil:
-    """tanh(log(1 + e)) = n / (n + 2), n = e (e + 2), e = exp(z); 1 long before that overflows"""
-    cdef floating e = exp(<floating> 20 if z > 20 else z), n = e * (e + 2)
-    return n / (n + 2)
-
-
 cdef inline bint needs_z(int kind) noexcept nogil:
-    """Whether f' cannot be read off y"""
-    return kind == GELU or kind == GELU_TANH or kind == SILU or kind == MISH or kind == HARD_SWISH
+    """Whether f' is made with f, from z"""
+    return (kind == GELU or kind == GELU_TANH or kind == SILU or kind == MISH or kind == SOFTPLUS or kind == HARD_SWISH)
+
+
+cdef inline inlined value_and_slope(floating* y, floating* s, floating z, int kind) noexcept nogil:
+    """y := f(z), s := f'(z) for those f that need z for it; the kind is a constant where this is inlined"""
+    cdef floating e, g, u, v             # all is there before it is chosen: the choice is then no branch
+    if kind == GELU:                     # z g, g the normal distribution
+        g = <floating> 0.5 * erfc(-z * <floating> ROOT_OF_HALF, &e)
+        u = g + z * <floating> NORMAL_DENSITY_AT_0 * e
+        y[0] = 0 if z < -FLAT_NORMAL else z * g
+        s[0] = 1 if z > FLAT_NORMAL else 0 if z < -FLAT_NORMAL else u
+    elif kind == GELU_TANH:
+        g = gate(z)
+        u = g + z * g * (1 - g) * <floating> (2 * 2 * NORMAL_DENSITY_AT_0) * (1 + <floating> (3 * 0.044715) * z * z)
+        y[0] = 0 if z < -FLAT_NORMAL else z * g
+        s[0] = 1 if z > FLAT_NORMAL else 0 if z < -FLAT_NORMAL else u
+    elif kind == SILU:
+        g = sigmoid(z)
+        u = g + z * g * (1 - g)
+        y[0] = 0 if z < -FLAT_SIGMOID else z * g
+        s[0] = 1 if z > FLAT_SIGMOID else 0 if z < -FLAT_SIGMOID else u
+    elif kind == MISH:                   # z tanh(log(1 + e)) = z v / (v + 2), v = e (e + 2), e = exp(z); z before that overflows
+        e = exp(<floating> 20 if z > 20 else z)
+        v = e * (e + 2)
+        g = v / (v + 2)
+        u = g + z * (e / (1 + e)) * (1 - g * g)
+        y[0] = 0 if z < -FLAT_SIGMOID else z * g
+        s[0] = 1 if z > FLAT_SIGMOID else 0 if z < -FLAT_SIGMOID else u
+    elif kind == SOFTPLUS:               # log(1 + exp(z)), of which the derivative is the sigmoid
+        e = exp(-z if z > 0 else z)
+        y[0] = (0 if z < 0 else z) + log1p(e)
+        s[0] = (1 if z > 0 else e) / (1 + e)
+    else:                                # HARD_SWISH
+        y[0] = 0 if z < -3 else z if z > 3 else z * (z + 3) * <floating> (1. / 6)
+        s[0] = 0 if z <= -3 else 1 if z >= 3 else (2 * z + 3) * <floating> (1. / 6)
 
 
 cdef inline inlined value(floating* y, floating z, int kind) noexcept nogil:
     """y := f(z). NaN stays NaN, as it is on neither side of a comparison"""
-    cdef floating u                      # what is there before it is chosen: the choice is then no branch
-    if kind == RELU:
+    cdef floating u
+    if needs_z(kind):
+        value_and_slope(y, &u, z, kind)
+    elif kind == RELU:
         y[0] = 0 if z < 0 else z
     elif kind == LEAKY_RELU:
         y[0] = <floating> 0.01 * z if z < 0 else z
@@ -70,18 +101,6 @@ cdef inline inlined value(floating* y, floating z, int kind) noexcept nogil:
     elif kind == SELU:
         u = <floating> (SELU_SCALE * SELU_ALPHA) * expm1(z)
         y[0] = u if z < 0 else <floating> SELU_SCALE * z
-    elif kind == GELU:
-        y[0] = 0 if z < -FLAT_NORMAL else z * (<floating> 0.5 * erfc(-z * <floating> ROOT_OF_HALF))
-    elif kind == GELU_TANH:
-        y[0] = 0 if z < -FLAT_NORMAL else z * gate(z)
-    elif kind == SILU:
-        y[0] = 0 if z < -FLAT_SIGMOID else z * sigmoid(z)
-    elif kind == MISH:
-        y[0] = 0 if z < -FLAT_SIGMOID else z * tanh_of_softplus(z)
-    elif kind == SOFTPLUS:
-        y[0] = (0 if z < 0 else z) + log1p(exp(-z if z > 0 else z))
-    elif kind == HARD_SWISH:
-        y[0] = 0 if z < -3 else z if z > 3 else z * (z + 3) * <floating> (1. / 6)
     elif kind == TANH:
         y[0] = tanh(z)
     elif kind == SIGMOID:
@@ -90,9 +109,8 @@ cdef inline inlined value(floating* y, floating z, int kind) noexcept nogil:
         y[0] = exp(z)
 
 
-cdef inline inlined slope(floating* d, floating z, floating y, int kind) noexcept nogil:
-    """d := d * f'(z); those f that do not need z read it off y = f(z)"""
-    cdef floating g
+cdef inline inlined slope(floating* d, floating y, int kind) noexcept nogil:
+    """d := d * f'(z), read off y = f(z)"""
     if kind == RELU:
         d[0] = d[0] if y > 0 else 0
     elif kind == LEAKY_RELU:
@@ -101,26 +119,6 @@ cdef inline inlined slope(floating* d, floating z, floating y, int kind) noexcep
         d[0] *= 1 if y > 0 else y + 1
     elif kind == SELU:
         d[0] *= <floating> SELU_SCALE if y > 0 else y + <floating> (SELU_SCALE * SELU_ALPHA)
-    elif kind == GELU:
-        g = <floating> 0.5 * erfc(-z * <floating> ROOT_OF_HALF) \
-            + z * <floating> NORMAL_DENSITY_AT_0 * exp(<floating> -0.5 * z * z)
-        d[0] *= 1 if z > FLAT_NORMAL else 0 if z < -FLAT_NORMAL else g
-    elif kind == GELU_TANH:
-        g = gate(z)
-        g += z * g * (1 - g) * <floating> (2 * 2 * NORMAL_DENSITY_AT_0) * (1 + <floating> (3 * 0.044715) * z * z)
-        d[0] *= 1 if z > FLAT_NORMAL else 0 if z < -FLAT_NORMAL else g
-    elif kind == SILU:
-        g = sigmoid(z)
-        g += z * g * (1 - g)
-        d[0] *= 1 if z > FLAT_SIGMOID else 0 if z < -FLAT_SIGMOID else g
-    elif kind == MISH:
-        g = tanh_of_softplus(z)
-        g += z * sigmoid(z) * (1 - g * g)
-        d[0] *= 1 if z > FLAT_SIGMOID else 0 if z < -FLAT_SIGMOID else g
-    elif kind == SOFTPLUS:
-        d[0] *= -expm1(-y)
-    elif kind == HARD_SWISH:
-        d[0] *= 0 if z <= -3 else 1 if z >= 3 else (2 * z + 3) * <floating> (1. / 6)
     elif kind == TANH:
         d[0] *= 1 - y * y
     elif kind == SIGMOID:
@@ -140,18 +138,14 @@ cdef inline inlined slopes(floating* d, const floating* y, Py_ssize_t size, int 
     """d := d * f', read off y"""
     cdef Py_ssize_t i
     for i in range(size):
-        slope(d + i, y[i], y[i], kind)
+        slope(d + i, y[i], kind)
 
 
 cdef inline inlined values_and_slopes(floating* y, floating* s, Py_ssize_t size, int kind) noexcept nogil:
-    """y := f(y), and s := f', for an f that shares work with its f'"""
+    """y := f(y), and s := f'"""
     cdef Py_ssize_t i
-    cdef floating z
     for i in range(size):
-        z = y[i]
-        s[i] = 1
-        value(y + i, z, kind)
-        slope(s + i, z, y[i], kind)
+        value_and_slope(y + i, s + i, y[i], kind)
 
 
 cdef void values_of(floating* y, Py_ssize_t size, int kind) noexcept nogil:
@@ -185,7 +179,7 @@ cdef void values_of(floating* y, Py_ssize_t size, int kind) noexcept nogil:
 
 
 cdef void slopes_of(floating* d, const floating* y, Py_ssize_t size, int kind) noexcept nogil:
-    """`slopes`, with one loop for each kind that has no need of z"""
+    """`slopes`, with one loop for each kind whose f' is read off y"""
     if kind == RELU:
         slopes(d, y, size, RELU)
     elif kind == LEAKY_RELU:
@@ -194,8 +188,6 @@ cdef void slopes_of(floating* d, const floating* y, Py_ssize_t size, int kind) n
         slopes(d, y, size, ELU)
     elif kind == SELU:
         slopes(d, y, size, SELU)
-    elif kind == SOFTPLUS:
-        slopes(d, y, size, SOFTPLUS)
     elif kind == TANH:
         slopes(d, y, size, TANH)
     elif kind == SIGMOID:
@@ -216,6 +208,8 @@ cdef void forward_of(floating* y, floating* s, Py_ssize_t size, int kind) noexce
             values_and_slopes(y, s, size, SILU)
         elif kind == MISH:
             values_and_slopes(y, s, size, MISH)
+        elif kind == SOFTPLUS:
+            values_and_slopes(y, s, size, SOFTPLUS)
         elif kind == HARD_SWISH:
             values_and_slopes(y, s, size, HARD_SWISH)
         return

@@ -38,26 +38,16 @@ cdef inline floating power_of_two(floating n) noexcept nogil:
     return n
 
 
-cdef inline floating exp(floating x) noexcept nogil:
-    """exp(x) = 2^n exp(r), |r| <= log(2) / 2: Cephes's expf for floats, the power series for doubles
-
-    log(2) is subtracted in two parts, and 2^n multiplied in two, since n reaches beyond the exponents of normal numbers on both
-    sides.
-    """
-    cdef floating most = 89 if floating is float else 710, least = -105 if floating is float else -746
-    cdef floating bounded = most if x > most else least if x < least else x      # beyond, it is infinity or 0; NaN stays NaN
-    cdef floating n = rint(bounded * <floating> LOG2_OF_E), half = rint(<floating> 0.5 * n), p, r
+cdef inline floating exp_near_0(floating r) noexcept nogil:
+    """exp(r) for |r| < 1 / 2: Cephes's expf for floats, the power series for doubles"""
+    cdef floating p
     if floating is float:
-        r = bounded - n * <float> 0.693359375
-        r = r + n * <float> 2.12194440e-4
         p = <float> 1.9875691500e-4 * r + <float> 1.3981999507e-3
         p = p * r + <float> 8.3334519073e-3
         p = p * r + <float> 4.1665795894e-2
         p = p * r + <float> 1.6666665459e-1
         p = p * r + <float> 5.0000001201e-1
     else:
-        r = bounded - n * 6.93145751953125e-1
-        r = r - n * 1.42860682030941723212e-6
         p = r * (1 / 6227020800.) + (1. / 479001600)
         p = p * r + (1. / 39916800)
         p = p * r + (1. / 3628800)
@@ -69,8 +59,25 @@ cdef inline floating exp(floating x) noexcept nogil:
         p = p * r + (1. / 24)
         p = p * r + (1. / 6)
         p = p * r + 0.5
-    p = p * (r * r) + r + 1
-    return p * power_of_two(half) * power_of_two(n - half)
+    return p * (r * r) + r + 1
+
+
+cdef inline floating exp(floating x) noexcept nogil:
+    """exp(x) = 2^n exp(r), |r| <= log(2) / 2
+
+    log(2) is subtracted in two parts, and 2^n multiplied in two, since n reaches beyond the exponents of normal numbers on both
+    sides.
+    """
+    cdef floating most = 89 if floating is float else 710, least = -105 if floating is float else -746
+    cdef floating bounded = most if x > most else least if x < least else x      # beyond, it is infinity or 0; NaN stays NaN
+    cdef floating n = rint(bounded * <floating> LOG2_OF_E), half = rint(<floating> 0.5 * n), r
+    if floating is float:
+        r = bounded - n * <float> 0.693359375
+        r = r + n * <float> 2.12194440e-4
+    else:
+        r = bounded - n * 6.93145751953125e-1
+        r = r - n * 1.42860682030941723212e-6
+    return exp_near_0(r) * power_of_two(half) * power_of_two(n - half)
 
 
 cdef inline floating fraction_of(floating x, floating* n) noexcept nogil:
@@ -183,28 +190,31 @@ cdef inline floating expm1(floating x) noexcept nogil:
     return near if -<floating> 0.625 < half < <floating> 0.625 else e - 1
 
 
-cdef inline floating erfc(floating x) noexcept nogil:
-    """1 - erf(x): for floats within 1.2e-7 of itself, Press et al., Numerical Recipes in C, 2nd edition, section 6.2; for doubles
-    one of three quotients, W. J. Cody, Mathematics of Computation 23 (1969), of which the last is for 1 / x^2
+cdef inline floating erfc(floating x, floating* e) noexcept nogil:
+    """1 - erf(x), and e := exp(-x^2): for floats e t p(t), t = 1 / (1 + |x| / 2), p interpolated at Chebyshev's points, within
+    4e-8 of itself; for doubles one of three quotients, W. J. Cody, Mathematics of Computation 23 (1969), of which the last is for
+    1 / x^2
 
     exp(-x^2) = exp(-h^2) exp(h^2 - x^2), h near x and h^2 exact: the roundings of a large x^2 would show.
     """
-    cdef floating size = x if x > 0 else -x, s, t, p, q, num, den, over, under, h, rest
+    cdef floating size = x if x > 0 else -x, s, t, p, q, num, den, over, under, h
+    cdef bint small, large
     size = 30 if size > 30 else size     # where it is 0 already
-    h = rint(16 * size) * <floating> 0.0625
-    rest = (h - size) * (h + size)
+    h = rint(64 * size) * <floating> 0.015625
+    e[0] = exp(-h * h) * exp_near_0((h - size) * (h + size))
     if floating is float:
         t = 1 / (1 + <float> 0.5 * size)
-        p = t * <float> 0.17087277 - <float> 0.82215223
-        p = p * t + <float> 1.48851587
-        p = p * t - <float> 1.13520398
-        p = p * t + <float> 0.27886807
-        p = p * t - <float> 0.18628806
-        p = p * t + <float> 0.09678418
-        p = p * t + <float> 0.37409196
-        p = p * t + <float> 1.00002368
-        p = p * t - <float> 1.26551223
-        p = t * exp(p + rest) * exp(-h * h)
+        p = <float> 3.320108536e-2 * t - <float> 1.764524721e-1
+        p = p * t + <float> 3.452935583e-1
+        p = p * t - <float> 2.383526449e-1
+        p = p * t - <float> 6.788245052e-2
+        p = p * t + <float> 6.248515243e-2
+        p = p * t + <float> 4.427629946e-2
+        p = p * t + <float> 1.883063409e-1
+        p = p * t + <float> 2.447470328e-1
+        p = p * t + <float> 2.822910507e-1
+        p = p * t + <float> 2.820870497e-1
+        p = p * t * e[0]
         return p if x > 0 else 2 - p
     else:
         s = size * size
@@ -242,11 +252,13 @@ cdef inline floating erfc(floating x) noexcept nogil:
         den = den * s + 1.87295284992346725
         den = den * s + 2.56852019228982242
         den = den * s + 1
-        over = over if size < 4 else <double> (1 / ROOT_OF_PI) * den * s - num
-        under = under if size < 4 else den * s * size
-        t = exp(-h * h) * exp(rest) * (over / under)
-        t = t if x > 0 else 2 - t
-        return 1 - x * (p / q) if size < 0.46875 else t
+        small, large = size < 0.46875, size >= 4
+        over = p if small else <double> (1 / ROOT_OF_PI) * den * s - num if large else over
+        under = q if small else den * s * size if large else under
+        t = over / under
+        p = e[0] * t
+        p = p if x > 0 else 2 - p
+        return 1 - x * t if small else p
 
 
 cdef inline floating sigmoid(floating z) noexcept nogil:
