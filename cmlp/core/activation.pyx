@@ -52,6 +52,11 @@ cdef inline bint needs_z(int kind) noexcept nogil:
     return (kind == GELU or kind == GELU_TANH or kind == SILU or kind == MISH or kind == SOFTPLUS or kind == HARD_SWISH)
 
 
+cdef inline bint is_costly(int kind) noexcept nogil:
+    """Whether f takes an exponential, and so as long as many products"""
+    return not (kind == IDENTITY or kind == RELU or kind == LEAKY_RELU or kind == HARD_SWISH)
+
+
 cdef inline inlined value_and_slope(floating* y, floating* s, floating z, int kind) noexcept nogil:
     """y := f(z), s := f'(z) for those f that need z for it; the kind is a constant where this is inlined"""
     cdef floating e, g, u, v             # all is there before it is chosen: the choice is then no branch

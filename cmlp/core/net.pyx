@@ -8,11 +8,12 @@ cdef enum:
     MAX_SHARDS = 32
     FEWEST_ROWS = 32                     # in a block, if there are samples enough
     BLOCKS_FOR_THREADS = 4               # at most, of a step that would do with fewer
-    HANDING_WORK = 100000                # samples times parameters of a pass that pay handing them to a thread that is awake
-    WAKING_WORK = 2000000                # and that pay waking one
-    THREAD_WORK = 800000                 # samples times bytes of parameters of a step that pay a thread, and so a block for it
+    COSTLY_WORK = 24                     # parameters that a sample passes in the time of one exponential, there and back
+    HANDING_WORK = 100000                # work, see `sample_work`, of a pass that pays handing it to a thread that is awake
+    WAKING_WORK = 2000000                # and that pays waking one
+    THREAD_WORK = 800000                 # times bytes of a number: of a step that pays a thread, and so a block for it
     MOVING_SAMPLES = 48                  # that take as long as moving parameters and gradients between two threads' caches does
-    WIDE_WORK = 1000000                  # samples times parameters of a step that goes layer by layer, for each thread
+    WIDE_WORK = 1000000                  # of a step that goes layer by layer, for each thread
     STAYING_WORK = 100000                # the same, if few parameters ever move from one thread's cache to another's
     FEWEST_PASSED = 4                    # samples of a thread in a pass forward
     L2_BYTES = 1048576                   # of parameters, beyond which a thread would rather read some for all samples
@@ -156,6 +157,14 @@ cdef inline Py_ssize_t parameter_bytes(const Net* net, const floating* like) noe
     return parameter_count(net, like) * <Py_ssize_t> sizeof(floating)
 
 
+cdef Py_ssize_t sample_work(const Net* net, const floating* like) noexcept nogil:
+    """What a sample takes, in parameters that it passes: an exponential, or drawing what dropout leaves out, is as many of them"""
+    cdef Py_ssize_t l, costly = 0
+    for l in range(net.layers):
+        costly += padded(net.sizes[l + 1], like) if is_costly(net.activations[l]) or net.dropout[l] > 0 else 0
+    return parameter_count(net, like) + COSTLY_WORK * costly
+
+
 cdef Py_ssize_t largest_block(const Net* net, const floating* like) noexcept nogil:
     """Rows that leave room in the cache, or if the parameters do not fit there either, for which reading them pays"""
     cdef Py_ssize_t size = row_count(net, False, like) * <Py_ssize_t> sizeof(floating)
@@ -186,7 +195,8 @@ cdef inline bint is_wide(const Net* net, Py_ssize_t m, const floating* like) noe
 
 cdef inline Py_ssize_t step_pays(const Net* net, Py_ssize_t m, const floating* like) noexcept nogil:
     """Threads that are worth having for a fused step"""
-    return max(m - MOVING_SAMPLES, 0) * parameter_bytes(net, like) // THREAD_WORK
+    cdef Py_ssize_t moving = MOVING_SAMPLES * parameter_count(net, like)
+    return max(m * sample_work(net, like) - moving, 0) * <Py_ssize_t> sizeof(floating) // THREAD_WORK
 
 
 cdef inline Py_ssize_t first_half(Py_ssize_t shards) noexcept nogil:
@@ -326,12 +336,13 @@ cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, Py_ssize_t steps, c
     What they hand over may take longer than what they compute.
     """
     cdef Py_ssize_t count = parameter_count(net, like), first = (net.sizes[0] + 1) * padded(net.sizes[1], like), work
+    cdef Py_ssize_t all_work = m * sample_work(net, like)
     if steps == 0:
-        return m * count // HANDING_WORK
+        return all_work // HANDING_WORK
     work = step_pays(net, m, like)
     if is_wide(net, m, like):
-        work = (m + UPDATE_SAMPLES) * count
+        work = all_work + UPDATE_SAMPLES * count
         work //= STAYING_WORK if net.sizes[0] > K_BLOCK and 4 * first > 3 * count else WIDE_WORK
     elif net.whole and parameter_bytes(net, like) > WIDE_BYTES:      # moving its parameters is shared, if not the samples
-        work = (m + UPDATE_SAMPLES) * count // WIDE_WORK
-    return min(work, steps * m * count // WAKING_WORK)
+        work = (all_work + UPDATE_SAMPLES * count) // WIDE_WORK
+    return min(work, steps * all_work // WAKING_WORK)
