@@ -166,6 +166,8 @@ def test_half_precision_means_every_half():
 def layouts(X, tmp_path):
     padded = np.zeros((2 * X.shape[0], 3 * X.shape[1]), X.dtype)
     padded[::2, ::3] = X
+    far = np.zeros((X.shape[0], 100_000), X.dtype)
+    far[:, 7 : 7 + X.shape[1]] = X
     readonly = X.copy()
     readonly.flags.writeable = False
     stored = np.memmap(tmp_path / "x", X.dtype, "w+", shape=X.shape)
@@ -176,6 +178,7 @@ def layouts(X, tmp_path):
         "C": np.ascontiguousarray(X),
         "Fortran": np.asfortranarray(X),
         "every second": padded[::2, ::3],
+        "far columns": far[:, 7 : 7 + X.shape[1]],
         "reversed": X[::-1, ::-1].copy()[::-1, ::-1],
         "read-only": readonly,
         "memmap": stored,
@@ -184,13 +187,14 @@ def layouts(X, tmp_path):
     }
 
 
-@pytest.mark.parametrize("kind", ["f4", "f8", "u1"])
-def test_any_layout_gives_the_same_bits(rng, tmp_path, kind):
-    X = (rng.uniform(0, 100, (130, 75))).astype(kind)
+@pytest.mark.parametrize("features", [3, 130])
+@pytest.mark.parametrize("kind", ["f4", "f8", "u1", "i2"])
+def test_any_layout_gives_the_same_bits(rng, tmp_path, kind, features):
+    X = rng.uniform(0, 100, (features, 75)).astype(kind)
     y = rng.integers(0, 3, 75)
     results = set()
     for arranged in layouts(X, tmp_path).values():
-        nn = make(sizes=(130, 5, 3))
+        nn = make(sizes=(features, 5, 3))
         nn.fit(arranged, y, epochs=2, batch_size=20, learning_rate=1e-5)
         nn.train(arranged, y, 1e-6)
         results.add((nn.forward(arranged).tobytes(), nn._params.tobytes()))

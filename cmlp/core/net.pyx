@@ -158,7 +158,7 @@ cdef inline Py_ssize_t parameter_bytes(const Net* net, const floating* like) noe
 
 
 cdef Py_ssize_t sample_work(const Net* net, const floating* like) noexcept nogil:
-    """What a sample takes, in parameters that it passes: an exponential, or drawing what dropout leaves out, is as many of them"""
+    """What a sample takes, in parameters that it passes: an exponential, or a draw of dropout, is as many of them"""
     cdef Py_ssize_t l, costly = 0
     for l in range(net.layers):
         costly += padded(net.sizes[l + 1], like) if is_costly(net.activations[l]) or net.dropout[l] > 0 else 0
