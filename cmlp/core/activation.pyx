@@ -32,9 +32,6 @@ cdef extern from *:
     const double NORMAL_DENSITY_AT_0     # 1 / sqrt(2 pi)
 
 cdef enum:
-    SOME_ROWS = 32                       # that are worked on side by side
-    SOME_COLUMNS = 16                    # of these, that are turned into runs of memory at a time
-    FEWEST_ABREAST = 8                   # rows for which that pays
     FLAT_NORMAL = 40                     # beyond it the normal distribution is 0 or 1 in either type
     FLAT_SIGMOID = 800                   # and the sigmoid
 
@@ -223,36 +220,6 @@ cdef void forward_of(floating* y, floating* s, Py_ssize_t size, int kind) noexce
         for i in range(size):
             s[i] = 1
         slopes_of(s, y, size, kind)
-
-
-cdef inline Py_ssize_t in_squares(Py_ssize_t columns, Py_ssize_t room, const floating* like) noexcept nogil:
-    """As many columns that they can be turned fast, if there is room for them"""
-    cdef Py_ssize_t side = 16 // sizeof(floating)
-    return min((columns + side - 1) // side * side, room)
-
-
-cdef shared take_across(floating* across, const floating* y, Py_ssize_t ld, Py_ssize_t m, Py_ssize_t columns,
-                        Py_ssize_t room) noexcept nogil:
-    """across := y.T, SOME_ROWS apart, of a few columns; room: columns that y may have, with the padding"""
-    cdef Py_ssize_t i, j
-    if columns > FEW:
-        turn(across, SOME_ROWS, y, 1, ld, in_squares(columns, room, y), m)
-        return
-    for j in range(columns):             # turning squares would take as long for four
-        for i in range(m):
-            across[j * SOME_ROWS + i] = y[i * ld + j]
-
-
-cdef shared give_across(floating* y, Py_ssize_t ld, const floating* across, Py_ssize_t m, Py_ssize_t columns,
-                        Py_ssize_t room) noexcept nogil:
-    """y := across.T, likewise; the padding too, if that was taken"""
-    cdef Py_ssize_t i, j
-    if columns > FEW:
-        turn(y, ld, across, 1, SOME_ROWS, m, in_squares(columns, room, y))
-        return
-    for j in range(columns):
-        for i in range(m):
-            y[i * ld + j] = across[j * SOME_ROWS + i]
 
 
 cdef void softmax_abreast(floating* y, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, floating* largest,

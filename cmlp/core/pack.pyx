@@ -1,5 +1,11 @@
-# Matrices into packed panels, transposed on the way if need be, and out of them. Panels are described in gemm.pyx.
+# Matrices into packed panels, transposed on the way if need be, and out of them; and rows across, so that a register holds a number
+# of each. Panels are described in gemm.pyx.
 from libc.string cimport memcpy
+
+cdef enum:
+    SOME_ROWS = 32                       # that are worked on side by side
+    SOME_COLUMNS = 16                    # of these, that are turned into runs of memory at a time
+    FEWEST_ABREAST = 8                   # rows for which that pays
 
 
 cdef inline void turn_square(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source) noexcept nogil:
@@ -52,6 +58,36 @@ cdef shared turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssiz
     for r in range(whole, rows):
         for j in range(columns):
             to[r * ld_to + j] = source[r * rows_apart + j * columns_apart]
+
+
+cdef inline Py_ssize_t in_squares(Py_ssize_t columns, Py_ssize_t room, const floating* like) noexcept nogil:
+    """As many columns that they can be turned fast, if there is room for them"""
+    cdef Py_ssize_t side = 16 // sizeof(floating)
+    return min((columns + side - 1) // side * side, room)
+
+
+cdef shared take_across(floating* across, const floating* y, Py_ssize_t ld, Py_ssize_t m, Py_ssize_t columns,
+                        Py_ssize_t room) noexcept nogil:
+    """across := y.T, SOME_ROWS apart, of a few columns; room: columns that y may have, with the padding"""
+    cdef Py_ssize_t i, j
+    if columns > FEW:
+        turn(across, SOME_ROWS, y, 1, ld, in_squares(columns, room, y), m)
+        return
+    for j in range(columns):             # turning squares would take as long for four
+        for i in range(m):
+            across[j * SOME_ROWS + i] = y[i * ld + j]
+
+
+cdef shared give_across(floating* y, Py_ssize_t ld, const floating* across, Py_ssize_t m, Py_ssize_t columns,
+                        Py_ssize_t room) noexcept nogil:
+    """y := across.T, likewise; the padding too, if that was taken"""
+    cdef Py_ssize_t i, j
+    if columns > FEW:
+        turn(y, ld, across, 1, SOME_ROWS, m, in_squares(columns, room, y))
+        return
+    for j in range(columns):
+        for i in range(m):
+            y[i * ld + j] = across[j * SOME_ROWS + i]
 
 
 cdef inline void copy_block(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source,
