@@ -169,7 +169,7 @@ cdef void read_columns(floating* to, Py_ssize_t ld, const Table* table, const ch
                 at = data + (j + q) * table.columns_apart
                 if order != NULL:
                     collect(<char*> raw, at, down, order + i, rows, table.itemsize)
-                convert_numbers(side + q * ROWS_AT_ONCE, table, <char*> raw if order != NULL else at + i * down,
+                convert_numbers(side + q * ROWS_AT_ONCE, table, <const char*> raw if order != NULL else at + i * down,
                                 table.itemsize if order != NULL else down, rows, scaling, column + j + q, False)
             turn(to + i * ld + j, ld, side, 1, ROWS_AT_ONCE, rows, columns)
 
