@@ -191,9 +191,9 @@ cdef inline floating expm1(floating x) noexcept nogil:
 
 
 cdef inline floating erfc(floating x, floating* e) noexcept nogil:
-    """1 - erf(x), and e := exp(-x^2): for floats e t p(t), t = 1 / (1 + |x| / 2), p interpolated at Chebyshev's points, which errs
-    by less than a float's roundings; for doubles one of three quotients, W. J. Cody, Mathematics of Computation 23 (1969), of
-    which the last is for 1 / x^2
+    """1 - erf(x), and e := exp(-x^2): for floats e t p(t), t = 1 / (1 + |x| / 2), p interpolated at Chebyshev's points, which
+    errs by less than a float's roundings; for doubles one of three quotients, W. J. Cody, Mathematics of Computation 23 (1969),
+    of which the last is for 1 / x^2
 
     exp(-x^2) = exp(-h^2) exp(h^2 - x^2), h near x and h^2 exact: the roundings of a large x^2 would show.
     """

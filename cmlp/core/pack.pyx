@@ -1,5 +1,5 @@
-# Matrices into packed panels, transposed on the way if need be, and out of them; and rows across, so that a register holds a number
-# of each. Panels are described in gemm.pyx.
+# Matrices into packed panels, transposed on the way if need be, and out of them; and rows across, so that a register holds a
+# number of each. Panels are described in gemm.pyx.
 from libc.string cimport memcpy
 
 cdef enum:
