@@ -39,7 +39,7 @@ cdef extern from "team.h" nogil:
 
 cdef enum:
     SPINS = 1000                         # ten or twenty microseconds
-    IDLE_SPINS = 3000                    # of a worker that waits for work, which may well come soon after the last
+    IDLE_SPINS = 9000                    # of a worker that waits for work, which may well come after some lines of Python
     YIELDS = 400                         # a few hundred microseconds, longer if others want the processor
     MAX_THREADS = 256
     FEWEST_WITHOUT = 1000                # passes without workers, after they kept one waiting; twice as many after the next time
