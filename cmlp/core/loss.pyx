@@ -74,6 +74,11 @@ cdef void cross_entropy_after_softmax(double* losses, floating* d, floating* y, 
         losses[i] = totals[i] * log_sums[i] - dots[i]
 
 
+cdef inline bint takes_z(const Loss* loss) noexcept nogil:
+    """Whether the loss over outputs is taken from z, and f(z) made with it"""
+    return loss.kind == BINARY_CROSS_ENTROPY or loss.kind == POISSON
+
+
 cdef inline inlined term(double* value, floating* d, floating* y, floating t, floating delta, floating level,
                          int kind) noexcept nogil:
     """The loss of one output, and d := its gradient by y, or by z where y is that on entry; the kind is a constant"""
@@ -158,7 +163,6 @@ cdef void add_terms_abreast(double* losses, floating* d, floating* y, const floa
     cdef floating of_t[SOME_COLUMNS][SOME_ROWS]
     cdef floating of_d[SOME_COLUMNS][SOME_ROWS]
     cdef double values[SOME_COLUMNS][SOME_ROWS]
-    cdef bint from_z = loss.kind == BINARY_CROSS_ENTROPY or loss.kind == POISSON
     cdef Py_ssize_t i, j, q, some, together
     for j from 0 <= j < n by SOME_COLUMNS:
         some = min(n - j, SOME_COLUMNS)
@@ -172,14 +176,13 @@ cdef void add_terms_abreast(double* losses, floating* d, floating* y, const floa
             for i in range(m):
                 losses[i] += values[q][i]
         give_across(d + j, ld, of_d[0], m, some, ld - j)
-        if from_z:
+        if takes_z(loss):
             give_across(y + j, ld, of_y[0], m, some, ld - j)
 
 
 cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* s, const floating* t, const Py_ssize_t* labels,
                             Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld, const Loss* loss, int output) noexcept nogil:
     """losses := those of m <= SOME_ROWS rows; s: room for f' of the output activation, or NULL if that can be read off y"""
-    cdef bint from_z = loss.kind == BINARY_CROSS_ENTROPY or loss.kind == POISSON
     cdef floating share = 1 if loss.kind == GIVEN_GRADIENT else <floating> (1. / n)
     cdef Py_ssize_t i
     if loss.kind == CROSS_ENTROPY:
@@ -187,7 +190,7 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* 
         return
     memset(d, 0, m * ld * sizeof(floating))
     memset(losses, 0, m * sizeof(double))
-    if not from_z:
+    if not takes_z(loss):
         activate(y, s, m, n, padded(n, y), ld, output)
     if m < FEWEST_ABREAST:
         add_terms(losses, d, y, t, m, n, ld, loss, share)
@@ -195,7 +198,7 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* 
         add_terms_abreast(losses, d, y, t, m, n, ld, loss, share)
     for i in range(m if loss.kind != GIVEN_GRADIENT else 0):
         losses[i] /= n
-    if not from_z:
+    if not takes_z(loss):
         activate_backward(d, y, s, m, n, padded(n, y), ld, output)
 
 

@@ -52,7 +52,7 @@ cdef struct Plan:
 
 
 cdef inline bint keeps_slope(const Net* net, Py_ssize_t l) noexcept nogil:
-    """Whether a step keeps f' of layer l, as it cannot be read off y"""
+    """Whether a step keeps f' of layer l, rather than read it off y"""
     return needs_z(net.activations[l]) or net.dropout[l] > 0
 
 
