@@ -197,7 +197,7 @@ def work(library, workload):
         before = resident("VmRSS")
         task.run()
         memory = resident("VmHWM") - before
-        print(json.dumps(about | {"answer": judged(workload, task), "megabytes": memory / 1e6}), flush=True)
+        answer = judged(workload, task)
     except (ImportError, NotImplementedError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return
@@ -205,6 +205,7 @@ def work(library, workload):
     start = time.perf_counter()
     task.run()
     times = 1 + int(ROUND_SECONDS / (time.perf_counter() - start))
+    print(json.dumps(about | {"answer": answer, "megabytes": memory / 1e6}), flush=True)
     for line in sys.stdin:
         if line.strip() == "check":
             print(json.dumps(checked(library, workload)), flush=True)

@@ -119,20 +119,21 @@ cdef void do_steps(Job* job, int threads, question wanted, void* asker, const fl
     cdef Worker* hired[MAX_THREADS]
     cdef Run* run = job.run
     cdef int others
-    cdef double began, alone
+    cdef double began
     job.way, job.in_double = BY_SAMPLES, sizeof(floating) == sizeof(double)
     job.asks = takes_long(&job.net, min(run.batch, run.samples), like)
     run.steps, run.ended = 0, DONE
     run.loss = run.correct = run.penalty = 0
     job.team.asked = seconds()
     while True:
-        alone = to_go_alone() if threads > 1 else 0
-        others = 0 if alone > 0 else hire(hired, threads - 1, threads - 1)
         began = run.step_began = seconds()
-        run.until = began + alone if alone > 0 else INFINITY
+        run.here, run.late, run.until = processor(), False, alone_until() if threads > 1 else 0
+        others = 0 if began < run.until else hire(hired, threads - 1, threads - 1)
+        if began >= run.until:
+            run.until = INFINITY
         do_job(job, hired, others, wanted, asker)
-        if threads > 1:
-            have_stepped(seconds() - began, others > 0, run.ended == PAUSED)
+        if others > 0:
+            have_stepped(began, seconds(), run.late)
         if run.ended != PAUSED:
             return
 

@@ -49,6 +49,8 @@ cdef struct Run:                         # steps over mini-batches
     Py_ssize_t steps
     status ended
     bint pauses                          # after the step at hand
+    bint late                            # a thread has kept it waiting
+    int here                             # the processor that the first thread began on
     double step_began                    # when, in seconds
     double until                         # when there are to be workers again
 

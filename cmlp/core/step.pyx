@@ -195,17 +195,19 @@ cdef double penalty_of(const Run* run, const Net* net, double share, const float
 
 
 cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, bint shared_by_all, int threads) noexcept nogil:
-    """Whether to pause after this step, if there is another: a thread has kept it waiting, or others may be called again
+    """Whether to pause after this step, if there is another: a thread has kept it waiting, workers may be called again, or the
+    first thread has moved, maybe to the processor of one that was to keep off
 
-    Not if some threads had nothing to do but wait, or while the first one asked whether to end, and Python had it wait.
+    Nobody is late if some threads had nothing to do but wait, or while the first one asked whether to end, and Python had it wait.
     """
     cdef double now, waited
     if threads == 1:                     # small steps take few times as long as looking at the clock
         run.pauses = run.until < INFINITY and seconds() > run.until
     else:
         now, waited = seconds(), longest_wait(&job.team)
-        run.pauses = (waited > LATE_SECONDS + (now - run.step_began - waited) / 2 and shared_by_all
-                      and job.team.asked < run.step_began)
+        run.late = (waited > LATE_SECONDS + (now - run.step_began - waited) / 2 and shared_by_all
+                    and job.team.asked < run.step_began)
+        run.pauses = run.late or processor() != run.here
         run.step_began = now
     run.pauses &= next_first < run.samples
 

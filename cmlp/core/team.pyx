@@ -47,8 +47,9 @@ cdef enum:
 
 cdef double ASK_SECONDS = 0.02
 cdef double LATE_SECONDS = 1e-3          # no thread is as late that has a processor and as much to do as the others
-cdef double FEWEST_ALONE = 0.01          # seconds of steps without workers, after these kept one waiting; twice as long if
-cdef double MOST_ALONE = 1               # the next time comes as soon
+cdef double OFTEN = 0.03                 # seconds of steps with workers, if they keep two waiting within so many: once is chance
+cdef double FEWEST_ALONE = 0.01          # seconds without workers, if these do so often; twice as long if the next time
+cdef double MOST_ALONE = 1               # comes as soon
 cdef double SOON_SECONDS = 2e-5          # after one pass the next one comes so soon that workers are to wait for it awake
 
 ctypedef bint (*question)(void*) noexcept nogil
@@ -173,8 +174,8 @@ cdef struct Workers:
     int without                          # passes that are still to go without them, as they kept one waiting
     int next_without                     # how many it will be after the next time
     int in_time                          # passes since the last time
-    double alone                         # seconds of steps that are still to go without them, for the same reason
-    double next_alone                    # how many it will be after the next time, if that comes as soon
+    double alone_until                   # when steps may have them again, for the same reason
+    double next_alone                    # seconds without them after the next time, if that comes as soon
     double together                      # seconds of steps with them since the last time
 
 cdef Workers workers
@@ -185,8 +186,7 @@ cdef void forget_workers() noexcept nogil:
     pthread_mutex_init(&workers.lock, NULL)
     workers.idle, workers.passed, workers.without = NULL, 0, 0
     workers.next_without, workers.in_time = FEWEST_WITHOUT, 0
-    workers.alone = workers.together = 0
-    workers.next_alone = FEWEST_ALONE
+    workers.alone_until, workers.together, workers.next_alone = 0, INFINITY, FEWEST_ALONE
 
 
 cdef void set_state(Worker* worker, int state) noexcept nogil:
@@ -325,25 +325,24 @@ cdef void has_passed(double began, double now, double most) noexcept nogil:
     pthread_mutex_unlock(&workers.lock)
 
 
-cdef double to_go_alone() noexcept nogil:
-    """Seconds that steps are to go without workers"""
-    cdef double alone
+cdef double alone_until() noexcept nogil:
+    """When steps may have workers again"""
+    cdef double until
     pthread_mutex_lock(&workers.lock)
-    alone = workers.alone
+    until = workers.alone_until
     pthread_mutex_unlock(&workers.lock)
-    return alone
+    return until
 
 
-cdef void have_stepped(double took, bint together, bint late) noexcept nogil:
-    """Steps have taken so many seconds, with workers or without; late: they kept the last step waiting, having no processor"""
+cdef void have_stepped(double began, double now, bint late) noexcept nogil:
+    """Steps with workers are done: when, and whether these kept the last one waiting, as they had no processor"""
     pthread_mutex_lock(&workers.lock)
-    if not together:
-        workers.alone = max(workers.alone - took, 0)
-    else:
-        workers.together += took
-        if workers.together > workers.next_alone:
-            workers.next_alone = FEWEST_ALONE
-        if late:
-            workers.alone, workers.together = workers.next_alone, 0
-            workers.next_alone = min(2 * workers.alone, MOST_ALONE)
+    workers.together += now - began
+    if workers.together > workers.next_alone:
+        workers.next_alone = FEWEST_ALONE
+    if late and workers.together < OFTEN:
+        workers.alone_until = now + workers.next_alone
+        workers.next_alone = min(2 * workers.next_alone, MOST_ALONE)
+    if late:
+        workers.together = 0
     pthread_mutex_unlock(&workers.lock)
