@@ -198,7 +198,7 @@ cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, bint shared_by_a
     """Whether to pause after this step, if there is another: a thread has kept it waiting, workers may be called again, or the
     first thread has moved, maybe to the processor of one that was to keep off
 
-    Nobody is late if some threads had nothing to do but wait, or while the first one asked whether to end, and Python had it wait.
+    None is late if some had nothing to do but wait, or while the first one asked whether to end, and Python had it wait.
     """
     cdef double now, waited
     if threads == 1:                     # small steps take few times as long as looking at the clock
