@@ -114,8 +114,8 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
                      Py_ssize_t first, Py_ssize_t m, int thread) noexcept nogil:
     """Shards of m samples, until none is left: a thread takes the next one when it is ready for it
 
-    In a step it begins with its own, and takes the next one before it is done: so it knows what to fetch meanwhile. If that is
-    a single block, to be added to the one before, it is at once: the next thread to read them has one gradient less to read.
+    In a step it begins with its own, and takes the next one before its last block: so it knows what to fetch meanwhile. If that
+    is a single block, to be added to the one before, it is at once: the next thread to read them has one gradient less to read.
     """
     cdef bint steps = job.run != NULL
     cdef bint joins = steps and p.blocks == p.shards and job.sparse.values == NULL     # whose gradient is many chains
@@ -125,13 +125,14 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
     job.tallies[thread].finite = True
     while s < p.shards:
         if steps:
-            then = shard_after(&job.team, s, p.shards, job.threads)
             into = s - first_half(p.shards) if joins and s - first_half(p.shards) == into else s
             job.run.joined[s] = into < s
-        begin, end = p.blocks * s // p.shards, p.blocks * (s + 1) // p.shards
+        begin, end, then = p.blocks * s // p.shards, p.blocks * (s + 1) // p.shards, p.shards
         for b in range(begin, end):
             if stopped(&job.team, thread):
                 break
+            if steps and b == end - 1:
+                then = shard_after(&job.team, s, p.shards, job.threads)
             at = b * p.block
             if fetches and b + 1 < end:
                 fetch = fetch_block(job, p, first, b + 1)
