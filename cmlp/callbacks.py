@@ -190,7 +190,8 @@ class ReduceLROnPlateau(_Watcher):
     """
     Makes the learning rate smaller when a training has not become better for some epochs.
 
-    The next training begins with a rate of its own: `learning_rate`, or `nn.optimizer`, is what to go on with.
+    The next training begins with a rate of its own: `learning_rate`, or `nn.optimizer`, is what to go on with. With
+    `resume` too, two trainings go as one would, in another process as well that has loaded the network.
 
     Parameters
     ----------
@@ -206,6 +207,9 @@ class ReduceLROnPlateau(_Watcher):
         The smallest rate.
     mode : {"auto", "min", "max"}, default "auto"
         As for `EarlyStopping`.
+    resume : bool, default False
+        Begin with the best number and the epochs since then that the network's last training with such a callback ended
+        with, if its optimizer goes on, rather than with none.
 
     Attributes
     ----------
@@ -226,17 +230,21 @@ class ReduceLROnPlateau(_Watcher):
         min_delta: float = 0.0,
         min_lr: float = 0.0,
         mode: str = "auto",
+        resume: bool = False,
     ) -> None:
         super().__init__(monitor, min_delta, mode)
         self.factor = _validate.number(factor, "factor", below=1.0, above=True)
         self.patience = _validate.count(patience, "patience")
         self.min_lr = _validate.number(min_lr, "min_lr")
+        self.resume = bool(resume)
         self.learning_rate: float | None = None
 
     def on_train_begin(self, run: Run) -> None:
-        """Begin to wait anew."""
+        """Begin to wait, anew or where the last training ended."""
         super().on_train_begin(run)
         self._waited, self.learning_rate = 0, run.learning_rate
+        if self.resume and run.network._memory.plateau is not None:
+            self.best, self._waited = run.network._memory.plateau
 
     def on_epoch_end(self, run: Run) -> None:
         """Make the rate smaller when the best epoch has been too long ago."""
@@ -247,6 +255,7 @@ class ReduceLROnPlateau(_Watcher):
             if 0 < smaller < run.learning_rate:
                 run.learning_rate = smaller
         self.learning_rate = run.learning_rate
+        run.network._memory.plateau = (self.best, self._waited) if math.isfinite(self.best) else None
 
 
 class ModelCheckpoint(_Watcher):

@@ -42,7 +42,8 @@ NAMES = {"feature_names": (str,), "class_names": (str, int)}
 FIELDS = ("version", "loss", "loss_options", "dtype", "input_scale", "input_shift", "layers", "training", *NAMES)
 LAYER_FIELDS = ("input_size", "neurons", "activation", "init", "dropout")
 TRAINING_FIELDS = ("generator", "optimizer", "aside")
-OPTIMIZER_FIELDS = ("kind", "settings", "schedule", "moments", "taken", "seen")
+OPTIMIZER_FIELDS = ("kind", "settings", "schedule", "plateau", "moments", "taken", "seen")
+PLATEAU_FIELDS = ("best", "waited")
 
 # Versions of the format, with the fields that each of them added, and what those are in files from before.
 ADDED: dict[str, dict[str, Any]] = {
@@ -52,6 +53,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "4": dict.fromkeys(NAMES),
     "5": {"aside": None},
     "6": dict.fromkeys(("settings", "schedule")),
+    "7": {"plateau": None},
 }
 VERSION = max(ADDED, key=int)
 
@@ -177,6 +179,7 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
                 kind=OPTIMIZERS[optimizer["kind"]],
                 optimizer=_made(OPTIMIZERS, optimizer, "optimizer"),
                 schedule=_made(SCHEDULES, optimizer["schedule"], "schedule"),
+                plateau=optimizer["plateau"] and tuple(optimizer["plateau"][field] for field in PLATEAU_FIELDS),
                 taken=optimizer["taken"],
                 seen=optimizer["seen"],
             )
@@ -311,6 +314,7 @@ def _training(network: "NeuralNetwork", tensors: dict[str, Array]) -> dict[str, 
         kept = memory.moments.shape[1] == network._params.size  # and not the row of one number for those that keep none
         optimizer |= {"schedule": _described(SCHEDULES, memory.schedule), "moments": len(memory.moments) if kept else 0}
         optimizer |= {"taken": memory.taken, "seen": memory.seen}
+        optimizer["plateau"] = memory.plateau and dict(zip(PLATEAU_FIELDS, memory.plateau, strict=True))
         tensors.update({MOMENTS: memory.moments} if kept else {})
     return {"generator": generator.state, "optimizer": optimizer, "aside": network._aside}
 
@@ -430,6 +434,10 @@ def _training_state(value: Any, version: str) -> dict[str, Any]:
     if optimizer["schedule"] is not None:
         _check_fields(optimizer["schedule"], ["kind", "settings"], "schedule")
         _made(SCHEDULES, optimizer["schedule"], "schedule")
+    if optimizer["plateau"] is not None:
+        _check_fields(optimizer["plateau"], PLATEAU_FIELDS, "plateau")
+        _validate.number(optimizer["plateau"]["best"], "best of the plateau", least=-np.inf, above=True)
+        _validate.count(optimizer["plateau"]["waited"], "waited of the plateau", least=0)
     kind, moments = optimizer["kind"], optimizer["moments"]
     if _validate.count(moments, "moments", least=0) not in MOMENT_COUNTS[kind]:
         raise ValueError(f"expected {kind} to have {MOMENT_COUNTS[kind][-1]} moments, got {moments}")

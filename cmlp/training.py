@@ -96,6 +96,7 @@ class Memory:
         self.kind: type[Any] | None = None
         self.optimizer: Optimizer | None = None  # of this kind, as it was at last, if that is known
         self.schedule: Schedule | None = None  # what changed its rate
+        self.plateau: tuple[float, int] | None = None  # the best number before it, and the epochs since
         self.moments: Array | None = None
         self.taken = self.seen = 0
 
@@ -153,7 +154,7 @@ class Memory:
             self.lock.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("kind", "optimizer", "schedule", "moments", "taken", "seen")
+        kept = ("kind", "optimizer", "schedule", "plateau", "moments", "taken", "seen")
         return {name: self.__dict__[name] for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

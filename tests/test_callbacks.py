@@ -266,6 +266,27 @@ def test_another_training_goes_on_at_the_rate_that_a_plateau_led_to(data, tmp_pa
         assert each._params.tobytes() == twin._params.tobytes()
 
 
+def test_a_plateau_goes_on_waiting_where_it_is_to(data, tmp_path):
+    pytest.importorskip("safetensors")
+
+    def train(nn, epochs, optimizer, resume):
+        plateau = ReduceLROnPlateau(series(*[3] * epochs), 0.5, patience=4, mode="min", resume=resume)
+        return nn.fit(*data, epochs, 20, optimizer, callbacks=[plateau])["learning_rate"]
+
+    assert train(make(), 7, SGD(0.5), resume=True) == [0.5] * 5 + [0.25] * 2
+    nn = make()
+    assert train(nn, 3, SGD(0.5), resume=True) == [0.5] * 3
+    nn.save(tmp_path / "nn.safetensors")
+    loaded, anew, other, over = (NeuralNetwork.load(tmp_path / "nn.safetensors") for _ in range(4))
+    assert train(nn, 4, nn.optimizer, resume=True) == [0.5] * 2 + [0.25] * 2
+    assert train(loaded, 4, loaded.optimizer, resume=True) == [0.5] * 2 + [0.25] * 2
+    assert train(anew, 4, anew.optimizer, resume=False) == [0.5] * 4
+    other.fit(*data, 1, 20, "adam")
+    assert train(other, 4, SGD(0.5), resume=True) == [0.5] * 4
+    over.reset()
+    assert train(over, 4, SGD(0.5), resume=True) == [0.5] * 4
+
+
 def test_checkpoints_have_names(data, tmp_path):
     pytest.importorskip("safetensors")
     recorder, nn = Recorder(), make()

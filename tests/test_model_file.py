@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 import cmlp
 from cmlp import SGD, Adam, AdamW, CrossEntropy, Huber, NeuralNetwork, Quantile, model_file, schedules
 from cmlp._init import INITIALISERS
-from cmlp.callbacks import LambdaCallback, ModelCheckpoint
+from cmlp.callbacks import LambdaCallback, ModelCheckpoint, ReduceLROnPlateau
 from cmlp.optimizers import OPTIMIZERS
 from cmlp.schedules import SCHEDULES, Cosine, Schedule, Step
 
@@ -72,6 +72,7 @@ def training_state(network):
     return (
         memory.optimizer,
         memory.schedule,
+        memory.plateau,
         moments,
         memory.taken,
         str(network.rng.bit_generator.state),
@@ -114,10 +115,12 @@ RESUMED = """
 import sys
 import numpy as np
 from cmlp import NeuralNetwork
+from cmlp.callbacks import ReduceLROnPlateau
 network = NeuralNetwork.load(sys.argv[1])
 data = np.load(sys.argv[2])
 settings = {"batch_size": 16, "optimizer": network.optimizer, "schedule": network.schedule, "validation_fraction": 0.2}
-history = network.fit(data["X"], data["y"], epochs=5, **settings)
+plateau = ReduceLROnPlateau(factor=0.5, patience=2, min_delta=0.2, resume=True)
+history = network.fit(data["X"], data["y"], epochs=5, callbacks=[plateau], **settings)
 print(network._params.tobytes().hex(), history["loss"], history["val_loss"])
 """
 
@@ -144,7 +147,9 @@ def test_training_goes_on_in_another_process_as_in_one(generator, optimizer, sch
     for network in (whole, half):
         network.adapt(X)
     settings = {"batch_size": 16, "optimizer": optimizer, "schedule": schedule, "validation_fraction": 0.2}
+    settings["callbacks"] = [plateau := ReduceLROnPlateau(factor=0.5, patience=2, min_delta=0.2)]
     history = whole.fit(X, y, epochs=10, **settings)
+    assert plateau.learning_rate < optimizer.learning_rate / 4  # it has waited before the fifth epoch and after it
     half.fit(X, y, epochs=5, **settings)
     half.save(tmp_path / "model")
     done = subprocess.run(
@@ -426,7 +431,7 @@ def test_state_of_foreign_classes_is_not_saved_unless_it_is_left_out(part, tmp_p
 # ---- What is not loaded ----
 
 ARCHITECTURE = {
-    "version": "6",
+    "version": "7",
     "loss": "cross_entropy",
     "loss_options": {},
     "dtype": "float32",
@@ -497,7 +502,8 @@ def generator_state(name="PCG64"):
 
 BEFORE = {"kind": "adam", "moments": 2, "taken": 7, "seen": 70}
 ADAM = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "epsilon_hat": True}
-OPTIMIZER = {**BEFORE, "settings": ADAM, "schedule": {"kind": "Cosine", "settings": asdict(Cosine(total=9))}}
+SCHEDULED = {**BEFORE, "settings": ADAM, "schedule": {"kind": "Cosine", "settings": asdict(Cosine(total=9))}}
+OPTIMIZER = {**SCHEDULED, "plateau": {"best": -0.5, "waited": 3}}
 TRAINED = {**ARCHITECTURE, "training": {"generator": generator_state(), "optimizer": OPTIMIZER, "aside": 7}}
 MOMENTS = {"optimizer.moments": np.zeros((2, 5 * 16 + 4 * 16), np.float32)}
 SCALED = {**ARCHITECTURE, "input_scale": "tensor", "input_shift": "tensor"}
@@ -510,6 +516,10 @@ WHOLE = {  # what stands in the JSON and in the tensors
     "trained": (TRAINED, TENSORS | MOMENTS),
     "trained in version 5": (
         {**OLDER["5"], "training": {**TRAINED["training"], "optimizer": BEFORE}},
+        TENSORS | MOMENTS,
+    ),
+    "trained in version 6": (
+        {**TRAINED, "version": "6", "training": {**TRAINED["training"], "optimizer": SCHEDULED}},
         TENSORS | MOMENTS,
     ),
     "scaled": (SCALED, TENSORS | SCALING),
@@ -536,7 +546,7 @@ METADATA = {  # what stands in the metadata; what is said of it
     "deep lists": ({"cmlp": deep()}, "expected JSON in the metadata, got"),
     "deep objects": ({"cmlp": deep('{"layers":')}, "expected JSON in the metadata, got"),
     "endless digits": ({"cmlp": "1" * 10_000}, "expected JSON in the metadata, got"),
-    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '6', got None"),
+    "a list": ({"cmlp": "[]"}, "expected a version of the format from '1' to '7', got None"),
 }
 
 
@@ -561,13 +571,13 @@ def changed(whole, way, value):
 
 
 FIELDS = {  # where, the value put there (... takes the field away), what is said of it
-    "no version": (["version"], ..., "expected a version of the format from '1' to '6', got None"),
-    "newer version": (["version"], "7", "expected a version of the format from '1' to '6', got '7'"),
+    "no version": (["version"], ..., "expected a version of the format from '1' to '7', got None"),
+    "newer version": (["version"], "8", "expected a version of the format from '1' to '7', got '8'"),
     "version 3": (["version"], "3", "expected the network to have the fields dtype, input_scale, input_shift, "),
     "version 2": (["version"], "2", "expected the network to have the fields dtype, input_scale, input_shift, "),
     "version 1": (["version"], "1", "expected the network to have the fields dtype, input_scale, layers, "),
-    "version a number": (["version"], 1, "expected a version of the format from '1' to '6', got 1"),
-    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '6', got ['3']"),
+    "version a number": (["version"], 1, "expected a version of the format from '1' to '7', got 1"),
+    "version a list": (["version"], ["3"], "expected a version of the format from '1' to '7', got ['3']"),
     "no loss": (["loss"], ..., "expected the network to have the fields"),
     "another field": (["pickle"], "x", "expected the network to have the fields"),
     "loss unknown": (["loss"], "hinge", "loss must be one of 'cross_entropy', "),
@@ -670,7 +680,7 @@ TRAINING_FIELDS = {  # the same, of the state of training
     "state a fraction": (["generator", "state", "inc"], 1.0, "generator.state.inc must be a whole number"),
     "state wide": (["generator", "state", "inc"], 2**128 + 1, "expected generator.state.inc to be less than"),
     "state stuck": (["generator", "state", "inc"], 2, "expected a state that PCG64 can come to, got"),
-    "optimizer text": (["optimizer"], "adam", "expected optimizer to have the fields kind, moments, schedule, "),
+    "optimizer text": (["optimizer"], "adam", "expected optimizer to have the fields kind, moments, plateau, "),
     "optimizer unknown": (["optimizer", "kind"], "Adam", "kind of optimizer to be one of sgd, adam, adamw,"),
     "optimizer null": (["optimizer", "kind"], None, "expected kind of optimizer to be a name, got None"),
     "moments missing": (["optimizer", "moments"], 1, "expected adam to have 2 moments, got 1"),
@@ -699,6 +709,10 @@ TRAINING_FIELDS = {  # the same, of the state of training
         "warmup must be finite, at least 0 and",
     ),
     "total a fraction": (["optimizer", "schedule", "settings", "total"], 1.5, "total must be a whole number"),
+    "plateau a list": (["optimizer", "plateau"], [0.5, 3], "expected plateau to have the fields best, waited, got"),
+    "best of no number": (["optimizer", "plateau", "best"], None, "best of the plateau must be a number, got None"),
+    "best infinite": (["optimizer", "plateau", "best"], -np.inf, "best of the plateau must be finite"),
+    "waited negative": (["optimizer", "plateau", "waited"], -1, "waited of the plateau must be at least 0, got -1"),
     "moments text": (["optimizer", "moments"], "2", "moments must be a whole number, got '2'"),
     "taken negative": (["optimizer", "taken"], -1, "taken must be at least 0, got -1"),
     "taken a fraction": (["optimizer", "taken"], 7.0, "taken must be a whole number, got 7.0"),
