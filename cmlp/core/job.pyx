@@ -132,8 +132,8 @@ cdef void do_steps(Job* job, int threads, question wanted, void* asker, const fl
         if began >= run.until:
             run.until = INFINITY
         do_job(job, hired, others, wanted, asker)
-        if others > 0:
-            have_stepped(began, seconds(), run.late)
+        if threads > 1:
+            have_worked(began, seconds(), others > 0, run.late)
         if run.ended != PAUSED:
             return
 
@@ -148,7 +148,7 @@ cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* as
     cdef Py_ssize_t work = m * parameter_count(&job.net, like)
     cdef int number = 0, wake
     cdef bint few = m <= most_by_layers(&job.net, like)
-    cdef double began = 0
+    cdef double began = 0, now
     job.run, job.in_double, job.way, job.over = NULL, sizeof(floating) == sizeof(double), BY_SAMPLES, False
     job.asks = takes_long(&job.net, m, like)
     threads = <int> min(threads, work // HANDING_WORK)
@@ -170,5 +170,6 @@ cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* as
     job.team.asked = seconds()
     do_job(job, hired, number, wanted, asker)
     if threads > 1:
-        has_passed(began, seconds(), LATE_SECONDS + work * LATE_PER_WORK)
+        now = seconds()
+        have_worked(began, now, number > 0, now - began > LATE_SECONDS + work * LATE_PER_WORK)
     return all_is_finite(job, job.threads)

@@ -42,12 +42,10 @@ cdef enum:
     IDLE_SPINS = 9000                    # of a worker that waits for work, which may well come after some lines of Python
     YIELDS = 400                         # a few hundred microseconds, longer if others want the processor
     MAX_THREADS = 256
-    FEWEST_WITHOUT = 1000                # passes without workers, after they kept one waiting; twice as many after the next time
-    MOST_WITHOUT = 1024000
 
 cdef double ASK_SECONDS = 0.02
 cdef double LATE_SECONDS = 1e-3          # no thread is as late that has a processor and as much to do as the others
-cdef double OFTEN = 0.03                 # seconds of steps with workers, if they keep two waiting within so many: once is chance
+cdef double OFTEN = 0.03                 # seconds of work with workers, if they keep it waiting twice within so many: once is chance
 cdef double FEWEST_ALONE = 0.01          # seconds without workers, if these do so often; twice as long if the next time
 cdef double MOST_ALONE = 1               # comes as soon
 cdef double SOON_SECONDS = 2e-5          # after one pass the next one comes so soon that workers are to wait for it awake
@@ -116,9 +114,9 @@ cdef bint barrier(Team* team, int threads) noexcept nogil:
         team.arrived = 0
         team.agreed = __atomic_load_n(&team.stopping, __ATOMIC_ACQUIRE)
         __atomic_store_n(&team.claims, 0, __ATOMIC_RELEASE)
-        if threads > 1:
-            pthread_mutex_lock(&team.lock)
+        if threads > 1:                  # the lock comes after it: who spins need not wait for that, who sleeps has looked in it
             __atomic_store_n(&team.passed, passed + 1, __ATOMIC_RELEASE)
+            pthread_mutex_lock(&team.lock)
             pthread_cond_broadcast(&team.moved)
             pthread_mutex_unlock(&team.lock)
         return team.agreed
@@ -170,13 +168,10 @@ cdef struct Worker:
 cdef struct Workers:
     pthread_mutex_t lock
     Worker* idle                         # who worked last comes first
-    double passed                        # when the last pass was done that they might have had a part in
-    int without                          # passes that are still to go without them, as they kept one waiting
-    int next_without                     # how many it will be after the next time
-    int in_time                          # passes since the last time
-    double alone_until                   # when steps may have them again, for the same reason
+    double passed                        # when the last work was done that they might have had a part in
+    double alone_until                   # when there may be work for them again, as they kept it waiting
     double next_alone                    # seconds without them after the next time, if that comes as soon
-    double together                      # seconds of steps with them since the last time
+    double together                      # seconds of work with them since the last time
 
 cdef Workers workers
 
@@ -184,15 +179,14 @@ cdef Workers workers
 cdef void forget_workers() noexcept nogil:
     """Begin without any: at first, and in a forked child, where there are none"""
     pthread_mutex_init(&workers.lock, NULL)
-    workers.idle, workers.passed, workers.without = NULL, 0, 0
-    workers.next_without, workers.in_time = FEWEST_WITHOUT, 0
+    workers.idle, workers.passed = NULL, 0
     workers.alone_until, workers.together, workers.next_alone = 0, INFINITY, FEWEST_ALONE
 
 
 cdef void set_state(Worker* worker, int state) noexcept nogil:
     """And wake whoever waits for it"""
-    pthread_mutex_lock(&worker.lock)
     __atomic_store_n(&worker.state, state, __ATOMIC_RELEASE)
+    pthread_mutex_lock(&worker.lock)     # after it, as in `barrier`
     pthread_cond_broadcast(&worker.changed)
     pthread_mutex_unlock(&worker.lock)
 
@@ -296,37 +290,8 @@ cdef void work_together(part what, void* work, Worker** hired, int number, bint 
         pthread_mutex_unlock(&workers.lock)
 
 
-cdef int to_wake(double now, int paying) noexcept nogil:
-    """Workers that a pass may wake which is long enough for so many; -1 if it is to do without any, awake or not
-
-    Any number, if it follows so soon on the last one that the next may be expected as soon.
-    """
-    cdef bint soon
-    cdef int without
-    pthread_mutex_lock(&workers.lock)
-    soon, without = now - workers.passed < SOON_SECONDS, workers.without
-    workers.without = max(without - 1, 0)
-    pthread_mutex_unlock(&workers.lock)
-    if without > 0 and paying == 0:
-        return -1
-    return MAX_THREADS if soon and without == 0 else paying
-
-
-cdef void has_passed(double began, double now, double most) noexcept nogil:
-    """A pass is done: when, and whether it took more than the most seconds that it should, as its workers had no processor"""
-    pthread_mutex_lock(&workers.lock)
-    workers.passed = now
-    workers.in_time += 1
-    if workers.in_time > workers.next_without + MOST_WITHOUT:
-        workers.next_without, workers.in_time = FEWEST_WITHOUT, 0
-    if now - began > most:
-        workers.without, workers.in_time = workers.next_without, 0
-        workers.next_without = min(2 * workers.without, MOST_WITHOUT)
-    pthread_mutex_unlock(&workers.lock)
-
-
 cdef double alone_until() noexcept nogil:
-    """When steps may have workers again"""
+    """When there may be work for workers again"""
     cdef double until
     pthread_mutex_lock(&workers.lock)
     until = workers.alone_until
@@ -334,15 +299,31 @@ cdef double alone_until() noexcept nogil:
     return until
 
 
-cdef void have_stepped(double began, double now, bint late) noexcept nogil:
-    """Steps with workers are done: when, and whether these kept the last one waiting, as they had no processor"""
+cdef int to_wake(double now, int paying) noexcept nogil:
+    """Workers that a pass may wake which is long enough for so many; -1 if it is to do without any, awake or not
+
+    Any number, if it follows so soon on the last one that the next may be expected as soon.
+    """
+    cdef bint soon, alone
     pthread_mutex_lock(&workers.lock)
-    workers.together += now - began
-    if workers.together > workers.next_alone:
-        workers.next_alone = FEWEST_ALONE
-    if late and workers.together < OFTEN:
-        workers.alone_until = now + workers.next_alone
-        workers.next_alone = min(2 * workers.next_alone, MOST_ALONE)
-    if late:
-        workers.together = 0
+    soon, alone = now - workers.passed < SOON_SECONDS, now < workers.alone_until
+    pthread_mutex_unlock(&workers.lock)
+    if alone:
+        return paying if paying > 0 else -1
+    return MAX_THREADS if soon else paying
+
+
+cdef void have_worked(double began, double now, bint together, bint late) noexcept nogil:
+    """Steps or a pass are done: when, whether with workers, and whether these kept it waiting, as they had no processor"""
+    pthread_mutex_lock(&workers.lock)
+    workers.passed = now
+    if together:
+        workers.together += now - began
+        if workers.together > workers.next_alone:
+            workers.next_alone = FEWEST_ALONE
+        if late and workers.together < OFTEN:
+            workers.alone_until = now + workers.next_alone
+            workers.next_alone = min(2 * workers.next_alone, MOST_ALONE)
+        if late:
+            workers.together = 0
     pthread_mutex_unlock(&workers.lock)
