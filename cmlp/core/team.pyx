@@ -45,7 +45,7 @@ cdef enum:
 
 cdef double ASK_SECONDS = 0.02
 cdef double LATE_SECONDS = 1e-3          # no thread is as late that has a processor and as much to do as the others
-cdef double OFTEN = 0.03                 # seconds of work with workers, if they keep it waiting twice within so many: once is chance
+cdef double OFTEN = 0.03                 # seconds of work with workers, if they keep it waiting twice in so many: once is chance
 cdef double FEWEST_ALONE = 0.01          # seconds without workers, if these do so often; twice as long if the next time
 cdef double MOST_ALONE = 1               # comes as soon
 cdef double SOON_SECONDS = 2e-5          # after one pass the next one comes so soon that workers are to wait for it awake
