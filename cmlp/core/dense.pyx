@@ -173,26 +173,26 @@ cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py
             dw[i * wide + j] += across[j * ld + i]
 
 
-cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* panels, const floating* x, Py_ssize_t ldx,
-                         bint x_padded, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
+cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t ldd, const floating* x,
+                         Py_ssize_t ldx, bint x_padded, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
                          Py_ssize_t block, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
     """dw := (0 if fresh else dw) + x.T @ d, and below it, with the last of the inputs, the sum of d's rows.
 
-    `dw` begins with the part of it, packed in panels of dw_rows rows. panels: d, packed: where other threads have made it, its
-    rows stay in their caches. x_padded: it is our own, with as much as a cache line to be read behind its last row; of others,
-    rows are read by whole lines as far as these go. block: the samples of one chain of multiply-adds.
+    `dw` begins with the part of it, packed in panels of dw_rows rows. ldd: from one row of d to the next; 0 if it is packed:
+    where other threads have made it, its rows stay in their caches. x_padded: x is our own, with as much as a cache line to be
+    read behind its last row; of others, rows are read by whole lines as far as these go. block: the samples of one chain of
+    multiply-adds.
     """
-    cdef Py_ssize_t width = panel(dw)
+    cdef Py_ssize_t width = panel(dw), step = width if ldd > 0 else m * width
     cdef Into to = into(dw, dw_rows * width, 0, FROM_ZERO if fresh else FROM_Y)
-    panels += of.column * m
+    d += of.column * (1 if ldd > 0 else m)
     if m <= block and n <= FEW and n * padded(of.rows, dw) <= copy_size(copy):
         to.row = of.rows if x_padded else of.rows // line(dw) * line(dw)
-        narrow_gradient(dw, panels, x + of.row, ldx, m, to.row, n, fresh, copy)
+        narrow_gradient(dw, d, x + of.row, ldx, m, to.row, n, fresh, copy)
     if to.row < of.rows:
-        product(&to, x + of.row + to.row, 1, ldx, panels, m * width, 0, of.rows - to.row, m, of.columns, block, skips, NULL,
-                fetch, copy)
+        product(&to, x + of.row + to.row, 1, ldx, d, step, ldd, of.rows - to.row, m, of.columns, block, skips, NULL, fetch, copy)
     if of.row + of.rows == k:
-        bias_gradient(dw, dw_rows, panels, m * width, 0, m, of, fresh, block)
+        bias_gradient(dw, dw_rows, d, step, ldd, m, of, fresh, block)
 
 
 cdef void dense_step(floating* after, const floating* before, floating scale, const floating* panels, const floating* x,

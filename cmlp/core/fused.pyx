@@ -59,14 +59,12 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
             part = whole(k, padded(n, w))
             sparse_pieces(job, g, k + 1, d, first, m, &part, k, n, fresh, m, thread)
             return
-        part = whole(m, padded(n, w))
-        a = in_panels(<floating*> room.packed, d, m, &part, n)
         part, some = whole(k, padded(n, w)), columns_at_once(m, k, padded(n, w), w)
         for column from 0 <= column < padded(n, w) by some:
             part.column, part.columns = column, min(padded(n, w) - column, some)
             if stopped_within(job, thread):
                 return
-            dense_gradient(g + column * (k + 1), k + 1, a, x if l == 0 else y, ldx if l == 0 else spread(k, w),
+            dense_gradient(g + column * (k + 1), k + 1, d, spread(n, w), x if l == 0 else y, ldx if l == 0 else spread(k, w),
                            l > 0 or x == <floating*> room.x, m, &part, k, n, fresh, m, l == 0 and skips,
                            fetch if l == 0 else NULL, copy)
         if l > 0:

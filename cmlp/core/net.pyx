@@ -141,7 +141,7 @@ cdef inline Py_ssize_t row_count(const Net* net, bint wide, const floating* like
     """Elements that one sample takes in a pass: see Room"""
     return (inputs_apart(net, wide, like) + spread(net.sizes[net.layers], like) + slope_columns(net, like)
             + layers_before(net, net.layers, like)
-            + (2 * layers_before(net, net.layers, like) if wide else 3 * widest(net, like)))
+            + 2 * (layers_before(net, net.layers, like) if wide else widest(net, like)))
 
 
 cdef Py_ssize_t run_count(const Net* net, const floating* like) noexcept nogil:

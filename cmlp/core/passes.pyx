@@ -96,19 +96,19 @@ cdef struct Room:                        # what a number of samples take in a pa
     void* s                              # f' of the layers that keep it, one after the other
     void* t                              # targets
     void* d                              # gradients by z, of all layers in a wide pass, else of two, each as wide as the widest
-    void* packed                         # the same in panels, or in a fused pass one of them
+    void* packed                         # the same in panels, in a wide pass
     void* end
 
 
 cdef inline Room room_for(const Net* net, floating* space, Py_ssize_t m, bint wide) noexcept nogil:
     """Where m samples' numbers lie, one after the other"""
     cdef Room room
-    cdef Py_ssize_t d = m * (layers_before(net, net.layers, space) if wide else widest(net, space))
+    cdef Py_ssize_t d = m * (layers_before(net, net.layers, space) if wide else 2 * widest(net, space))
     cdef Py_ssize_t t = m * spread(net.sizes[net.layers], space)
     room.x, room.y = space, space + m * inputs_apart(net, wide, space)
     room.end = space + m * row_count(net, wide, space)
-    room.packed = <floating*> room.end - d
-    room.d = <floating*> room.packed - (d if wide else 2 * d)
+    room.packed = <floating*> room.end - (d if wide else 0)
+    room.d = <floating*> room.packed - d
     room.t = <floating*> room.d - t
     room.s = <floating*> room.t - m * slope_columns(net, space)
     return room

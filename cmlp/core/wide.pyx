@@ -174,7 +174,7 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
                                      p.block, thread):
                         return True
                 else:
-                    dense_gradient(g + s * apart, rows, panels + at * padded(n, d), x + at * ldx, ldx, l > 0,
+                    dense_gradient(g + s * apart, rows, panels + at * padded(n, d), 0, x + at * ldx, ldx, l > 0,
                                    samples, &of, k, n, True, p.block, skips, fetch, copy)
             for j from 0 <= j < of.columns by width:
                 wide = min(of.columns - j, width)
