@@ -54,14 +54,14 @@ cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const fl
 
 
 cdef void dense_partial(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, const Part* of, Py_ssize_t m,
-                        Py_ssize_t k, Py_ssize_t n, bint skips, floating* copy) noexcept nogil:
+                        Py_ssize_t k, Py_ssize_t n, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
     """y := x @ w of some of w's rows, packed, which are one chain of multiply-adds at most"""
     cdef Py_ssize_t ldy = spread(n, y), width = panel(y), j, wide
     cdef Into to
     for j from 0 <= j < of.columns by width:
         wide, to = min(of.columns - j, width), into(y + j, width, ldy, FROM_ZERO)
-        product(&to, x + of.row, ldx, 1, w + j * (k + 1) + of.row * wide, 0, 0, m, of.rows, wide, K_BLOCK, skips, NULL, NULL,
-                copy)
+        product(&to, x + of.row, ldx, 1, w + j * (k + 1) + of.row * wide, 0, 0, m, of.rows, wide, K_BLOCK, skips, NULL,
+                fetch, copy)
 
 
 cdef void dense_chain(floating* y, const floating* x, Py_ssize_t ldx, const floating* w, Py_ssize_t first, Py_ssize_t depth,

@@ -32,6 +32,7 @@ cdef struct Wide:                        # what a step is to one of its threads
     bint split                           # the first layer is shared by its inputs
     Part inputs                          # this thread's share of its weights, if so
     bint alone                           # this thread can go on from rows that it has made itself
+    Fetch next                           # its part of the next step's samples
 
 
 cdef inline floating* wide_space(const Job* job, int thread, const floating* like) noexcept nogil:
@@ -67,19 +68,19 @@ cdef bint waits(Job* job, Wide* v, const Part* of, Py_ssize_t columns) noexcept 
 
 
 cdef void partial_part(Job* job, floating* parts, const floating* x, Py_ssize_t ldx, const floating* w, Part of, Py_ssize_t m,
-                       bint skips, floating* copy, int thread) noexcept nogil:
+                       bint skips, Fetch* fetch, floating* copy, int thread) noexcept nogil:
     """This thread's part of the first layer's sums, a chain at a time"""
     cdef Py_ssize_t k = job.net.sizes[0], n = job.net.sizes[1], some = chain_length(k), end = of.row + of.rows, row
     for row from of.row <= row < end by some:
         if stopped_within(job, thread):
             return
         of.row, of.rows = row, min(end - row, some)
-        dense_partial(parts + row // some * m * spread(n, w), x, ldx, w, &of, m, k, n, skips, copy)
+        dense_partial(parts + row // some * m * spread(n, w), x, ldx, w, &of, m, k, n, skips, fetch, copy)
 
 
 cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, Py_ssize_t first,
                        const floating* w, Part of, Py_ssize_t l, const floating* parts, Py_ssize_t m, bint activated, bint skips,
-                       Py_ssize_t step, floating* copy, int thread) noexcept nogil:
+                       Fetch* fetch, Py_ssize_t step, floating* copy, int thread) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l; parts: of x @ w, if they have been made already, or NULL"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns, w)
     cdef Py_ssize_t panels = (of.columns + panel(w) - 1) // panel(w), end = of.row + of.rows, row = of.row, at
@@ -91,7 +92,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
         of.row, of.rows = row, min(end - row, some)
         if parts != NULL:
             dense_sum(y, parts, ld, m * ld, chain_count(k), w, True, &of, k, n)
-        elif forward_pieces(job, y, x, ldx, first, w, True, &of, k, n, skips, NULL, copy, thread):
+        elif forward_pieces(job, y, x, ldx, first, w, True, &of, k, n, skips, fetch, copy, thread):
             return
         if l == 0:
             job.tallies[thread].finite &= all_finite(y + row * ld + of.column, of.rows, ld)
@@ -202,7 +203,7 @@ cdef bint wide_forward(Job* job, const Plan* p, Wide* v, const floating* w, Py_s
     cdef bint last, sloped
     cdef Part of
     if v.split:
-        partial_part(job, parts, a, v.ldx, w, v.inputs, m, v.skips, copy, v.thread)
+        partial_part(job, parts, a, v.ldx, w, v.inputs, m, v.skips, &v.next, copy, v.thread)
         if barrier(&job.team, v.threads):
             return True
     for l in range(net.layers):
@@ -212,7 +213,8 @@ cdef bint wide_forward(Job* job, const Plan* p, Wide* v, const floating* w, Py_s
         if waits(job, v, &of, padded(n, w)):
             return True
         forward_part(job, y, s if sloped else <floating*> NULL, a, v.ldx if l == 0 else spread(k, w), first, w, of, l,
-                     parts if l == 0 else <floating*> NULL, m, not last, l == 0 and v.skips, step, copy, v.thread)
+                     parts if l == 0 else <floating*> NULL, m, not last, l == 0 and v.skips, &v.next if l == 0 else NULL, step,
+                     copy, v.thread)
         if last:
             at = of.row * ld
             take_loss(job, d + at, y + at, s + at if sloped else <floating*> NULL, <floating*> v.room.t + at, of.row,
@@ -247,9 +249,9 @@ cdef bint wide_backward(Job* job, const Plan* p, Wide* v, const floating* w) noe
     return barrier(&job.team, v.threads)
 
 
-cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p, const Wide* v, const floating* w,
+cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p, Wide* v, const floating* w,
                       floating* after, Py_ssize_t first) noexcept nogil:
-    """A step of this thread's part of all parameters, while it fetches its part of the next samples: whether they are finite"""
+    """A step of this thread's part of all parameters: whether they are finite"""
     cdef const Net* net = &job.net
     cdef Py_ssize_t l, k, n, before, offset = 0, m = p.rows
     cdef const floating* x = <const floating*> v.x
@@ -257,17 +259,14 @@ cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p,
     cdef const floating* packed = <const floating*> v.room.packed
     cdef floating share_of_one = share_of(job, first, m)
     cdef bint finite = True
-    # In the user's array, whole rows are fetched by the processor and by the product.
-    cdef bint fetches = v.split or x == v.room.x
-    cdef Part of = samples_of(v, min(m, max(run.samples - first - m, 0)), net.sizes[0], w)
-    cdef Fetch next = fetching(&job.x, job.order, first + m + of.row, of.rows, of.column, of.columns)
+    cdef Part of
     for l in range(net.layers):
         k, n, before = net.sizes[l], net.sizes[l + 1], m * layers_before(net, l, w)
         of = weights_share(net, l, v.split, v.thread, v.threads, w)
         finite &= step_part(job, run, rule, p, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
                             v.ldx if l == 0 else spread(k, w), first, of, l, offset, after, w, m, share_of_one,
                             l == 0 and v.skips,
-                            &next if l == 0 and fetches else NULL, v.thread)
+                            &v.next if l == 0 else NULL, v.thread)
         x, offset = <const floating*> v.room.y + before, offset + (k + 1) * padded(n, w)
     return finite
 
@@ -293,6 +292,10 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
         x += m * (padded(v.inputs.row, w) + 2 * line(w) * (v.inputs.row // chain_length(net.sizes[0]))) - v.inputs.row
     v.x = inputs(job, x, &v.ldx, first, of)
     v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, x)
+    of = samples_of(&v, min(m, max(run.samples - first - m, 0)), net.sizes[0], w)
+    v.next = fetching(&job.x, job.order, first + m + of.row, of.rows, of.column, of.columns)
+    if not v.split and v.x != v.room.x:  # in the user's array, whole rows are fetched by the processor and by the product
+        v.next.end = v.next.row
     penalty_share(run, net, w, v.split, thread, threads)
     if wide_forward(job, p, &v, w, first, t) or wide_backward(job, p, &v, w):
         return INTERRUPTED
