@@ -209,7 +209,6 @@ cdef inline inlined registers(const Tile* t, Py_ssize_t column, const Live* live
     for i in range(rows):
         for j in range(vectors):
             acc[i][j] = zero
-            prefetch(<const vec*> (y + i * ldy) + j)
     for i in range(number):
         lines[i] = <const char*> t.a + 3 * i * row
     for p in range(0 if all_live else live.count):
