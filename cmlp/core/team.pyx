@@ -46,8 +46,9 @@ cdef enum:
 cdef double ASK_SECONDS = 0.02
 cdef double LATE_SECONDS = 1e-3          # no thread is as late that has a processor and as much to do as the others
 cdef double OFTEN = 0.03                 # seconds of work with workers, if they keep it waiting twice in so many: once is chance
-cdef double FEWEST_ALONE = 0.01          # seconds without workers, if these do so often; twice as long if the next time
-cdef double MOST_ALONE = 1               # comes as soon
+cdef double FEWEST_ALONE = 0.1           # seconds without workers, if these do so often; so many times as long if the next time
+cdef double MOST_ALONE = 10              # comes as soon, and as much less if it does not
+cdef double LONGER = 4
 cdef double SOON_SECONDS = 2e-5          # after one pass the next one comes so soon that workers are to wait for it awake
 
 ctypedef bint (*question)(void*) noexcept nogil
@@ -319,11 +320,11 @@ cdef void have_worked(double began, double now, bint together, bint late) noexce
     workers.passed = now
     if together:
         workers.together += now - began
-        if workers.together > workers.next_alone:
-            workers.next_alone = FEWEST_ALONE
         if late and workers.together < OFTEN:
             workers.alone_until = now + workers.next_alone
-            workers.next_alone = min(2 * workers.next_alone, MOST_ALONE)
+            workers.next_alone = min(LONGER * workers.next_alone, MOST_ALONE)
+        elif late:
+            workers.next_alone = max(workers.next_alone / LONGER, FEWEST_ALONE)
         if late:
             workers.together = 0
     pthread_mutex_unlock(&workers.lock)
