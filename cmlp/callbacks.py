@@ -243,8 +243,9 @@ class ReduceLROnPlateau(_Watcher):
         """Begin to wait, anew or where the last training ended."""
         super().on_train_begin(run)
         self._waited, self.learning_rate = 0, run.learning_rate
-        if self.resume and run.network._memory.plateau is not None:
-            self.best, self._waited = run.network._memory.plateau
+        memory = run.network._memory
+        if self.resume and memory.plateau is not None and memory.kind is type(run.optimizer):
+            self.best, self._waited = memory.plateau
 
     def on_epoch_end(self, run: Run) -> None:
         """Make the rate smaller when the best epoch has been too long ago."""

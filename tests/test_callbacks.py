@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cmlp
-from cmlp import SGD, NeuralNetwork, schedules
+from cmlp import SGD, Adam, NeuralNetwork, schedules
 from cmlp.callbacks import (
     Callback,
     CSVLogger,
@@ -277,10 +277,11 @@ def test_a_plateau_goes_on_waiting_where_it_is_to(data, tmp_path):
     nn = make()
     assert train(nn, 3, SGD(0.5), resume=True) == [0.5] * 3
     nn.save(tmp_path / "nn.safetensors")
-    loaded, anew, other, over = (NeuralNetwork.load(tmp_path / "nn.safetensors") for _ in range(4))
+    loaded, anew, changed, other, over = (NeuralNetwork.load(tmp_path / "nn.safetensors") for _ in range(5))
     assert train(nn, 4, nn.optimizer, resume=True) == [0.5] * 2 + [0.25] * 2
     assert train(loaded, 4, loaded.optimizer, resume=True) == [0.5] * 2 + [0.25] * 2
     assert train(anew, 4, anew.optimizer, resume=False) == [0.5] * 4
+    assert train(changed, 4, Adam(0.5), resume=True) == [0.5] * 4  # which knows nothing of what was before
     other.fit(*data, 1, 20, "adam")
     assert train(other, 4, SGD(0.5), resume=True) == [0.5] * 4
     over.reset()
