@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cmlp import _lbfgs, _threads, _validate, fitting
+from cmlp import _lbfgs, _threads, _validate, fitting, setting_aside
 from cmlp._course import LEAST_EPSILON, Course, Held, of_sum, orders
 from cmlp.activations import ACTIVATIONS
 from cmlp.network import NeuralNetwork
@@ -221,7 +221,7 @@ class Perceptron(BaseEstimator):
                 stratify = y
             elif len(of_each) <= count - 2:  # scikit-learn would take no share at all
                 held = min(held, count - len(of_each))
-                out = fitting.part_of_each(labels, held, np.random.default_rng(random.randint(2**31)))
+                out = setting_aside.part_of_each(labels, held, np.random.default_rng(random.randint(2**31)))
                 return np.flatnonzero(~out), np.flatnonzero(out)
         train, out = train_test_split(
             np.arange(count), test_size=self.validation_fraction, random_state=random, stratify=stratify

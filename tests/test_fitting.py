@@ -17,11 +17,11 @@ from cmlp import (
     _threads,
     _validate_data,
     callbacks,
-    fitting,
     get_num_threads,
     one_hot,
     reference,
     set_num_threads,
+    setting_aside,
     training,
 )
 from cmlp._dispatch import core as CORE
@@ -180,7 +180,7 @@ def test_every_class_gives_its_share(rng, classes, fraction):
     samples = Samples(np.zeros((len(y), 1)), y, None)
     wanted = _validate_data.part_of(fraction, y, len(y))
     assert wanted == min(round(fraction * len(y)), len(y) - classes)
-    rest, part = fitting.split(samples, wanted, rng)
+    rest, part = setting_aside.split(samples, wanted, rng)
     assert sorted([*rest.order, *part.order]) == list(range(len(y)))
     whole, given, kept = (np.bincount(y[of], minlength=classes) for of in (slice(None), part.order, rest.order))
     assert kept.min() >= 1
@@ -191,8 +191,8 @@ def test_every_class_gives_its_share(rng, classes, fraction):
 
 def test_the_same_samples_validate_until_it_starts_over(data, monkeypatch):
     parts = []
-    whole = fitting.split
-    monkeypatch.setattr(fitting, "split", lambda *given: parts.append(whole(*given)) or parts[-1])
+    whole = setting_aside.split
+    monkeypatch.setattr(setting_aside, "split", lambda *given: parts.append(whole(*given)) or parts[-1])
     nn = make()
     for epochs in (1, 2):
         nn.fit(*data, epochs, validation_fraction=0.3)
@@ -213,10 +213,10 @@ def test_the_same_samples_validate_until_it_starts_over(data, monkeypatch):
 def test_a_part_is_drawn_from_the_generator():
     y = np.repeat(np.arange(4), 25)
     samples = Samples(np.zeros((100, 1)), y, None)
-    parts = [fitting.split(samples, 20, np.random.default_rng(seed))[1].order for seed in (1, 1, 2)]
+    parts = [setting_aside.split(samples, 20, np.random.default_rng(seed))[1].order for seed in (1, 1, 2)]
     assert (parts[0] == parts[1]).all()
     assert (parts[0] != parts[2]).any()
-    seen = {i for seed in range(60) for i in fitting.split(samples, 20, np.random.default_rng(seed))[1].order}
+    seen = {i for seed in range(60) for i in setting_aside.split(samples, 20, np.random.default_rng(seed))[1].order}
     assert seen == set(range(100))
 
 
@@ -231,7 +231,7 @@ def test_a_fraction_equals_validation_data(data, rng, loss, shuffle):
     ours = one.fit(X, y, 3, 10, shuffle=shuffle, sample_weight=w, validation_fraction=0.3)
     samples = Samples(X.T, y if loss == "cross_entropy" else None, None)
     aside = np.random.default_rng(int(other.rng.integers(2**63)))
-    rest, part = (some.order for some in fitting.split(samples, 16, aside))
+    rest, part = (some.order for some in setting_aside.split(samples, 16, aside))
     theirs = other.fit(
         X[:, rest],
         y[..., rest],
