@@ -28,7 +28,7 @@ STOREYS = [
     {"_perceptron"},
     {"network", "checks", "_config"},
     {"fitting", "_course"},
-    {"callbacks", "_lbfgs"},
+    {"callbacks", "_lbfgs", "setting_aside"},
     {"training", "model_file"},
     {"data"},
     {"layer", "optimizers", "_csv", "history", "schedules", "reference"},
