@@ -63,6 +63,23 @@ def test_a_single_row_gives_the_bits_of_a_tile(core, dtype, rng, monkeypatch, wi
 # From those that threads share by layers to those of which each takes some, around a tile's rows and a block's; with
 # rows of weights that push each other out of the caches, and layers that are shared by their inputs, in a row or not.
 # Threads take part if they happen to be awake.
+@pytest.mark.parametrize("outputs", [1, 2, 3, 4, 5])
+def test_few_outputs_are_the_same_of_one_sample_and_of_many(core, dtype, rng, monkeypatch, outputs):
+    for module in ("network", "layer", "_arrays", "_threads"):
+        monkeypatch.setattr(f"cmlp.{module}.core", core)
+    for inputs in (1, 2, 3, 4, 5, 17, 256, 257, 770):
+        nn = NeuralNetwork(loss="mean_squared_error", dtype=dtype, rng=1)
+        nn.add_layer(inputs, outputs, "identity")
+        X = np.asarray(rng.normal(size=(75, inputs)), dtype).T
+        alone = np.hstack([nn.forward(x) for x in X.T])
+        # Summed in double, then rounded: as far off as k roundings of a partial sum can be.
+        exact = nn.layers[0].weights.astype(float) @ X + nn.layers[0].biases
+        size = np.abs(nn.layers[0].weights).astype(float) @ np.abs(X) + np.abs(nn.layers[0].biases)
+        np.testing.assert_array_less(np.abs(alone - exact), (inputs + 2) * np.finfo(dtype).eps * size + 1e-300)
+        for samples in (7, 8, 15, 16, 17, 31, 32, 33, 63, 65, 75):
+            assert (nn.forward(X[:, :samples]) == alone[:, :samples]).all(), (inputs, samples)
+
+
 @pytest.mark.parametrize("sizes", [(300, 1024, 200, 3), (70, 2048, 40), (400, 512, 384, 256)], ids=str)
 def test_any_number_of_samples_gives_the_bits_of_many_on_any_threads(core, dtype, rng, monkeypatch, sizes):
     for module in ("network", "layer", "_arrays", "_threads"):

@@ -47,6 +47,9 @@ cdef void dense_forward(floating* y, const floating* x, Py_ssize_t ldx, const fl
                         Py_ssize_t k, Py_ssize_t n, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
     """y := x @ w + b"""
     cdef Py_ssize_t ldy = spread(n, y), width = panel(y)
+    if is_narrow(of.rows, k, n, y):
+        narrow_forward(y + of.row * ldy, x + of.row * ldx, ldx, w, of.rows, k, n)
+        return
     cdef Into to = into(y + of.row * ldy + of.column, width, ldy, FROM_BIAS)
     product(&to, x + of.row * ldx, ldx, 1,
             w + of.column * (k + 1 if w_packed else 1), (k + 1) * width if w_packed else width, 0 if w_packed else padded(n, y),

@@ -24,20 +24,36 @@ cdef inline void turn_square(floating* to, Py_ssize_t ld_to, const floating* sou
         (<pair*> to)[0], (<pair*> (to + ld_to))[0] = deal_pairs_low(p, q), deal_pairs_high(p, q)
 
 
-cdef inline void turn_squares(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source) noexcept nogil:
-    """The same for as many of them as a register holds, side by side in `to`"""
+cdef inline inlined turned_registers(vec* to, const floating* source, Py_ssize_t ld_source) noexcept nogil:
+    """to := source.T, whose rows are registers: as many as 16 bytes hold numbers"""
     cdef vf a, b, c, d, ac, bd
     cdef vd p, q
-    if floating is float:
-        a, b = floats_of_quads(source, 4 * ld_source), floats_of_quads(source + ld_source, 4 * ld_source)
-        c, d = floats_of_quads(source + 2 * ld_source, 4 * ld_source), floats_of_quads(source + 3 * ld_source, 4 * ld_source)
-        ac, bd = deal_floats_low(a, c), deal_floats_low(b, d)
-        (<vf*> to)[0], (<vf*> (to + ld_to))[0] = deal_floats_low(ac, bd), deal_floats_high(ac, bd)
-        ac, bd = deal_floats_high(a, c), deal_floats_high(b, d)
-        (<vf*> (to + 2 * ld_to))[0], (<vf*> (to + 3 * ld_to))[0] = deal_floats_low(ac, bd), deal_floats_high(ac, bd)
-    else:
+    if vec is vf:
+        if floating is float:
+            a, b = floats_of_quads(source, 4 * ld_source), floats_of_quads(source + ld_source, 4 * ld_source)
+            c, d = floats_of_quads(source + 2 * ld_source, 4 * ld_source), floats_of_quads(source + 3 * ld_source, 4 * ld_source)
+            ac, bd = deal_floats_low(a, c), deal_floats_low(b, d)
+            to[0], to[1] = deal_floats_low(ac, bd), deal_floats_high(ac, bd)
+            ac, bd = deal_floats_high(a, c), deal_floats_high(b, d)
+            to[2], to[3] = deal_floats_low(ac, bd), deal_floats_high(ac, bd)
+    elif floating is double:
         p, q = doubles_of_pairs(source, 2 * ld_source), doubles_of_pairs(source + ld_source, 2 * ld_source)
-        (<vd*> to)[0], (<vd*> (to + ld_to))[0] = deal_doubles_low(p, q), deal_doubles_high(p, q)
+        to[0], to[1] = deal_doubles_low(p, q), deal_doubles_high(p, q)
+
+
+cdef inline void turn_squares(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t ld_source) noexcept nogil:
+    """`turn_square` of as many squares as a register holds, side by side in `to`"""
+    cdef vf floats[4]
+    cdef vd doubles[2]
+    cdef int i
+    if floating is float:
+        turned_registers(floats, source, ld_source)
+        for i in range(4):
+            (<vf*> (to + i * ld_to))[0] = floats[i]
+    else:
+        turned_registers(doubles, source, ld_source)
+        for i in range(2):
+            (<vd*> (to + i * ld_to))[0] = doubles[i]
 
 
 cdef shared turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
