@@ -64,6 +64,7 @@ PARTS = [
     "loss",
     "optimizer",
     "table",
+    "narrow",
     "dense",
     "sparse",
     "team",

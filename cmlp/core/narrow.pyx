@@ -21,6 +21,7 @@ cdef inline inlined narrow_chain(floating* sums, const floating* x, Py_ssize_t l
     cdef vec acc[FEW][TILE_VECTORS]
     cdef vec turned[TILE_VECTORS][4]
     cdef Py_ssize_t lanes = sizeof(vec) // sizeof(floating), side = 16 // sizeof(floating), p = 0, used = 0
+    cdef vec* sum
     cdef int i, j, q
     memset(acc, 0, sizeof(acc))
     while p < k:
@@ -37,7 +38,8 @@ cdef inline inlined narrow_chain(floating* sums, const floating* x, Py_ssize_t l
         p += side
     for i in range(n):
         for j in range(TILE_VECTORS):
-            (<vec*> (sums + i * PANEL_FLOATS + j * lanes))[0] = (<const vec*> (sums + i * PANEL_FLOATS + j * lanes))[0] + acc[i][j]
+            sum = <vec*> (sums + i * PANEL_FLOATS + j * lanes)
+            sum[0] = sum[0] + acc[i][j]
 
 
 cdef inline inlined narrow_sums(floating* sums, const floating* x, Py_ssize_t ldx, const floating* w, Py_ssize_t ldw,

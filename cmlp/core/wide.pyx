@@ -156,7 +156,8 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
     cdef floating* copy = wide_space(job, thread, d)
     cdef floating* g = copy + copy_size(d)
     cdef bint finite = True
-    cdef bint direct = is_descent(rule) and not is_shaped(rule) and p.blocks == 1 and (n > FEW or m < FEWEST_ABREAST) and x != NULL
+    cdef bint by_product = n > FEW or m < FEWEST_ABREAST
+    cdef bint direct = is_descent(rule) and not is_shaped(rule) and p.blocks == 1 and by_product and x != NULL
     for column from all_of.column <= column < last by columns:
         for row from all_of.row <= row < end by some:
             if stopped_within(job, thread):
