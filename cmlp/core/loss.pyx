@@ -145,39 +145,47 @@ cdef void terms_of(double* values, floating* d, floating* y, const floating* t, 
 
 cdef void add_terms(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n, Py_ssize_t ld,
                     const Loss* loss, floating share) noexcept nogil:
-    """losses += the sum over each row's outputs"""
+    """losses := the sum over each row's outputs: SOME_COLUMNS chains side by side, then these in order"""
     cdef double values[LOSS_PIECE]
-    cdef Py_ssize_t i, j, q, wide
+    cdef double sums[SOME_COLUMNS]
+    cdef Py_ssize_t i, j, q, c, wide
     for i in range(m):
+        memset(sums, 0, sizeof(sums))
         for j from 0 <= j < n by LOSS_PIECE:
             wide, q = min(n - j, LOSS_PIECE), i * ld + j
             terms_of(values, d + q, y + q, t + q, wide, loss, &loss.levels[j], 1, share)
-            for q in range(wide):
-                losses[i] += values[q]
+            for q in range(wide, (wide + SOME_COLUMNS - 1) // SOME_COLUMNS * SOME_COLUMNS):
+                values[q] = 0
+            for q from 0 <= q < wide by SOME_COLUMNS:
+                for c in range(SOME_COLUMNS):
+                    sums[c] += values[q + c]
+        losses[i] = 0
+        for c in range(min(n, SOME_COLUMNS)):
+            losses[i] += sums[c]
+        memset(d + i * ld + n, 0, (ld - n) * sizeof(floating))
 
 
 cdef void add_terms_abreast(double* losses, floating* d, floating* y, const floating* t, Py_ssize_t m, Py_ssize_t n,
                             Py_ssize_t ld, const Loss* loss, floating share) noexcept nogil:
-    """`add_terms` with a number of each row in a register"""
+    """`add_terms` of a few outputs, with a number of each row in a register"""
     cdef floating of_y[SOME_COLUMNS][SOME_ROWS]
     cdef floating of_t[SOME_COLUMNS][SOME_ROWS]
     cdef floating of_d[SOME_COLUMNS][SOME_ROWS]
     cdef double values[SOME_COLUMNS][SOME_ROWS]
-    cdef Py_ssize_t i, j, q, some, together
-    for j from 0 <= j < n by SOME_COLUMNS:
-        some = min(n - j, SOME_COLUMNS)
-        memset(of_d, 0, sizeof(of_d))    # what is beyond d's last column too
-        take_across(of_y[0], y + j, ld, m, some, ld - j)
-        take_across(of_t[0], t + j, ld, m, some, ld - j)
-        together = some if m == SOME_ROWS and loss.kind != QUANTILE else 1
-        for q from 0 <= q < some by together:
-            terms_of(values[q], of_d[q], of_y[q], of_t[q], together * m, loss, &loss.levels[j + q], 0, share)
-        for q in range(some):
-            for i in range(m):
-                losses[i] += values[q][i]
-        give_across(d + j, ld, of_d[0], m, some, ld - j)
-        if takes_z(loss):
-            give_across(y + j, ld, of_y[0], m, some, ld - j)
+    cdef Py_ssize_t i, j, together = n if m == SOME_ROWS and loss.kind != QUANTILE else 1
+    memset(d, 0, m * ld * sizeof(floating))
+    memset(of_d[n], 0, (in_squares(n, SOME_COLUMNS, d) - n) * sizeof(of_d[0]))       # given back as well
+    take_across(of_y[0], y, ld, m, n, ld)
+    take_across(of_t[0], t, ld, m, n, ld)
+    for j from 0 <= j < n by together:
+        terms_of(values[j], of_d[j], of_y[j], of_t[j], together * m, loss, &loss.levels[j], 0, share)
+    memset(losses, 0, m * sizeof(double))
+    for j in range(n):
+        for i in range(m):
+            losses[i] += values[j][i]
+    give_across(d, ld, of_d[0], m, n, ld)
+    if takes_z(loss):
+        give_across(y, ld, of_y[0], m, n, ld)
 
 
 cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* s, const floating* t, const Py_ssize_t* labels,
@@ -188,11 +196,9 @@ cdef void loss_and_gradient(double* losses, floating* d, floating* y, floating* 
     if loss.kind == CROSS_ENTROPY:
         cross_entropy_after_softmax(losses, d, y, t, labels, m, n, ld)
         return
-    memset(d, 0, m * ld * sizeof(floating))
-    memset(losses, 0, m * sizeof(double))
     if not takes_z(loss):
         activate(y, s, m, n, padded(n, y), ld, output)
-    if m < FEWEST_ABREAST:
+    if m < FEWEST_ABREAST or n > SOME_COLUMNS:
         add_terms(losses, d, y, t, m, n, ld, loss, share)
     else:
         add_terms_abreast(losses, d, y, t, m, n, ld, loss, share)
