@@ -449,7 +449,7 @@ class NeuralNetwork:
 
     def _threads_for(self, samples: int) -> int:
         """Threads for a pass over so many samples."""
-        return _threads.threads_for(core.paying_threads(self._model, samples, 0, False, False, self._params))
+        return _threads.threads_for(core.paying_threads(self._model, samples, 0, None, False, False, self._params))
 
     def _rows(self, X: ArrayLike, name: str = "X") -> Any:
         """X with samples as rows."""
@@ -520,7 +520,7 @@ class NeuralNetwork:
         if shortcut is None:
             if not self._layers:
                 return None
-            threads = _threads.most(core.paying_threads(self._model, FEW_SAMPLES, 0, False, False, self._params))
+            threads = _threads.most(core.paying_threads(self._model, FEW_SAMPLES, 0, None, False, False, self._params))
             work = _arrays.empty(self._work_for(FEW_SAMPLES, threads, what), self.dtype)
             shortcut = self._shortcuts[what] = core.Shortcut(
                 self._model,

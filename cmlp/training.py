@@ -291,7 +291,9 @@ def _train(
     batch = min(batch, samples.size())
     whole, sparse = shaping.clip_norm > 0, isinstance(samples.rows, SparseRows)
     steps = -(-samples.size() // batch)
-    threads = _threads.threads_for(core.paying_threads(network._model, batch, steps, whole, sparse, params))
+    whole_rule = (*rule, *shaping)
+    paying = core.paying_threads(network._model, batch, steps, whole_rule, whole, sparse, params)
+    threads = _threads.threads_for(paying)
     size = network._work_for(batch, threads, "gradient", whole, sparse)
     if memory.work is None or memory.work.size < size:
         work = _arrays.empty(size, params.dtype)
@@ -312,7 +314,7 @@ def _train(
             threads,
             core.REGIMES[network._regime],
             batch,
-            (*rule, *shaping),
+            whole_rule,
             taken,
             continued,
             samples.labels,

@@ -212,13 +212,21 @@ def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int for
             else lay_out_pass(&job, <float*> NULL, samples, threads))
 
 
-def paying_threads(Model model, Py_ssize_t samples, Py_ssize_t steps, bint whole, bint sparse, like):
-    """Threads that are worth having for steps of so many samples, or if there are none for a pass; else as for `work_size`."""
+def paying_threads(Model model, Py_ssize_t samples, Py_ssize_t steps, rule, bint whole, bint sparse, like):
+    """Threads that are worth having for steps of so many samples, or if there are none for a pass; else as for `work_size`.
+
+    rule: of the steps, or None.
+    """
     cdef Net net = model.net
+    cdef Rule given
+    cdef bint rooted = False
     net.whole, net.sparse = whole, sparse
+    if rule is not None:
+        given = rule_of(rule)
+        rooted = takes_roots(&given)
     if is_double(like):
-        return threads_paying(&net, samples, steps, <double*> NULL)
-    return threads_paying(&net, samples, steps, <float*> NULL)
+        return threads_paying(&net, samples, steps, rooted, <double*> NULL)
+    return threads_paying(&net, samples, steps, rooted, <float*> NULL)
 
 
 cdef bint run_as(Job* job, Given given, int threads, floating* work, double* losses, double* hits) except -1:

@@ -13,12 +13,13 @@ cdef enum:
     WAKING_WORK = 2000000                # and that pays waking one
     THREAD_WORK = 800000                 # times bytes of a number: of a step that pays a thread, and so a block for it
     MOVING_SAMPLES = 48                  # that take as long as moving parameters and gradients between two threads' caches does
-    WIDE_WORK = 1000000                  # of a step that goes layer by layer, for each thread
-    STAYING_WORK = 100000                # the same, if few parameters ever move from one thread's cache to another's
+    WIDE_WORK = 4000000                  # times bytes of a number: of a step that goes layer by layer, for each thread
+    STAYING_WORK = 400000                # the same, if few parameters ever move from one thread's cache to another's
     FEWEST_PASSED = 4                    # samples of a thread in a pass forward
     L2_BYTES = 1048576                   # of parameters, beyond which a thread would rather read some for all samples
     PACKING_PAYS = 4096                  # samples of a pass forward for which the parameters are first put in panels
     UPDATE_SAMPLES = 7                   # that take as long as reading and moving the parameters does
+    ROOT_SAMPLES = 36                    # and as it does besides, if it takes roots
     PASS_BYTES = 524288                  # of a block and its activations: half of an L2 cache of 1 MiB
     SHARD_BYTES = 8388608                # of all shards' gradients together, beyond the first two
     WIDE_BYTES = 262144                  # of parameters: more than this, and a gradient for each shard costs more than barriers
@@ -330,19 +331,20 @@ cdef Py_ssize_t most_shards(const Net* net, Py_ssize_t m, const floating* like) 
     return min(max(m // largest_block(net, like) + 2, BLOCKS_FOR_THREADS), MAX_SHARDS, shards_in_cache(net, like))
 
 
-cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, Py_ssize_t steps, const floating* like) noexcept nogil:
-    """Threads that are worth having for steps of m samples, or in none for a pass forward over them
+cdef Py_ssize_t threads_paying(const Net* net, Py_ssize_t m, Py_ssize_t steps, bint rooted,
+                               const floating* like) noexcept nogil:
+    """Threads that are worth having for steps of m samples, or in none for a pass forward over them; rooted: see `takes_roots`
 
     What they hand over may take longer than what they compute.
     """
     cdef Py_ssize_t count = parameter_count(net, like), first = (net.sizes[0] + 1) * padded(net.sizes[1], like), work
-    cdef Py_ssize_t all_work = m * sample_work(net, like)
+    cdef Py_ssize_t all_work = m * sample_work(net, like), moving = (UPDATE_SAMPLES + (ROOT_SAMPLES if rooted else 0)) * count
     if steps == 0:
         return all_work // HANDING_WORK
     work = step_pays(net, m, like)
     if is_wide(net, m, like):
-        work = all_work + UPDATE_SAMPLES * count
+        work = (all_work + moving) * <Py_ssize_t> sizeof(floating)
         work //= STAYING_WORK if net.sizes[0] > K_BLOCK and 4 * first > 3 * count else WIDE_WORK
     elif net.whole and parameter_bytes(net, like) > WIDE_BYTES:      # moving its parameters is shared, if not the samples
-        work = (all_work + UPDATE_SAMPLES * count) // WIDE_WORK
+        work = (all_work + moving) * <Py_ssize_t> sizeof(floating) // WIDE_WORK
     return min(work, steps * all_work // WAKING_WORK)

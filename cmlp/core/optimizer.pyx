@@ -42,6 +42,11 @@ cdef inline int moments_of(const Rule* rule) noexcept nogil:
     return rule.kind == RMSPROP or rule.kind == LION or rule.kind == SGD and rule.momentum != 0
 
 
+cdef inline bint takes_roots(const Rule* rule) noexcept nogil:
+    """Whether a step takes roots, and so longer than it takes to read and write what it moves"""
+    return rule.kind == ADAM or rule.kind == RMSPROP
+
+
 cdef inline Rule at_step(const Rule* given, Py_ssize_t t, const double* rates, Py_ssize_t i) noexcept nogil:
     """The rule for step t, the i-th of those that have rates of their own, if they have"""
     cdef Rule rule = given[0]
