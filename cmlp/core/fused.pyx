@@ -45,7 +45,8 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
         give_results(job, y, first, m, n)
         return
 
-    take_loss(job, d, y, s if keeps_slope(net, net.layers - 1) else <floating*> NULL, <floating*> room.t, at, first, m)
+    take_loss(job, d, y, s if keeps_slope(net, net.layers - 1) else <floating*> NULL, <floating*> room.t, at, first, m,
+              job.tallies[thread].unit)
     if job.wanted == LOSS:
         return
 

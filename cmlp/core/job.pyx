@@ -107,7 +107,7 @@ cdef void do_job(Job* job, Worker** hired, int number, question wanted, void* as
     job.threads = 1 + number
     start_team(&job.team, wanted, asker)
     for i in range(job.threads):
-        job.tallies[i].finite = True
+        job.tallies[i].finite, job.tallies[i].unit = True, 1
     work_together(take_part, job, hired, number, job.run != NULL or job.way == BY_LAYERS)
 
 

@@ -47,12 +47,13 @@ cdef inline bint takes_roots(const Rule* rule) noexcept nogil:
     return rule.kind == ADAM or rule.kind == RMSPROP
 
 
-cdef inline Rule at_step(const Rule* given, Py_ssize_t t, const double* rates, Py_ssize_t i) noexcept nogil:
-    """The rule for step t, the i-th of those that have rates of their own, if they have"""
+cdef inline Rule at_step(const Rule* given, Py_ssize_t t, const double* rates, Py_ssize_t i, double unit) noexcept nogil:
+    """The rule for step t, the i-th of those that have rates of their own, if they have; unit: of the samples' weights"""
     cdef Rule rule = given[0]
     if rates != NULL:
         rule.learning_rate = rates[i]
     rule.rate, rule.unbias = rule.learning_rate, 1
+    rule.l2 *= unit if rule.l2_of_sum else 1
     if rule.kind == ADAM:
         rule.rate /= 1 - power(rule.momentum, t)
         rule.unbias = 1 / sqrt_double(1 - power(rule.beta2, t))

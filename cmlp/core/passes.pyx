@@ -1,6 +1,8 @@
 # What every pass over samples is made of, whichever way it goes: what is asked of it, where its samples, targets and numbers
 # lie, the loss of a block, and what is given back.
 
+from libc.math cimport frexp
+
 cdef enum want:
     OUTPUTS                              # what the last activation gives
     CLASSES                              # the index of its largest
@@ -56,6 +58,7 @@ cdef struct Run:                         # steps over mini-batches
 
 cdef struct Tally:                       # of what one thread has seen in a pass
     bint finite                          # whether z of the first layer is, as far as it shows what x holds
+    double unit                          # of a step's weights: see `unit_of`
     char apart[LINE_BYTES]             # threads write to lines of their own
 
 cdef struct Job:
@@ -177,8 +180,8 @@ cdef bint all_finite(const floating* z, Py_ssize_t m, Py_ssize_t ld) noexcept no
 
 
 cdef void take_loss(const Job* job, floating* d, floating* y, floating* s, floating* t, Py_ssize_t at, Py_ssize_t first,
-                    Py_ssize_t m) noexcept nogil:
-    """The losses of m rows of the last z, and their gradient d
+                    Py_ssize_t m, double unit) noexcept nogil:
+    """The losses of m rows of the last z, and their gradient d, in which weights are counted in units
 
     at: the number of the first of them in the pass. first: in the order of the samples. t: room for the targets of some.
     """
@@ -209,7 +212,7 @@ cdef void take_loss(const Job* job, floating* d, floating* y, floating* s, float
         job.losses[at + i] *= weight
         job.hits[at + i] *= weight
         for j in range(n):
-            d[i * ld + j] *= <floating> weight
+            d[i * ld + j] *= <floating> (weight * unit)
 
 
 cdef double weight_of(const Job* job, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
@@ -221,6 +224,15 @@ cdef double weight_of(const Job* job, Py_ssize_t first, Py_ssize_t m) noexcept n
     for i in range(m):
         sum += job.weights[sample(job, first + i)]
     return sum
+
+
+cdef inline double unit_of(const Job* job, double weight) noexcept nogil:
+    """A power of 2: what samples that weigh so much together weigh is multiplied by, to be a number near 1 in either type"""
+    cdef int exponent
+    if job.weights == NULL or not 0 < weight < INFINITY:
+        return 1
+    frexp(weight, &exponent)
+    return ldexp(1, max(min(-exponent, 1000), -1000))
 
 
 cdef void leave_out(const Job* job, floating* y, floating* s, Py_ssize_t m, Py_ssize_t columns, Py_ssize_t l, Py_ssize_t step,

@@ -25,9 +25,8 @@ cdef Stretch stretch(const Net* net, Py_ssize_t at, const floating* like) noexce
     return found
 
 
-cdef inline double share_of(const Job* job, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
-    """What makes a mean of a sum over m samples, from the first; 0 if they weigh nothing"""
-    cdef double weight = weight_of(job, first, m)
+cdef inline double share_of(double weight) noexcept nogil:
+    """What makes a mean of a sum over samples that weigh so much; 0 if they weigh nothing"""
     return 1 / weight if weight > 0 else 0
 
 
@@ -214,6 +213,8 @@ cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, bint shared_by_a
 
 cdef void take_sums(const Job* job, Run* run, double loss, Py_ssize_t first, Py_ssize_t m, const floating* like) noexcept nogil:
     """What a step of m samples from the first adds to those taken, as long as no thread has begun the next one"""
+    cdef double weight
     run.step_loss, run.step_correct, run.step_penalty = loss, hits_of(job, m), 0
     if is_penalised(&run.rule):
-        run.step_penalty = weight_of(job, first, m) * penalty_of(run, &job.net, share_of(job, first, m), like)
+        weight = weight_of(job, first, m)
+        run.step_penalty = weight * penalty_of(run, &job.net, share_of(weight), like)

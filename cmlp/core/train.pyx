@@ -23,11 +23,12 @@ cdef const floating* turn_weights(Job* job, floating* turned, const floating* w,
 cdef status fused_step(Job* job, Run* run, const Plan* p, const floating* w, floating* after, Py_ssize_t first, Py_ssize_t m,
                        Py_ssize_t t, int thread, int threads) noexcept nogil:
     """Step t, over m samples from the first; `after` is not to be used unless it is done"""
-    cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
-    cdef double loss, share = share_of(job, first, m)
+    cdef double loss, weight = weight_of(job, first, m), unit = unit_of(job, weight), share = share_of(weight * unit)
+    cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1, unit)
     cdef Py_ssize_t shards = p.shards
     cdef const floating* turned = turn_weights(job, <floating*> run.turned, w, thread, threads)
     penalty_share(run, &job.net, w, False, thread, threads)
+    job.tallies[thread].unit = unit
     shard_pass(job, p, w, turned, <floating*> run.gradients, first, m, thread)
     if barrier(&job.team, threads):
         return INTERRUPTED

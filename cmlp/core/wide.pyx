@@ -33,6 +33,7 @@ cdef struct Wide:                        # what a step is to one of its threads
     Part inputs                          # this thread's share of its weights, if so
     bint alone                           # this thread can go on from rows that it has made itself
     Fetch next                           # its part of the next step's samples
+    double share                         # what makes means of the step's sums
 
 
 cdef inline floating* wide_space(const Job* job, int thread, const floating* like) noexcept nogil:
@@ -219,7 +220,7 @@ cdef bint wide_forward(Job* job, const Plan* p, Wide* v, const floating* w, Py_s
         if last:
             at = of.row * ld
             take_loss(job, d + at, y + at, s + at if sloped else <floating*> NULL, <floating*> v.room.t + at, of.row,
-                      first + of.row, of.rows)
+                      first + of.row, of.rows, job.tallies[v.thread].unit)
             if l > 0 or v.x != NULL:     # sparse samples do without
                 pack_part(<floating*> v.room.packed + m * layers_before(net, l, w), d, of, p, n)
         a, y, s, w = y, y + m * ld, s + m * ld if sloped else s, w + (k + 1) * padded(n, w)
@@ -258,16 +259,14 @@ cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p,
     cdef const floating* x = <const floating*> v.x
     cdef const floating* d = <const floating*> v.room.d
     cdef const floating* packed = <const floating*> v.room.packed
-    cdef floating share_of_one = share_of(job, first, m)
     cdef bint finite = True
     cdef Part of
     for l in range(net.layers):
         k, n, before = net.sizes[l], net.sizes[l + 1], m * layers_before(net, l, w)
         of = weights_share(net, l, v.split, v.thread, v.threads, w)
         finite &= step_part(job, run, rule, p, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
-                            v.ldx if l == 0 else spread(k, w), first, of, l, offset, after, w, m, share_of_one,
-                            l == 0 and v.skips,
-                            &v.next if l == 0 else NULL, v.thread)
+                            v.ldx if l == 0 else spread(k, w), first, of, l, offset, after, w, m,
+                            <floating> v.share, l == 0 and v.skips, &v.next if l == 0 else NULL, v.thread)
         x, offset = <const floating*> v.room.y + before, offset + (k + 1) * padded(n, w)
     return finite
 
@@ -276,13 +275,13 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
                       Py_ssize_t t, int thread, int threads) noexcept nogil:
     """Step t, over m samples from the first; `after` is not to be used unless it is done"""
     cdef const Net* net = &job.net
-    cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1)
-    cdef double loss
+    cdef double loss, weight = weight_of(job, first, m), unit = unit_of(job, weight)
+    cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1, unit)
     cdef floating* x
     cdef Wide v
     cdef Part of
-    job.tallies[thread].finite = True
-    v.thread, v.threads, v.alone = thread, threads, True
+    job.tallies[thread].finite, job.tallies[thread].unit = True, unit
+    v.thread, v.threads, v.alone, v.share = thread, threads, True, share_of(weight * unit)
     v.room = room_for(net, <floating*> job.space, m, True)
     v.split, v.inputs = job.splits and splits_inputs(net, m, threads, w), share_inputs(net, 0, thread, threads, w)
     of = samples_of(&v, m, net.sizes[0], w)
