@@ -71,8 +71,8 @@ class Run:
 
     @optimizer.setter
     def optimizer(self, value: Optimizer) -> None:  # numpydoc ignore=GL08
-        self._optimizer = value
-        self.network._memory.follow(value)
+        self._optimizer = _validate.optimizer(value, None, OPTIMIZERS)
+        self.network._memory.follow(self._optimizer)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -238,6 +238,8 @@ def fit(
             if network._aside is None:  # once: with the same share, none validates now and is trained on later
                 network._aside = int(network.rng.integers(2**63))
             samples, validation = setting_aside.split(samples, aside, np.random.default_rng(network._aside))
+            for part, purpose in (samples.times(class_weight), "to train on"), (validation, "to validate with"):
+                _validate_data.some_weight(part.weights, part.order, purpose)
         return _train(run, recipe, origin, repeat(samples.times(class_weight), epochs), validation)
 
 
@@ -356,16 +358,15 @@ def _measured(samples: Samples, validation: Samples | None) -> tuple[str, ...]:
 def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples], validation: Samples | None) -> History:
     """Train on each of the rounds in turn: an epoch, or where their number is not known, a chunk."""
     network, memory, start = run.network, run.network._memory, time.perf_counter()
-    begin, last = 0, None
+    taken, last = 0, None
     for run.epoch, samples in enumerate(rounds):
         try:
             if last is None:
                 _recall(run, recipe)
-                begin = memory.taken
             elif run.epochs is None:  # what an earlier chunk taught stays
                 origin = _Origin(network)
             _validate.one_step(network.loss, samples.size(), recipe.batch, run.epochs)
-            figures = _epoch(run, recipe, samples, validation, begin, continued=last is not None)
+            figures = _epoch(run, recipe, samples, validation, taken, continued=last is not None)
             run.figures = {key: figures.get(key, np.nan) for key in run.metrics}  # those of the first chunk
         except FloatingPointError:
             raise
@@ -374,6 +375,7 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
                 origin.restore(network)
             raise
         last = samples
+        taken += -(-samples.size() // recipe.batch)
         run.history.add(run.figures)
         for callback in recipe.callbacks:
             callback.on_epoch_end(run)
@@ -411,13 +413,14 @@ def _watched(run: Run, callbacks: Iterable[Callback]) -> Iterator[None]:
 
 
 def _epoch(
-    run: Run, recipe: Recipe, samples: Samples, validation: Samples | None, begin: int, continued: bool
+    run: Run, recipe: Recipe, samples: Samples, validation: Samples | None, taken: int, continued: bool
 ) -> dict[str, float]:
-    """Take the steps of an epoch, and return its numbers."""
+    """Take the steps of an epoch, after those that this training has taken, and return its numbers."""
     network, memory, start = run.network, run.network._memory, time.perf_counter()
     network._judge()  # callbacks may have assigned another dropout
     moments = _recall(run, recipe)
-    rates = _rates(run, recipe.schedule, begin, -(-samples.size() // recipe.batch))
+    # After a change of the optimizer its steps are counted from 0, and this training began before that.
+    rates = _rates(run, recipe.schedule, memory.taken - taken, -(-samples.size() // recipe.batch))
     shuffled = samples
     if recipe.shuffle:
         order = network.rng.permutation(samples.size()).astype(np.intp, copy=False)

@@ -107,7 +107,8 @@ class Step(Schedule):
     Parameters
     ----------
     every_epochs, every_steps : int, optional
-        How long a rate holds; one of the two is to be given.
+        How long a rate holds; one of the two is to be given. An epoch counts as the steps that it takes in the `fit` at
+        hand, for the steps before that as well.
     factor : float, default 0.1
         What the rate is multiplied by each time, in (0, 1].
 

@@ -150,6 +150,21 @@ def test_the_schedule_is_known_whatever_becomes_of_the_optimizer(data):
     assert nn.schedule == Exponential(0.9)
 
 
+@pytest.mark.parametrize("other", [SGD(0.1, momentum=0.9), Adam(0.1)])
+@pytest.mark.parametrize("schedule", [Cosine(), Cosine(warmup=5), OneCycle()])
+def test_a_total_is_that_of_the_fit_whatever_becomes_of_the_optimizer(data, schedule, other):
+    def change(run):
+        if run.epoch == 1:
+            run.optimizer = other
+
+    same, changed = (make() for _ in range(2))
+    for nn in (same, changed):
+        nn.fit(*data, 3, 20, SGD(0.1))
+    rates = same.fit(*data, 5, 20, SGD(0.1), schedule=schedule)["learning_rate"]
+    callbacks = [LambdaCallback(on_epoch_end=change)]
+    assert changed.fit(*data, 5, 20, SGD(0.1), schedule=schedule, callbacks=callbacks)["learning_rate"] == rates
+
+
 def test_a_schedule_of_ones_own(data):
     class Twice(schedules.Schedule):
         def factors(self, t, plan):
