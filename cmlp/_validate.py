@@ -249,7 +249,7 @@ def filled(path: str, values: dict[str, float]) -> str:
     """A path with numbers for the names in braces."""
     try:
         return path.format(**values)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"path must have none but {_listed(values)} in braces, got {path!r}: {error}") from error
 
 

@@ -16,12 +16,17 @@ Array = NDArray[Any]
 SHARES_OFF = 1e-2
 
 
-def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
-    """An array of numbers, not copied if it is one."""
+def unmasked(value: ArrayLike, name: str) -> None:
+    """That nothing of an array is masked, which would be taken at its hidden value."""
     if isinstance(getattr(value, "mask", None), np.ndarray | np.bool_):
         raise TypeError(
             f"{name} is masked: replace what is masked, as with its method filled, or leave these samples out"
         )
+
+
+def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
+    """An array of numbers, not copied if it is one."""
+    unmasked(value, name)
     try:
         array = np.asarray(value)
     except ValueError as error:  # of rows that are not of one length
@@ -122,6 +127,14 @@ def weights(value: Any, m: int, name: str) -> Array | None:
         got = f"{array[bad[0]]} at [{bad[0]}]" if len(bad) else "nothing but 0"
         raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0: got {got}")
     return array
+
+
+def some_weight(values: Array | None, order: Array | None, purpose: str) -> None:
+    """That not all of the samples that a share was set aside of, or that are left, have a weight of 0."""
+    if values is not None and order is not None and not values[order].any():
+        raise ValueError(
+            f"validation_fraction leaves no sample {purpose} whose weight is more than 0: give validation_data instead"
+        )
 
 
 def targets(

@@ -133,8 +133,8 @@ class EarlyStopping(_Watcher):
         Whether less or more is better; "auto" takes more for accuracies and less for the rest, and is not for a
         function.
     restore_best : bool, default True
-        At the end of the training, by Ctrl-C too, put back the parameters of the best epoch, and what the optimizer
-        remembered then.
+        At the end of the training, by Ctrl-C or a FloatingPointError too, put back the parameters of the best epoch,
+        and what the optimizer remembered then.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ class EarlyStopping(_Watcher):
 
     def on_train_end(self, run: Run) -> None:
         """Put the best epoch's parameters back."""
-        if self._kept is not None and (run.error is None or isinstance(run.error, KeyboardInterrupt)):
+        if self._kept is not None and isinstance(run.error, KeyboardInterrupt | FloatingPointError | None):
             self._kept.restore(run.network)
         self._kept = None
 
@@ -262,6 +262,9 @@ class ReduceLROnPlateau(_Watcher):
 class ModelCheckpoint(_Watcher):
     """
     Saves the network after every epoch, or after every one that is the best so far.
+
+    Callbacks are called in their order: what those behind it in the list make of an epoch, such as a smaller learning
+    rate, is not in its file.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from cmlp import _csv, _validate
+from cmlp import _csv, _validate, _validate_data
 
 
 def load_csv(
@@ -55,7 +55,7 @@ def load_csv(
         An array of uint8 if every feature is a whole number from 0 to 255. It is the transpose of a row-major
         table: ``X.T`` is C-contiguous.
     y : ndarray of shape (n_samples,), int64, `dtype` or str, or None
-        The labels: int64 if all are whole numbers, str if they are text, such as classes' names: of these
+        The labels: int64 if all are whole numbers below 2^53, str if they are text, such as classes' names: of these
         ``np.unique(y, return_inverse=True)`` makes classes 0, 1, 2, ...; None if `label` is None.
     names : list of str
         The n_features names of the features in the header; "0", "1", ... if the file has none.
@@ -117,7 +117,7 @@ def train_test_split(
         If X and y have other shapes than these or differ in their number of samples, or if `test_size` does
         not leave at least one sample on each side.
     TypeError
-        If `test_size` is not a number.
+        If `test_size` is not a number, or an array is masked.
 
     Examples
     --------
@@ -126,6 +126,8 @@ def train_test_split(
     >>> y_train, y_test
     (array([2, 0]), array([1]))
     """
+    _validate_data.unmasked(X, "X")
+    _validate_data.unmasked(y, "y")
     X, y = np.asarray(X), np.asarray(y)
     if X.ndim != 2:
         raise ValueError(f"X must have shape (n_features, n_samples), got {X.shape}")

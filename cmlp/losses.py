@@ -378,7 +378,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} has no option {option!r}, but {', '.join(known) or 'none'}")
         in_range, expected = known[option]
         try:
-            good = in_range(value)
+            good = not isinstance(value, bool) and in_range(value)
         except TypeError:
             raise TypeError(f"{option} must be {expected}, got {value!r}") from None
         if not good:

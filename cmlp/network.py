@@ -239,8 +239,8 @@ class NeuralNetwork:
         Returns
         -------
         optimizer, or None
-            None as long as there is nothing to go on with: before training, after `reset`, L-BFGS or
-            FloatingPointError; and out of a model file from before it was kept.
+            None as long as there is nothing to go on with: before training, after `reset`, L-BFGS, FloatingPointError,
+            or Ctrl-C in a step that moments had part in; and out of a model file from before it was kept.
         """
         return self._memory.optimizer
 

@@ -394,7 +394,8 @@ def check_last_step(network: NeuralNetwork, samples: Samples, moments: Array, ta
         If it was taken back.
     """
     params, memory = network._params, network._memory
-    if memory.params_squared < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
+    grows = any(layer.activation == "exp" for layer in network.layers)  # beyond all numbers from small ones
+    if not grows and memory.params_squared < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
         return
     if not np.isfinite(network._pass(samples, "loss")[0]):
         assert memory.work is not None  # steps have been taken in it

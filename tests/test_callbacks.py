@@ -153,6 +153,16 @@ def test_the_rate_is_judged(data):
         make().fit(*data, callbacks=[LambdaCallback(on_epoch_end=spoil)])
 
 
+def test_an_optimizer_is_judged_as_fit_judges_it(data):
+    def change(run):
+        run.optimizer = "sgd" if run.epoch == 0 else 0.1
+
+    nn = make()
+    with pytest.raises(TypeError, match=r"optimizer must be one of .* got 0\.1"):
+        nn.fit(*data, callbacks=[LambdaCallback(on_epoch_end=change)])
+    assert nn.optimizer == SGD()
+
+
 def test_the_first_reason_to_stop_is_kept(data):
     stops = [LambdaCallback(on_epoch_end=lambda run, why=why: run.stop(why)) for why in ("one", "two")]
     history = make().fit(*data, 5, callbacks=stops)
@@ -213,11 +223,12 @@ def ends_by(error):
     return end
 
 
-def test_the_best_is_put_back_after_an_interrupt(data):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, FloatingPointError])
+def test_the_best_is_put_back_after_an_interrupt_or_a_step_too_far(data, error):
     recorder, nn = Recorder(), make()
     stopping = EarlyStopping(series(2, 1, 3, 4), mode="min")
-    with pytest.raises(KeyboardInterrupt):
-        nn.fit(*data, 4, callbacks=[stopping, recorder, LambdaCallback(on_epoch_end=ends_by(KeyboardInterrupt))])
+    with pytest.raises(error):
+        nn.fit(*data, 4, callbacks=[stopping, recorder, LambdaCallback(on_epoch_end=ends_by(error))])
     epochs = [call[-1] for call in recorder.calls if call[0] == "epoch"]
     assert stopping.best_epoch == 1
     assert nn._params.tobytes() == epochs[1] != epochs[2]
@@ -399,6 +410,8 @@ BAD = {
     "best": (lambda: ModelCheckpoint("a", "f1", save_best_only=True), ValueError, "got 'f1'"),
     "path": (lambda: ModelCheckpoint("{time}"), ValueError, "path must have none but 'epoch', 'loss', .* '{time}'"),
     "braces": (lambda: ModelCheckpoint("{}"), ValueError, "path must have none but"),
+    "attribute": (lambda: ModelCheckpoint("{epoch.first}"), ValueError, "path must have none but"),
+    "item": (lambda: ModelCheckpoint("{loss[0]}"), ValueError, "path must have none but"),
     "monitor": (lambda: EarlyStopping(3), TypeError, "monitor must be a key of the history or a function, got 3"),
     "auto": (lambda: EarlyStopping(max), ValueError, "mode must be 'min' or 'max' where monitor is a function"),
     "mode": (lambda: EarlyStopping(mode="low"), ValueError, "mode must be one of 'auto', 'min', 'max', got 'low'"),

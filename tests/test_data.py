@@ -637,6 +637,14 @@ def test_split_shapes(x_shape, y_shape, message):
         train_test_split(np.zeros(x_shape), np.zeros(y_shape), test_size=3)
 
 
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_split_of_masked_arrays_is_refused(name):
+    arrays = {"X": np.ones((2, 5)), "y": np.arange(5.0)}
+    arrays[name] = np.ma.masked_equal(arrays[name], 1)
+    with pytest.raises(TypeError, match=f"{name} is masked: replace what is masked"):
+        train_test_split(**arrays, test_size=2)
+
+
 def test_split_takes_lists():
     X_train, X_test, y_train, y_test = train_test_split([[1, 2, 3]], ["a", "b", "c"], test_size=1, rng=0)
     pairs = zip(np.hstack([X_train, X_test])[0], np.hstack([y_train, y_test]), strict=True)

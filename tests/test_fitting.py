@@ -25,7 +25,7 @@ from cmlp import (
     training,
 )
 from cmlp._dispatch import core as CORE
-from cmlp.training import Samples
+from cmlp.training import Samples, Shaping, steps
 
 SIZES = (6, 5, 3)
 
@@ -106,6 +106,30 @@ def test_only_the_ratios_of_weights_count(data, rng, scale):
         other.fit(X, y, 2, 10, sample_weight=w * scale)["loss"]
     )
     np.testing.assert_allclose(one._params, other._params, rtol=1e-9)
+
+
+@pytest.mark.parametrize("regime", ["fused", "wide"])
+@pytest.mark.parametrize("scale", [1e-290, 1e-41, 1e38, 1e290])  # of weights, and the smallest numbers, of either type
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_far_from_1_count_as_their_ratios_do(data, regime, scale, dtype):
+    X, y = data
+    of_sum = Shaping(l2=0.1 * scale, l2_of_sum=True), Shaping(l2=0.1, l2_of_sum=True)
+    w = 2.0 ** -np.arange(53)  # each batch weighs a thousandth of the one before
+    one, other = make(dtype=dtype), make(dtype=dtype)
+    for nn, weights, shaping in zip((one, other), (w * scale, w), of_sum, strict=True):
+        nn._regime = regime
+        nn.fit(X, y, 2, 10, sample_weight=weights, shuffle=False)
+        steps(nn, nn._data(X, y, weights), 10, SGD(0.1), np.zeros((1, 1), dtype), 0, shaping=shaping)
+    np.testing.assert_allclose(one._params, other._params, rtol=1e-5 if dtype == "float32" else 1e-9, atol=1e-30)
+
+
+def test_a_share_set_aside_and_the_rest_weigh_something(data):
+    X, y = data
+    nn = make()
+    before = bits(nn)
+    with pytest.raises(ValueError, match=r"leaves no sample to (train on|validate with) whose weight"):
+        nn.fit(X, y, 2, 10, sample_weight=np.arange(53) == 0, validation_fraction=0.5)
+    assert bits(nn) == before
 
 
 def test_weighted_batches_equal_the_reference(data, rng):

@@ -613,6 +613,18 @@ def test_a_step_to_finite_parameters_with_an_infinite_loss_is_taken_back_at_once
     assert same(nn, before)
 
 
+@pytest.mark.parametrize("take", ["train", "fit", "partial_fit"])
+def test_a_step_of_small_exponents_to_an_infinite_loss_is_taken_back_at_once(take):
+    X, y = np.full((1, 4), 100.0), np.full((1, 4), 9.0)
+    nn = NeuralNetwork("poisson", rng=0)
+    nn.add_layer(1, 1, "exp")
+    nn.layers[0].weights = [[0.01]]
+    before = state(nn)
+    with pytest.raises(FloatingPointError, match="step 1 led to a loss that is not a finite"):
+        getattr(nn, take)(X, y, **({"learning_rate": 1.0} if take == "train" else {"optimizer": SGD(1.0)}))
+    assert same(nn, before)
+
+
 def test_targets_beyond_the_networks_type_are_refused():
     nn = make(sizes=(6, 2), loss="mean_squared_error", output="identity")
     with pytest.raises(ValueError, match=r"y holds 1e.300, too large for float32"):

@@ -383,7 +383,7 @@ def test_losses_with_options_are_what_the_functions_take(loss, options):
     ("loss", "option", "values", "others"),
     [
         (CrossEntropy, "label_smoothing", [-0.1, 1, np.nan], ["0.1", None]),
-        (Huber, "delta", [0, -1, np.inf, np.nan], ["1", None]),
+        (Huber, "delta", [0, -1, np.inf, np.nan, True], ["1", None]),
         (Quantile, "levels", [(), (0.5, 1), [0], [np.nan]], [0.5, ["0.5"]]),
     ],
 )
