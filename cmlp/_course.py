@@ -1,6 +1,7 @@
 """The course of a training by scikit-learn's rules: an epoch's figures come in, and say how the next one goes."""
 
 import copy
+import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,6 +43,7 @@ class Course(Callback):
         self.finished = False
         if held is not None and estimator.monitor != "loss":
             self.scorer = check_scoring(estimator, scoring=estimator.monitor)
+            self.weighs = _takes_weights(self.scorer)
 
     def on_train_begin(self, run: Any) -> None:
         """Keep what will be put back if nothing gets better, and see to what is judged."""
@@ -80,7 +82,7 @@ class Course(Callback):
             return figures["val_accuracy"]
         if not math.isfinite(figures["val_loss"]):  # nor may the outputs be, which scorers refuse
             return math.nan
-        weights = {} if held.weights is None else {"sample_weight": held.weights}
+        weights = {"sample_weight": held.weights} if held.weights is not None and self.weighs else {}
         return float(self.scorer(self.judged, held.rows, held.y, **weights))
 
     def _compare(self, run: Any) -> None:
@@ -124,6 +126,14 @@ class Course(Callback):
             run.network._memory.moments *= estimator._rate / rate
         run.learning_rate *= rate / estimator._rate
         estimator._rate = rate
+
+
+def _takes_weights(scorer: Any) -> bool:
+    """Whether a scorer, or a function that stands for one, can be told what samples weigh."""
+    if hasattr(scorer, "_accept_sample_weight"):
+        return bool(scorer._accept_sample_weight())
+    parameters = inspect.signature(scorer).parameters
+    return "sample_weight" in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def of_sum(rule: Optimizer, outputs: int) -> Optimizer:

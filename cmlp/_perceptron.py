@@ -10,6 +10,7 @@ from itertools import islice, pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
+import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
@@ -32,15 +33,20 @@ Array = NDArray[Any]
 OWN_NAMES: dict[str, str] = {"logistic": "sigmoid"}
 THEIR_NAMES = {"sigmoid": "logistic"}
 
-# Frames from where a training warns up to the line that calls fit: _fit, fit and scikit-learn's wrapper of it between.
-USER = 5
+# Frames from where a training warns up to the line that calls fit, with scikit-learn's wrapper of it between.
+USER = 6
 
 
 class _Views(list[Array]):
-    """Views of a network's numbers: what is put in the place of one goes into the network."""
+    """Views of a network's numbers: what is put in the place of one goes into the network; a copy is a list."""
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self[index][...] = value
+        views, values = (self[index], value) if isinstance(index, slice) else ([self[index]], [value])
+        for view, numbers in zip(views, values, strict=True):
+            view[...] = numbers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
 
 
 def _rows(X: Any) -> Array:
@@ -228,8 +234,20 @@ class Perceptron(BaseEstimator):
         )
         return train, out
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any]) -> Self:
-        """All kinds of training."""
+    def _fit(self, *given: Any) -> Self:
+        """All kinds of training; one that ends before it has learnt anything leaves everything as it was."""
+        before = vars(self).copy()
+        self.n_iter_ = 0
+        try:
+            self._learn(*given)
+        except Exception:
+            if self.n_iter_ == 0:
+                self.__dict__ = before
+            raise
+        return self
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any]) -> None:
+        """Judge what is given, begin with a network if there is none, and train it."""
         if incremental and self.early_stopping:
             raise ValueError("partial_fit sees one batch of data and cannot stop early: early_stopping must be False")
         hidden, by_lbfgs = self._sizes(), self.solver == "lbfgs" and self.optimizer is None
@@ -257,7 +275,6 @@ class Perceptron(BaseEstimator):
         else:
             self._check_shape(sizes, output)
         held = self._validation(*validation)
-        self.n_iter_ = 0
         try:
             with _threads.limited(self.n_jobs):
                 if by_lbfgs:
@@ -266,7 +283,6 @@ class Perceptron(BaseEstimator):
                     self._train(rows, y, targets, weights, held, random, first, incremental)
         except FloatingPointError as error:
             raise ValueError(f"Training led to numbers that are not finite: {error}") from error
-        return self
 
     def _train(
         self,
@@ -281,6 +297,7 @@ class Perceptron(BaseEstimator):
     ) -> None:
         """Go over mini-batches, until the course of the training says that it is enough."""
         samples = self._samples(rows, targets, weights)
+        anew = self._is_judged_anew(held) or first
         if self.early_stopping and held is None:
             train, out = self._split(y, targets, random)
             samples = samples._replace(order=train)
@@ -290,7 +307,7 @@ class Perceptron(BaseEstimator):
         batch = min(200 if self.batch_size == "auto" else self.batch_size, count)
         if self.batch_size != "auto" and self.batch_size > count:
             warnings.warn(f"batch_size={self.batch_size} is more than there are samples: {count}", stacklevel=USER)
-        self._prepare(held is not None, first, incremental)
+        self._prepare(held is not None, first, anew, incremental)
         scale = self._scale()
         course = Course(self, held, count)
         rule = replace(self._rule(), learning_rate=self._rate)
@@ -322,8 +339,15 @@ class Perceptron(BaseEstimator):
                 stacklevel=USER,
             )
 
-    def _prepare(self, is_held: bool, first: bool, incremental: bool) -> None:
-        """Begin or go on with the figures of the epochs."""
+    def _is_judged_anew(self, held: Held | None) -> bool:
+        """Whether the figures of the fit before were of another loss, score or validation set than those to come."""
+        given = joblib.hash(held) if held is not None and self.warm_start else None
+        judge = self.monitor, self._loss(self.network_.layers[-1].activation, self.network_.dtype), given
+        before, self._judge = getattr(self, "_judge", judge), judge
+        return before != judge
+
+    def _prepare(self, is_held: bool, first: bool, anew: bool, incremental: bool) -> None:
+        """Begin or go on with the figures of the epochs, the best of them anew if they are to be of something else."""
         if first or not hasattr(self, "validation_scores_"):  # as after L-BFGS, which has none
             self.loss_curve_: list[float] = []
             self.validation_scores_: list[float] | None = None
@@ -332,7 +356,7 @@ class Perceptron(BaseEstimator):
             self.best_validation_score_: float | None = None
         if is_held and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
-        if first or (self.best_validation_score_ if self.early_stopping else self.best_loss_) is None:
+        if anew or (self.best_validation_score_ if self.early_stopping else self.best_loss_) is None:
             self.best_loss_, self.best_validation_score_ = (None, -np.inf) if self.early_stopping else (np.inf, None)
         # In partial_fit a rate goes on as the course has made it, until another is set.
         rate = self._rule().learning_rate

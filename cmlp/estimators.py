@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -88,7 +88,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     max_fun : int, default 15000
         Evaluations of the loss by "lbfgs" at most.
     class_weight : dict, list of dict or "balanced", optional
-        What a class's samples weigh, times `sample_weight`; "balanced" makes all classes weigh the same together.
+        What a class's samples weigh, times `sample_weight`; "balanced" makes all classes weigh the same together. It
+        goes for samples that are held out of X too, and not for X_val.
     label_smoothing : float, default 0.0
         Share of each label that is spread evenly over the classes, in [0, 1).
     activations : array_like of str, optional
@@ -98,8 +99,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     optimizer : str or optimizer, optional
         In place of `solver`: "adamw", say, or ``cmlp.AdamW(0.01, weight_decay=0.1)``, with a learning rate of its own.
     monitor : str or callable, optional
-        The score of the samples held out: "loss", of which less is better, or a scorer or its name in scikit-learn.
-        By default the accuracy.
+        The score of the samples held out: "loss", of which less is better, or a scorer or its name in scikit-learn,
+        which is given the samples' weights if it takes `sample_weight`. By default the accuracy.
     callbacks : array_like of callback, default ()
         As `NeuralNetwork.fit` takes them; not for "lbfgs".
     max_time : float, optional
@@ -209,7 +210,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return not self._multilabel
 
     def _accuracy_is_score(self) -> bool:
-        return not self._multilabel and (self.label_smoothing == 0 or self.out_activation_ == "softmax")
+        if self._multilabel or len(self.classes_) == 1:  # of one class, the network may still name a second
+            return False
+        return self.label_smoothing == 0 or self.out_activation_ == "softmax"
 
     def _class_names(self) -> Array | None:
         names: Array = np.asarray(self.classes_.tolist())
@@ -244,8 +247,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         if len(unknown):
             raise ValueError(f"y has classes that are not in classes_, {self.classes_}: {unknown}")
         if self._multilabel:
-            y = y.toarray() if hasattr(y, "toarray") else y
-            codes: Array = np.ascontiguousarray(y, dtype=np.uint8)
+            table = y.toarray() if hasattr(y, "toarray") else y
+            if table.min() < 0 or (table.max() > 1 and table.min() > 0):
+                raise ValueError(f"y must be a table of 0 and 1, got {table.min()} and {table.max()}")
+            codes: Array = np.ascontiguousarray(table != 0, dtype=np.uint8)
         else:
             codes = np.searchsorted(self.classes_, y)
         if self.label_smoothing == 0 or self._output_activation() == "softmax":
@@ -263,10 +268,24 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             by_column = [_validate.balanced(of, int(of.max()) + 1, weights) for of in codes]
             by_class = np.prod([weight[of] for weight, of in zip(by_column, codes, strict=True)], axis=0)
         else:
-            by_class = compute_sample_weight(self.class_weight, y)
+            by_class = compute_sample_weight(self._of_these(y) if incremental else self.class_weight, y)
         if not (np.isfinite(by_class) & (by_class >= 0)).all():
             raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight}")
         return by_class if weights is None else weights * by_class
+
+    def _of_these(self, y: Array) -> Any:
+        """The weights of those classes that are in y, as scikit-learn's function refuses others."""
+        if not isinstance(self.class_weight, dict):
+            columns = (y.toarray() if hasattr(y, "toarray") else y).T.tolist()
+            if len(columns) != len(self.class_weight):
+                return self.class_weight
+            pairs = zip(self.class_weight, columns, strict=True)
+            return [{label: of[label] for label in of if label in column} for of, column in pairs]
+        unknown = [label for label in self.class_weight if label not in self.classes_]
+        if unknown:
+            raise ValueError(f"class_weight has classes that are not in classes_, {self.classes_}: {unknown}")
+        found = set(y.tolist())
+        return {label: weight for label, weight in self.class_weight.items() if label in found}
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -361,7 +380,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         check_is_fitted(self)
         if self._multilabel:
             table = (self._pass(X, "outputs") > 0.5).astype(int)
-            return csr_array(table) if self._sparse else table
+            return csr_matrix(table) if self._sparse else table
         return self.classes_[np.minimum(self._pass(X, "classes"), len(self.classes_) - 1)]
 
     def predict_proba(self, X: ArrayLike) -> Array:
@@ -475,8 +494,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     optimizer : str or optimizer, optional
         In place of `solver`: "adamw", say, or ``cmlp.AdamW(0.01, weight_decay=0.1)``, with a learning rate of its own.
     monitor : str or callable, optional
-        The score of the samples held out: "loss", of which less is better, or a scorer or its name in scikit-learn.
-        By default the coefficient of determination.
+        The score of the samples held out: "loss", of which less is better, or a scorer or its name in scikit-learn,
+        which is given the samples' weights if it takes `sample_weight`. By default the coefficient of determination.
     callbacks : array_like of callback, default ()
         As `NeuralNetwork.fit` takes them; not for "lbfgs".
     max_time : float, optional

@@ -1,5 +1,6 @@
 """scikit-learn's estimators: its own checks, its numbers, its ways of use, and what it lacks."""
 
+import copy
 import pickle
 import signal
 import subprocess
@@ -233,7 +234,7 @@ def test_several_labels_may_come_sparse():
     dense = MLPClassifier(max_iter=5, random_state=0).fit(X, y)
     model = MLPClassifier(max_iter=5, random_state=0).fit(X, sparse.csr_array(y))
     predicted = model.predict(X)
-    assert sparse.issparse(predicted)
+    assert isinstance(predicted, sparse.csr_matrix)  # as scikit-learn's
     np.testing.assert_array_equal(predicted.toarray(), dense.predict(X))
 
 
@@ -386,6 +387,26 @@ def test_losses_that_change_leave_the_weights():
     np.testing.assert_allclose(model.predict(X), predicted)
 
 
+@pytest.mark.parametrize("change", ["monitor", "loss", "loss without early stopping", "validation"])
+def test_what_judges_anew_forgets_the_scores_before(change):
+    X, y, *_ = samples("regression")
+    settings = {
+        "early_stopping": "without" not in change,
+        "warm_start": True,
+        "max_iter": 3,
+        "learning_rate_init": 1e-3,
+    }
+    model = MLPRegressor("absolute_error", (5,), monitor="loss", **settings)
+    validation = {"X_val": X, "y_val": y} if change == "validation" else {}
+    model.fit(X, y / 1000, **{name: data[:5] / 1000 for name, data in validation.items()})
+    before = model.coefs_[0].copy()
+    best = model.best_validation_score_ if settings["early_stopping"] else -model.best_loss_
+    now = {"monitor": {"monitor": "neg_mean_squared_error"}, "validation": {}}.get(change, {"loss": "squared_error"})
+    model.set_params(**now).fit(X, y, **validation)  # all scores are far below those before
+    assert not np.array_equal(model.coefs_[0], before)
+    assert (model.best_validation_score_ if settings["early_stopping"] else -model.best_loss_) < best
+
+
 def test_label_smoothing_and_dropout_that_change_leave_the_weights():
     model = MLPClassifier(max_iter=5, random_state=0).fit(IRIS, NAMES).set_params(**STILL)
     proba, weights = model.predict_proba(IRIS), model.coefs_[0].copy()
@@ -453,6 +474,29 @@ def test_settings_that_change_do_not_if_the_fit_is_refused():
     assert not np.allclose(model.set_params(callbacks=()).fit(X, y).predict_proba(X), before)
 
 
+@pytest.mark.parametrize(
+    ("settings", "given"),
+    [
+        ({"callbacks": [3]}, {}),
+        ({}, {"sample_weight": -np.ones(200)}),
+        ({"early_stopping": True, "monitor": "none"}, {}),
+        ({"early_stopping": True, "validation_fraction": 1e-9}, {}),
+        ({}, {"X_val": np.ones((2, 8)), "y_val": ["no", "class"]}),
+        ({"hidden_layer_sizes": (0,)}, {}),
+    ],
+    ids=str,
+)
+def test_a_refused_fit_leaves_the_model_before_it(settings, given):
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier((5,), max_iter=3, **QUICK)
+    for _ in range(2):
+        attributes = {name: id(value) for name, value in vars(model).items() if name.endswith("_")}
+        with pytest.raises((ValueError, TypeError)):
+            model.set_params(**settings).fit(X, np.where(y, "a", "b"), **given)
+        assert {name: id(value) for name, value in vars(model).items() if name.endswith("_")} == attributes
+        model.set_params(**MLPClassifier((5,), max_iter=3, **QUICK).get_params()).fit(X, y)
+
+
 def test_partial_fit_takes_a_new_learning_rate():
     X, y, *_ = samples("regression")
     model = MLPRegressor(solver="sgd", momentum=0.0, batch_size=len(X), random_state=0).partial_fit(X, y)
@@ -461,6 +505,21 @@ def test_partial_fit_takes_a_new_learning_rate():
         copied = pickle.loads(pickle.dumps(model)).set_params(learning_rate_init=0.001 * factor).partial_fit(X, y)
         steps.append(copied.coefs_[0] - model.coefs_[0])
     np.testing.assert_allclose(steps[1], 10 * steps[0], rtol=1e-6, atol=1e-12)
+
+
+def test_lists_of_parameters_are_lists():
+    X, y, *_ = samples("two classes")
+    model = MLPClassifier((5,), max_iter=1, **QUICK).fit(X, y)
+    copied = copy.deepcopy(model.coefs_)
+    model.coefs_[:] = [2 * coefs for coefs in model.coefs_]
+    for ours, before in zip(model.coefs_, copied, strict=True):
+        np.testing.assert_array_equal(ours, 2 * before)
+    copied[0] = np.ones(3)
+    assert type(copied) is list
+    model.coefs_[-1] = np.ones((5, 1))
+    assert (model.network_.layers[-1].weights == 1).all()
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        model.coefs_[:] = model.coefs_[:1]
 
 
 def test_parameters_can_be_written():
@@ -493,6 +552,45 @@ def test_class_weight():
     with pytest.raises(ValueError, match="balanced"):
         MLPClassifier(class_weight="balanced").partial_fit(X, names, classes=["rare", "usual"])
     MLPClassifier(class_weight={"rare": 3.0}).partial_fit(X, names, classes=["rare", "usual"])
+
+
+def test_class_weights_hold_for_chunks_without_some_class():
+    X, y, *_ = samples("three classes")
+    chunks = [y == 0, y > 0]
+    by_class = MLPClassifier((5,), class_weight={0: 3.0, 1: 2.0}, **QUICK)
+    by_sample = MLPClassifier((5,), **QUICK)
+    for chunk in chunks:
+        by_class.partial_fit(X[chunk], y[chunk], classes=[0, 1, 2])
+        by_sample.partial_fit(X[chunk], y[chunk], np.array([3.0, 2.0, 1.0])[y[chunk]], classes=[0, 1, 2])
+    np.testing.assert_array_equal(by_class.coefs_[0], by_sample.coefs_[0])
+    with pytest.raises(ValueError, match=r"not in classes_, \[0 1 2\]: \['none'\]"):
+        MLPClassifier(class_weight={"none": 3.0}).partial_fit(X, y, classes=[0, 1, 2])
+    of_each = MLPClassifier(class_weight=[{1: 2.0}] * 3, **QUICK).partial_fit(
+        X, np.eye(3, dtype=int)[y], classes=range(3)
+    )
+    with pytest.raises(ValueError, match="number of outputs"):
+        of_each.set_params(class_weight=[{1: 2.0}] * 4).partial_fit(X, np.eye(3, dtype=int)[y])
+    none_here = np.zeros((len(X), 3), dtype=int)
+    none_here[0, 0] = 1
+    of_each.set_params(class_weight=[{1: 2.0}] * 3).partial_fit(X, none_here)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_of_a_single_class_all_predictions_are_right(given):
+    X = samples("two classes")[0]
+    validation = {"X_val": X, "y_val": np.zeros(len(X))} if given else {}
+    model = MLPClassifier((7,), early_stopping=True, max_iter=3, **QUICK).fit(X, np.zeros(len(X)), **validation)
+    assert model.validation_scores_ == [1.0] * 3
+
+
+def test_tables_of_0_and_another_number_are_tables_of_0_and_1():
+    X, y, *_ = samples("several labels")
+    expected = MLPClassifier((5,), max_iter=3, **QUICK).fit(X, y).coefs_[0]
+    for table in (y * 256, y * 2.0, sparse.csr_matrix(y * 255)):
+        np.testing.assert_array_equal(MLPClassifier((5,), max_iter=3, **QUICK).fit(X, table).coefs_[0], expected)
+    for table, found in ((y * 2 - 1, "-1 and 1"), (y + 1, "1 and 2")):
+        with pytest.raises(ValueError, match=f"y must be a table of 0 and 1, got {found}"):
+            MLPClassifier().fit(X, table)
 
 
 @pytest.mark.filterwarnings("ignore:batch_size=:UserWarning")
@@ -663,6 +761,20 @@ class Counting(Callback):
     def on_epoch_end(self, run):
         if run.epoch + 1 == self.epochs:
             run.stop("enough")
+
+
+def test_scores_that_know_no_weights_are_taken_without():
+    X, y, *_ = samples("two classes")
+    weights = np.linspace(0.1, 1, len(X))
+    settings = {"early_stopping": True, "max_iter": 3, **QUICK}
+    by_name = MLPClassifier((5,), monitor="accuracy", **settings).fit(X, y, weights)
+    with_weights = MLPClassifier(
+        (5,), monitor=lambda model, X, y, sample_weight: model.score(X, y, sample_weight), **settings
+    )
+    assert with_weights.fit(X, y, weights).validation_scores_ == by_name.validation_scores_
+    without = MLPClassifier((5,), monitor=lambda model, X, y: model.score(X, y), **settings).fit(X, y, weights)
+    assert without.validation_scores_ != by_name.validation_scores_
+    MLPRegressor(hidden_layer_sizes=(5,), monitor="neg_max_error", **settings).fit(X, y, weights)
 
 
 def test_callbacks_and_time(recwarn):

@@ -45,7 +45,7 @@ LIBRARIES = {
     "_csv": {"pandas"},
     "estimators": {"sklearn", "scipy"},
     "_course": {"sklearn"},
-    "_perceptron": {"sklearn"},
+    "_perceptron": {"sklearn", "joblib"},
     "_cli_files": {"pandas"},
     "model_file": {"safetensors"},
     "_lbfgs": {"scipy"},
