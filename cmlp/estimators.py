@@ -275,7 +275,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def _of_these(self, y: Array) -> Any:
         """The weights of those classes that are in y, as scikit-learn's function refuses others."""
-        if not isinstance(self.class_weight, dict):
+        if self._multilabel == isinstance(self.class_weight, dict):
+            return self.class_weight  # which it refuses as well
+        if self._multilabel:
             columns = (y.toarray() if hasattr(y, "toarray") else y).T.tolist()
             if len(columns) != len(self.class_weight):
                 return self.class_weight

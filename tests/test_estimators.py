@@ -570,6 +570,8 @@ def test_class_weights_hold_for_chunks_without_some_class():
     )
     with pytest.raises(ValueError, match="number of outputs"):
         of_each.set_params(class_weight=[{1: 2.0}] * 4).partial_fit(X, np.eye(3, dtype=int)[y])
+    with pytest.raises(ValueError, match="multi-output"):
+        of_each.set_params(class_weight={1: 2.0}).partial_fit(X, np.eye(3, dtype=int)[y])
     none_here = np.zeros((len(X), 3), dtype=int)
     none_here[0, 0] = 1
     of_each.set_params(class_weight=[{1: 2.0}] * 3).partial_fit(X, none_here)
