@@ -2,8 +2,8 @@
 
     python benchmarks/training.py [estimators] [accuracy] [memory] [--repeats 5] [--json FILE]
 
-Estimators: fits of `MLPClassifier` with the defaults of both, each in a process of its own, in turn, medians; a round is
-a quarter of a second of fits, one after the other as a search makes them.
+Estimators: fits of `MLPClassifier` with the defaults of both, each in a process of its own, in turn, medians. A round
+is a quarter of a second of fits, one after the other as a search makes them.
 Accuracy: 784-128-10 on data/images.csv.gz, Adam, batches of 128, 10 epochs, five seeds, on 1,000 rows that were not
 trained on. Memory: one pass of `partial_fit` over a mapped file of 10 GB, in chunks of 100,000 rows; what the process
 holds beside the file.
