@@ -390,19 +390,14 @@ def test_losses_that_change_leave_the_weights():
 @pytest.mark.parametrize("change", ["monitor", "loss", "loss without early stopping", "validation"])
 def test_what_judges_anew_forgets_the_scores_before(change):
     X, y, *_ = samples("regression")
-    settings = {
-        "early_stopping": "without" not in change,
-        "warm_start": True,
-        "max_iter": 3,
-        "learning_rate_init": 1e-3,
-    }
+    settings = {"early_stopping": "without" not in change, "warm_start": True, "max_iter": 3, "random_state": 0}
     model = MLPRegressor("absolute_error", (5,), monitor="loss", **settings)
-    validation = {"X_val": X, "y_val": y} if change == "validation" else {}
-    model.fit(X, y / 1000, **{name: data[:5] / 1000 for name, data in validation.items()})
+    model.fit(X, y, **({"X_val": X[:5], "y_val": y[:5]} if change == "validation" else {}))
     before = model.coefs_[0].copy()
     best = model.best_validation_score_ if settings["early_stopping"] else -model.best_loss_
     now = {"monitor": {"monitor": "neg_mean_squared_error"}, "validation": {}}.get(change, {"loss": "squared_error"})
-    model.set_params(**now).fit(X, y, **validation)  # all scores are far below those before
+    # All scores are far below those before.
+    model.set_params(**now).fit(X, 1000 * y, **({"X_val": X, "y_val": 1000 * y} if change == "validation" else {}))
     assert not np.array_equal(model.coefs_[0], before)
     assert (model.best_validation_score_ if settings["early_stopping"] else -model.best_loss_) < best
 
