@@ -238,9 +238,15 @@ def fit(
             if network._aside is None:  # once: with the same share, none validates now and is trained on later
                 network._aside = int(network.rng.integers(2**63))
             samples, validation = setting_aside.split(samples, aside, np.random.default_rng(network._aside))
-            for part, purpose in (samples.times(class_weight), "to train on"), (validation, "to validate with"):
-                _validate_data.some_weight(part.weights, part.order, purpose)
-        return _train(run, recipe, origin, repeat(samples.times(class_weight), epochs), validation)
+        samples = samples.times(class_weight)
+        if aside and validation is not None:
+            try:
+                _validate_data.some_weight(samples.weights, samples.order, "to train on")
+                _validate_data.some_weight(validation.weights, validation.order, "to validate with")
+            except ValueError:
+                origin.restore(network)
+                raise
+        return _train(run, recipe, origin, repeat(samples, epochs), validation)
 
 
 def fit_chunks(
