@@ -286,6 +286,7 @@ BLOCKS = {(50, 64, 64, 2): 240, (90, 100, 3): 180, (5, 3): 21_000}
 # After a softmax threads share whole rows; that takes a network that has one.
 SHARED = [(sizes, "relu", "adam") for sizes in ((784, 30, 20, 10), (100, 330, 260, 5), *BLOCKS)]
 SHARED += [(sizes, "softmax", "sgd") for sizes in ((784, 30, 20, 10), (50, 130, 100, 5))]
+SHARED += [((45, 100, 50, 20, 3), "relu", "sgd")]  # layers that end in a few columns of a line
 
 
 @pytest.mark.usefixtures("use_core")

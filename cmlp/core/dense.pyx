@@ -156,6 +156,33 @@ cdef void bias_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_
                 add_columns(db, dj + i * ldd, ldd, rows, LINE_BYTES)
 
 
+cdef void turned_product(Into* to, const floating* x, Py_ssize_t ldx, bint x_padded, const floating* d, Py_ssize_t step,
+                         Py_ssize_t ldd, Py_ssize_t m, const Part* of, Py_ssize_t n, Py_ssize_t block, bint skips, Fetch* fetch,
+                         floating* copy) noexcept nogil:
+    """to := its c + scale x.T @ d for a part of the weights, whose panels lie one after the other and `to.step` apart
+
+    d: as `product` reads it, from the part's columns on. The last line of columns is made by itself if at most FEW of it are no
+    padding, and the samples enough. x_padded, block: see `dense_gradient`.
+    """
+    cdef Py_ssize_t width = panel(x), columns = of.columns - line(x), few = n - of.column - columns, rows
+    cdef Py_ssize_t at = columns // width, wide = of.columns - at * width, fewest = SOME_ROWS if columns > 0 else FEWEST_ABREAST
+    cdef Into last = to[0]
+    if few > FEW or not fewest <= m <= block or FEW * padded(of.rows, x) > copy_size(x):
+        product(to, x, 1, ldx, d, step, ldd, of.rows, m, of.columns, block, skips, NULL, fetch, copy)
+        return
+    rows = of.rows if x_padded else of.rows // line(x) * line(x)
+    last.y = <floating*> to.y + at * to.step + columns % width
+    last.other, last.ld = <const floating*> to.other + at * to.step + columns % width, wide
+    to.ld = width if columns % width > 0 else to.ld
+    if columns > 0:
+        product(to, x, 1, ldx, d, step, ldd or to.ld, of.rows, m, columns, block, skips, NULL, fetch, copy)
+    d += at * step + columns % width
+    narrow_gradient(&last, d, ldd or wide, x, ldx, m, rows, copy)
+    if rows < of.rows:
+        last.row += rows
+        product(&last, x + rows, 1, ldx, d, step, ldd or wide, of.rows - rows, m, line(x), block, skips, NULL, fetch, copy)
+
+
 cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py_ssize_t ldd, const floating* x,
                          Py_ssize_t ldx, bint x_padded, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint fresh,
                          Py_ssize_t block, bint skips, Fetch* fetch, floating* copy) noexcept nogil:
@@ -169,24 +196,19 @@ cdef void dense_gradient(floating* dw, Py_ssize_t dw_rows, const floating* d, Py
     cdef Py_ssize_t width = panel(dw), step = width if ldd > 0 else m * width
     cdef Into to = into(dw, dw_rows * width, 0, FROM_ZERO if fresh else FROM_Y)
     d += of.column * (1 if ldd > 0 else m)
-    if m <= block and n <= FEW and n * padded(of.rows, dw) <= copy_size(copy):
-        to.row = of.rows if x_padded else of.rows // line(dw) * line(dw)
-        narrow_gradient(dw, d, x + of.row, ldx, m, to.row, n, fresh, copy)
-    if to.row < of.rows:
-        product(&to, x + of.row + to.row, 1, ldx, d, step, ldd, of.rows - to.row, m, of.columns, block, skips, NULL, fetch, copy)
+    turned_product(&to, x + of.row, ldx, x_padded, d, step, ldd, m, of, n, block, skips, fetch, copy)
     if of.row + of.rows == k:
         bias_gradient(dw, dw_rows, d, step, ldd, m, of, fresh, block)
 
 
 cdef void dense_step(floating* after, const floating* before, floating scale, const floating* panels, const floating* x,
-                     Py_ssize_t ldx, Py_ssize_t m, const Part* of, Py_ssize_t k, bint skips, Fetch* fetch,
-                     floating* copy) noexcept nogil:
+                     Py_ssize_t ldx, bint x_padded, Py_ssize_t m, const Part* of, Py_ssize_t k, Py_ssize_t n, bint skips,
+                     Fetch* fetch, floating* copy) noexcept nogil:
     """after := before + scale x.T @ d for a part of the weights, packed, in one chain of multiply-adds; panels: d, packed"""
     cdef Py_ssize_t width = panel(x), begin = of.column * (k + 1)
     cdef Into to = into(after + begin, (k + 1) * width, 0, FROM_OTHER)
     to.row, to.other, to.scale = of.row, before + begin, scale
-    product(&to, x + of.row, 1, ldx, panels + of.column * m, m * width, 0, of.rows, m, of.columns, K_BLOCK, skips, NULL, fetch,
-            copy)
+    turned_product(&to, x + of.row, ldx, x_padded, panels + of.column * m, m * width, 0, m, of, n, K_BLOCK, skips, fetch, copy)
 
 
 cdef inline const floating* in_panels(floating* packed, const floating* d, Py_ssize_t m, const Part* of,

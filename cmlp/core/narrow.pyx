@@ -1,6 +1,7 @@
-# A dense layer of at most FEW outputs: in rows of them, most of each register would be padding. So registers hold a number of
-# each of several samples, forward, or of several inputs, in the gradient. The letters are those of dense.pyx; w, being a single
-# panel, is packed and row-major at once. Every sum is the one that `product` makes.
+# A dense layer of at most FEW outputs, and the gradient of one whose last line of columns holds as few: in rows of them, most of
+# each register would be padding. So registers hold a number of each of several samples, forward, or of several inputs, in the
+# gradient. The letters are those of dense.pyx; w, being a single panel, is packed and row-major at once. Every sum is the one
+# that `product` makes.
 
 cdef inline Py_ssize_t narrow_rows(const floating* like) noexcept nogil:
     """Samples side by side"""
@@ -83,21 +84,43 @@ cdef void narrow_forward(floating* y, const floating* x, Py_ssize_t ldx, const f
         row += some
 
 
-cdef void narrow_gradient(floating* dw, const floating* d, const floating* x, Py_ssize_t ldx, Py_ssize_t m, Py_ssize_t k,
-                          Py_ssize_t n, bint fresh, floating* across) noexcept nogil:
-    """dw := (0 if fresh else dw) + x.T @ d for at most FEW outputs, through across := d.T @ x, whose rows fill registers"""
-    cdef Py_ssize_t wide = padded(n, d), ld = padded(k, d), width = panel(d), i, j
+cdef inline inlined add_lines(floating* y, Py_ssize_t ldy, const floating* c, Py_ssize_t ldc, const floating* lines,
+                              floating scale, Py_ssize_t m, const vec* like) noexcept nogil:
+    """y := c + scale lines, m of them, in the operation that ends a tile: compilers would part a loop over numbers' in two"""
+    cdef Py_ssize_t i
+    cdef int j, registers_across = LINE_BYTES // sizeof(vec)
+    for i in range(m):
+        for j in range(registers_across):
+            (<vec*> (y + i * ldy))[j] = (<const vec*> (c + i * ldc))[j] + (<const vec*> lines)[i * registers_across + j] * scale
+
+
+cdef void narrow_gradient(const Into* to, const floating* d, Py_ssize_t ldd, const floating* x, Py_ssize_t ldx, Py_ssize_t m,
+                          Py_ssize_t k, floating* across) noexcept nogil:
+    """A line of columns of `to`, at most FEW of them no padding, := its c + scale x.T @ d in one chain of multiply-adds
+
+    It goes through across := d.T @ x, whose rows fill registers.
+    """
+    cdef Py_ssize_t ld = padded(k, d), width = panel(d), ldc = 0, i, j, some
+    cdef floating lines[SOME_COLUMNS * SOME_COLUMNS]
     cdef floating zero[PANEL_FLOATS]
+    cdef floating* y = <floating*> to.y + to.row * to.ld
+    cdef const floating* c = &zero[0]
+    cdef floating scale = to.scale
     cdef Ahead nothing
     cdef Tile t
     memset(zero, 0, sizeof(zero))
+    memset(lines, 0, sizeof(lines))
     nothing.tiles, t.scale = 0, 1
-    t.ldy, t.ldc, t.rows_apart, t.columns_apart, t.ldb, t.k = ld, 0, 1, wide, ldx, m
+    t.ldy, t.ldc, t.rows_apart, t.columns_apart, t.ldb, t.k = ld, 0, 1, ldd, ldx, m
     for j from 0 <= j < ld by width:
         t.y, t.c, t.a, t.b, t.n = across + j, zero, d, x + j, min(ld - j, width)
-        strip(&t, 0, n, NULL, &nothing, NULL, d)
-    if fresh:
-        memset(dw, 0, k * wide * sizeof(floating))
-    for i in range(k):
-        for j in range(n):
-            dw[i * wide + j] += across[j * ld + i]
+        strip(&t, 0, FEW, NULL, &nothing, NULL, d)
+    if to.c != FROM_ZERO:
+        c, ldc = y if to.c == FROM_Y else <const floating*> to.other + to.row * to.ld, to.ld
+    for i from 0 <= i < k by SOME_COLUMNS:
+        some = min(k - i, SOME_COLUMNS)
+        turn(lines, line(d), across + i, 1, ld, some, FEW)
+        if floating is float:
+            add_lines(y + i * to.ld, to.ld, c + i * ldc, ldc, lines, scale, some, <const vf*> NULL)
+        else:
+            add_lines(y + i * to.ld, to.ld, c + i * ldc, ldc, lines, scale, some, <const vd*> NULL)

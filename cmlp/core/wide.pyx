@@ -157,8 +157,7 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
     cdef floating* copy = wide_space(job, thread, d)
     cdef floating* g = copy + copy_size(d)
     cdef bint finite = True
-    cdef bint by_product = n > FEW or m < FEWEST_ABREAST
-    cdef bint direct = is_descent(rule) and not is_shaped(rule) and p.blocks == 1 and by_product and x != NULL
+    cdef bint direct = is_descent(rule) and not is_shaped(rule) and p.blocks == 1 and x != NULL
     for column from all_of.column <= column < last by columns:
         for row from all_of.row <= row < end by some:
             if stopped_within(job, thread):
@@ -166,7 +165,8 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
             of.column, of.columns, of.row, of.rows = column, min(last - column, columns), row, min(end - row, some)
             rows = of.rows + (row + of.rows == k)
             if direct:
-                dense_step(after + offset, before + offset, descent(rule, share), panels, x, ldx, m, &of, k, skips, fetch, copy)
+                dense_step(after + offset, before + offset, descent(rule, share), panels, x, ldx, l > 0, m, &of, k, n, skips,
+                           fetch, copy)
                 if rows > of.rows:
                     bias_gradient(g, rows, panels + column * m, m * width, 0, m, &of, True, p.block)
             for s in range(0 if direct else p.shards):
