@@ -177,7 +177,7 @@ cdef void turned_product(Into* to, const floating* x, Py_ssize_t ldx, bint x_pad
     if columns > 0:
         product(to, x, 1, ldx, d, step, ldd or to.ld, of.rows, m, columns, block, skips, NULL, fetch, copy)
     d += at * step + columns % width
-    narrow_gradient(&last, d, ldd or wide, x, ldx, m, rows, copy)
+    narrow_gradient(&last, d, ldd or wide, x, ldx, m, rows, few, copy)
     if rows < of.rows:
         last.row += rows
         product(&last, x + rows, 1, ldx, d, step, ldd or wide, of.rows - rows, m, line(x), block, skips, NULL, fetch, copy)

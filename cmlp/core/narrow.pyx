@@ -95,7 +95,7 @@ cdef inline inlined add_lines(floating* y, Py_ssize_t ldy, const floating* c, Py
 
 
 cdef void narrow_gradient(const Into* to, const floating* d, Py_ssize_t ldd, const floating* x, Py_ssize_t ldx, Py_ssize_t m,
-                          Py_ssize_t k, floating* across) noexcept nogil:
+                          Py_ssize_t k, Py_ssize_t n, floating* across) noexcept nogil:
     """A line of columns of `to`, at most FEW of them no padding, := its c + scale x.T @ d in one chain of multiply-adds
 
     It goes through across := d.T @ x, whose rows fill registers.
@@ -114,12 +114,12 @@ cdef void narrow_gradient(const Into* to, const floating* d, Py_ssize_t ldd, con
     t.ldy, t.ldc, t.rows_apart, t.columns_apart, t.ldb, t.k = ld, 0, 1, ldd, ldx, m
     for j from 0 <= j < ld by width:
         t.y, t.c, t.a, t.b, t.n = across + j, zero, d, x + j, min(ld - j, width)
-        strip(&t, 0, FEW, NULL, &nothing, NULL, d)
+        strip(&t, 0, n, NULL, &nothing, NULL, d)
     if to.c != FROM_ZERO:
         c, ldc = y if to.c == FROM_Y else <const floating*> to.other + to.row * to.ld, to.ld
     for i from 0 <= i < k by SOME_COLUMNS:
         some = min(k - i, SOME_COLUMNS)
-        turn(lines, line(d), across + i, 1, ld, some, FEW)
+        turn(lines, line(d), across + i, 1, ld, some, n)
         if floating is float:
             add_lines(y + i * to.ld, to.ld, c + i * ldc, ldc, lines, scale, some, <const vf*> NULL)
         else:
