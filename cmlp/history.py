@@ -87,9 +87,13 @@ class History(dict[str, list[float]]):
 
         Raises
         ------
+        ValueError
+            If there is nothing to draw yet.
         ImportError
             If matplotlib is not installed.
         """
+        if "loss" not in self:
+            raise ValueError(f"there is no loss to draw, in a history of {[*self]}: plot the one that fit returns")
         try:
             from matplotlib import pyplot
         except ImportError as error:

@@ -82,6 +82,11 @@ def test_a_picture_shows_losses_and_accuracies(history, pyplot):
     assert pyplot.fignum_exists(ax.figure.number)
 
 
+def test_there_is_no_picture_of_nothing():
+    with pytest.raises(ValueError, match=r"no loss to draw, in a history of \[\]: plot the one that fit returns"):
+        History().plot()
+
+
 def test_a_picture_goes_where_it_is_told(pyplot):
     ax = pyplot.figure().subplots()
     assert History(loss=[2.0, 1.0]).plot(ax) is ax
