@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import cmlp
-from cmlp import model_file
+from cmlp import _csv, model_file
 
 Array = NDArray[Any]
 
@@ -46,14 +47,25 @@ def output(path: str, *inputs: str) -> AbstractContextManager[IO[bytes]]:
 
 def stdout() -> IO[bytes]:
     """Open stdout once more: under PYTHONUNBUFFERED Python's own may write a part of the bytes and say nothing."""
+    if sys.stdout is None:
+        raise OSError("stdout is closed: --out names a file")
     return open(sys.stdout.fileno(), "wb", closefd=False)
+
+
+def _read(
+    given: argparse.Namespace, dtype: DTypeLike, text: bool | None, columns: Sequence[str] | None
+) -> tuple[Array, Array | None, list[str] | None]:
+    """Return samples, what belongs to each, and the names of the features, if a header says so."""
+    kept = np.dtype(dtype)
+    X, y, found = _csv.read(Path(given.file), given.label, kept, given.header, columns, given.ignore, text)
+    return X, y, found.names if found.header else None
 
 
 def labelled(
     given: argparse.Namespace, dtype: DTypeLike, text: bool | None, columns: Sequence[str] | None = None
-) -> tuple[Array, Array, list[str]]:
-    """Return samples, their labels, which are whole numbers or text, and the names of the features."""
-    X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header, columns, given.ignore, text)
+) -> tuple[Array, Array, list[str] | None]:
+    """Return samples, their labels, whole numbers or text, and the names of the features, if they have some."""
+    X, y, names = _read(given, dtype, text, columns)
     if y is None or y.dtype.kind not in "iU":
         wanted = f"labels must be whole numbers or names, got others in column {given.label!r}"
         raise ValueError(f"{given.file}: {wanted}; --regression predicts numbers")
@@ -62,9 +74,9 @@ def labelled(
 
 def measured(
     given: argparse.Namespace, dtype: DTypeLike, columns: Sequence[str] | None = None
-) -> tuple[Array, Array, list[str]]:
-    """Return samples, the number that belongs to each, and the names of the features."""
-    X, y, names = cmlp.load_csv(given.file, given.label, dtype, given.header, columns, given.ignore, False)
+) -> tuple[Array, Array, list[str] | None]:
+    """Return samples, the number that belongs to each, and the names of the features if they have some."""
+    X, y, names = _read(given, dtype, False, columns)
     return X, np.asarray(y, np.float64), names
 
 
@@ -82,9 +94,9 @@ def errors(network: cmlp.NeuralNetwork, X: Array, y: Array) -> tuple[float, floa
     return 1 - squared / variance if (variance := float(np.var(y))) > 0 else np.nan, squared**0.5
 
 
-def set_names(network: cmlp.NeuralNetwork, features: list[str], classes: Array | None) -> None:
-    """Let the model know what its features are called, if a header says so, and its classes, if it has some."""
-    if not _are_positions(features) and len(set(features)) == len(features):
+def set_names(network: cmlp.NeuralNetwork, features: list[str] | None, classes: Array | None) -> None:
+    """Let the model know what its features are called, if these names differ, and its classes, if it has some."""
+    if features is not None and len(set(features)) == len(features):
         network.feature_names = features
     network.class_names = classes
 
@@ -92,12 +104,6 @@ def set_names(network: cmlp.NeuralNetwork, features: list[str], classes: Array |
 def class_names(network: cmlp.NeuralNetwork) -> Array:
     """Return what the classes of a model are called: 0, 1, 2, ... unless it knows better."""
     return np.arange(max(2, network.layers[-1].neurons)) if network.class_names is None else network.class_names
-
-
-def feature_names(network: cmlp.NeuralNetwork) -> Sequence[str] | None:
-    """Return what the features of a model are called, if it knows."""
-    names = network.feature_names
-    return None if names is None or _are_positions(names) else names
 
 
 def check_features(X: Array, network: cmlp.NeuralNetwork, given: argparse.Namespace) -> None:
@@ -119,8 +125,3 @@ def class_numbers(y: Array, classes: Array, given: argparse.Namespace) -> Array:
             listed = reprlib.repr(known)[1:-1]
             raise ValueError(f"{given.file}: labels must be {listed}, as {given.model} has them, got {label!r}")
     return np.array([known.index(label) for label in labels.tolist()])[of_each]
-
-
-def _are_positions(names: list[str]) -> bool:
-    """Return whether these are what `load_csv` calls the columns of a file without a header."""
-    return names == [str(i) for i in range(len(names))]

@@ -141,8 +141,8 @@ def _figures(network: cmlp.NeuralNetwork, parts: Parts, regression: bool) -> str
     return f"train accuracy {accuracy:.4f}  test accuracy {accuracy_test:.4f}"
 
 
-def _samples(given: argparse.Namespace) -> tuple[Array, Array, list[str], Array | None]:
-    """Return samples, the class or the number of each, the features' names, and the classes' unless it is numbers."""
+def _samples(given: argparse.Namespace) -> tuple[Array, Array, list[str] | None, Array | None]:
+    """Return samples, the class or the number of each, and what features and classes are called, if they have names."""
     if given.regression:
         X, y, features = measured(given, given.dtype)
         return X, y, features, None

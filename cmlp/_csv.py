@@ -54,6 +54,23 @@ class Columns(NamedTuple):
         return f"column {self.cells[i]!r}" if self.header else f"column {i} (from 0)"
 
 
+def read(
+    path: Path,
+    label: str | int | None,
+    dtype: DType,
+    header: bool | None,
+    wanted: Sequence[str] | None,
+    ignored: Sequence[str | int],
+    text: bool | None,
+) -> tuple[Features, Labels | None, Columns]:
+    """Return X, its samples as columns, the labels, and what the columns are; the arguments are those of `load_csv`."""
+    with opened(path) as file:
+        columns = columns_of(file, label, header, wanted, ignored, text)
+        samples, of_each = zip(*blocks(file, columns, dtype), strict=True)
+    X = np.concatenate(samples).T  # one block of floats makes all of them floats
+    return X, None if columns.label is None else labels(np.concatenate(of_each), dtype), columns
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """Yield the decompressed bytes; what is wrong with them leaves as a ValueError that names the path."""
@@ -83,7 +100,13 @@ def columns_of(
 ) -> Columns:
     """Return what the columns of a file are, which is left in front of the first sample."""
     cells, line = _first_row(file)
-    header = _looks_like_names(cells, file, label) if header is None else header
+    for name, value in (("columns", wanted), ("ignore", ignored)):
+        if isinstance(value, str):
+            raise TypeError(f"{name} must be a list of columns, got {value!r}")
+    label, ignored = _bare(label), [_bare(column) for column in ignored]
+    wanted = None if wanted is None else [_bare(column) for column in wanted]
+    if header is None:
+        header = (bool(wanted) and {*(wanted or ())} <= {*cells}) or _looks_like_names(cells, file, label, ignored)
     position = _label_position(label, cells, header)
     features = _features(cells, header, position, wanted, ignored)
     if not header:
@@ -104,7 +127,8 @@ def blocks(file: IO[bytes], columns: Columns, dtype: DType) -> Iterator[tuple[Fe
         if not block.isspace():
             try:
                 yield _parse(block, columns, dtype)
-            except (ValueError, OverflowError, KeyError, ImportError) as error:  # KeyError: a short row lacks a column
+            # A short row lacks a column, KeyError, or a cell of one, TypeError.
+            except (ValueError, OverflowError, KeyError, TypeError, ImportError) as error:
                 fault = _fault(block, line, columns, dtype)
                 if fault is None and isinstance(error, ImportError):
                     raise
@@ -126,9 +150,13 @@ def labels(values: NDArray[Any], dtype: DType) -> Labels:
 def _first_row(file: IO[bytes]) -> tuple[list[str], int]:
     """Return the first row that is not blank, and the number of lines read so far."""
     reader = csv.reader(_decode(line, number) for number, line in enumerate(file))
-    for cells in reader:
-        if not _is_blank(cells):
-            return [cell.strip() for cell in cells], reader.line_num
+    try:
+        for cells in reader:
+            if not _is_blank(cells):
+                return [cell.strip() for cell in cells], reader.line_num
+    except csv.Error as error:
+        why = "expected lines that end in \\n or \\r\\n, got \\r alone" if "new-line" in str(error) else str(error)
+        raise ValueError(f"line {reader.line_num}: {why}") from error
     raise ValueError("the file is empty")
 
 
@@ -148,18 +176,23 @@ def _label_position(label: str | int | None, columns: list[str], header: bool) -
     if label is None:
         return None
     try:
-        return _position(label, columns, header)
+        if len(columns) == 1:
+            other = next((f"; it has {mark!r}, where a comma is expected" for mark in ";\t|" if mark in columns[0]), "")
+            raise ValueError(f"the only column cannot be that of the labels: there are no features beside it{other}")
+        return _position(label, columns, header, "label must be a column's name or position, or None")
     except ValueError as error:
         told = ValueError(f"{error}; label says which column holds the labels")
         told.add_note("label=None reads all columns as features")
         raise told from None
 
 
-def _position(label: str | int, columns: list[str], header: bool) -> int:
+def _bare(column: Any) -> Any:
+    """Return a name as headers have it: without blanks around it."""
+    return column.strip() if isinstance(column, str) else column
+
+
+def _position(label: str | int, columns: list[str], header: bool, expected: str) -> int:
     """Return the position, from 0, of the column that its name or its position means."""
-    if len(columns) == 1:
-        other = next((f"; it has {mark!r}, where a comma is expected" for mark in ";\t|" if mark in columns[0]), "")
-        raise ValueError(f"the only column cannot be that of the labels: there are no features beside it{other}")
     if isinstance(label, str):
         if not header:
             raise ValueError(f"no header names a column {label!r}: give its position, such as 0")
@@ -169,44 +202,43 @@ def _position(label: str | int, columns: list[str], header: bool) -> int:
             raise ValueError(f"{found} {label!r} in {reprlib.repr(columns)}{rows}")
         return columns.index(label)
     if isinstance(label, bool) or not hasattr(label, "__index__"):
-        raise TypeError(f"label must be a column's name or position, or None, got {label!r}")
+        raise TypeError(f"{expected}, got {label!r}")
     position, width = operator.index(label), len(columns)
     if not -width <= position < width:
         raise ValueError(f"positions of columns are from {-width} to {width - 1}, got {label}")
     return position % width
 
 
-def _looks_like_names(cells: list[str], file: IO[bytes], label: str | int | None) -> bool:
+def _looks_like_names(cells: list[str], file: IO[bytes], label: str | int | None, ignored: Sequence[str | int]) -> bool:
     """Return whether the first row of a file names the columns; the file stays where it is, behind that row."""
-    place = operator.index(label) if isinstance(label, SupportsIndex) else len(cells)
-    place = place + len(cells) if place < 0 else place
-    features = [cell for i, cell in enumerate(cells) if i != place]
-    counts = len(cells) > 3 and cells == [str(i) for i in range(len(cells))]
+    width = len(cells)
+    given = {operator.index(i) for i in (label, *ignored) if isinstance(i, SupportsIndex)}
+    features = [cell for i, cell in enumerate(cells) if i not in given and i - width not in given]
+    counts = width > 3 and cells == [str(i) for i in range(width)]
     if counts or not all(map(_is_number, filter(None, features))):
         return True
-    if all(map(_is_number, filter(None, cells))):
+    place = operator.index(label) if isinstance(label, SupportsIndex) else width
+    if not -width <= place < width or not cells[place] or _is_number(cells[place]):
         return False
-    # Only the label, given by its position, is text: if the next one is a number, this is its name.
+    # Of these and the label only the latter, given by its position, is text: if the next is a number, this is its name.
     below = _next_row(file)
-    return len(below) == len(cells) and _is_number(below[place])
+    return len(below) == width and _is_number(below[place])
 
 
 def _features(
     cells: list[str], header: bool, label: int | None, columns: Sequence[str] | None, ignore: Sequence[str | int]
 ) -> list[int]:
     """Return the positions of the features, in the order in which they are wanted."""
-    for name, value in (("columns", columns), ("ignore", ignore)):
-        if isinstance(value, str):
-            raise TypeError(f"{name} must be a list of columns, got {value!r}")
     if columns is not None and header:
-        taken = [_position(name, cells, header) for name in columns]
+        taken = [_position(name, cells, header, "columns must hold names of columns") for name in columns]
         if len({*taken, label}) <= len(taken):
             raise ValueError(f"columns must be different, and others than the label's, got {reprlib.repr(columns)}")
-        return taken
-    named = {column for column in ignore if isinstance(column, str)}
-    left_out = {i for i, cell in enumerate(cells) if header and cell in named}
-    left_out |= {_position(column, cells, header) for column in ignore if not isinstance(column, str)}
-    taken = [i for i in range(len(cells)) if i != label and i not in left_out]
+    else:
+        named = {column for column in ignore if isinstance(column, str)}
+        left_out = {i for i, cell in enumerate(cells) if header and cell in named}
+        expected = "ignore must hold names and positions of columns"
+        left_out |= {_position(column, cells, header, expected) for column in ignore if not isinstance(column, str)}
+        taken = [i for i in range(len(cells)) if i != label and i not in left_out]
     if columns is not None and len(columns) != len(taken):
         raise ValueError(f"expected {len(columns)} features, as were asked for, got {len(taken)}, without names")
     if not taken:
@@ -255,22 +287,27 @@ def _whole_numbers(block: bytes, width: int) -> NDArray[np.int64] | None:
 def _cells(block: bytes, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.str_] | None]:
     """Return the numbers of a block, and its labels if they are text, whatever the other cells hold."""
     try:
-        from pandas import read_csv
+        from pandas import __version__, read_csv
     except ImportError as error:
         raise ImportError('CSV files of more than digits need pandas: pip install "cmlp[cli]"') from error
 
     # In pandas 2 a uint8 of 256 wraps to 0: read float64. Unfiltered, what is missing fails and is not NaN.
     plain: dict[str, Any] = {"header": None, "na_filter": False}
+    if int(__version__.split(".")[0]) < 3:  # later ones read every number as the nearest anyway
+        plain["float_precision"] = "round_trip"
     width, numbers = len(columns.cells), columns.numbers
     others = sorted({*range(width)} - {*numbers})
     frame = read_csv(io.BytesIO(block), dtype=np.float64, usecols=numbers if others else None, **plain)
     strings = read_csv(io.BytesIO(block), dtype=str, usecols=others, **plain) if others else None
-    written = b"" if strings is None else "".join(strings.to_numpy().ravel()).encode()
+    texts = [] if strings is None else strings.to_numpy().ravel().tolist()
+    written = "".join(texts).encode()
     if b"\n" in written or b"\r" in written:  # of which the other half may be in another block
         raise ValueError("expected labels, and columns that are left out, without line breaks")
     # pandas 2 drops the surplus of a long row: each comma must stand between two of the numbers.
     if frame.shape[1] != len(numbers) or _count(block, b",") - written.count(b",") != len(frame) * (width - 1):
         raise ValueError(f"expected {width} cells in every row")
+    if not all(texts) and _is_uneven(block, width):  # an empty one is none, and another row is as much longer
+        raise ValueError("expected as many cells in every row")
     # A column of nothing but true and false, in any case, would be read as 1 and 0.
     if any(letter in block and block.count(letter) > written.count(letter) for letter in (b"a", b"A", b"r", b"R")):
         raise ValueError("expected numbers in every cell")
@@ -280,6 +317,12 @@ def _cells(block: bytes, columns: Columns) -> tuple[NDArray[np.float64], NDArray
     if not all(labels):
         raise ValueError("expected a label in every row")
     return frame.to_numpy(), labels
+
+
+def _is_uneven(block: bytes, width: int) -> bool:
+    """Return whether a row has more cells than this, or fewer."""
+    rows = csv.reader(io.StringIO(_decode(block, 0), newline=""))
+    return any(len(cells) != width for cells in rows if not _is_blank(cells))
 
 
 def _count(text: bytes, character: bytes) -> int:

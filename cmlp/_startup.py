@@ -40,8 +40,14 @@ def _handle_interrupts(before: str, after: str) -> None:
 
 
 def raise_interrupts() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again, once there is somebody to catch it."""
+    """Let Ctrl-C raise KeyboardInterrupt, once there is somebody to catch it, and SIGTERM leave no file behind."""
     _handle_interrupts("SIG_DFL", "default_int_handler")
+    if COMMAND:
+        import signal
+
+        with suppress(ValueError):  # as above
+            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 # Raised while NumPy is imported, it would show all of that; so the system ends the command, without a word.

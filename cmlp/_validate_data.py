@@ -24,6 +24,12 @@ def unmasked(value: ArrayLike, name: str) -> None:
         )
 
 
+def dense(value: ArrayLike, name: str, who: str) -> None:
+    """That samples are an array, for those who take nothing else."""
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{name} is sparse, and {who} arrays: {name}.toarray(), perhaps")
+
+
 def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
     """An array of numbers, not copied if it is one."""
     unmasked(value, name)
@@ -56,8 +62,8 @@ def inputs(X: ArrayLike, n_inputs: int, name: str = "X", may_be_sparse: bool = T
     Sparse samples may be rows already, where the shape leaves no doubt.
     """
     sparse, variable = hasattr(X, "tocsr"), name.partition(" ")[0]
-    if sparse and not may_be_sparse:
-        raise TypeError(f"{name} is sparse, and steps by hand take arrays: {name}.toarray(), perhaps")
+    if not may_be_sparse:
+        dense(X, name, "steps by hand take")
     array: Any = X if sparse else numbers(X, name)
     given = array.shape
     if array.dtype.kind not in "biuf":
@@ -89,11 +95,15 @@ def unshifted(rows: Any, shift: Any, name: str) -> None:
         raise ValueError(f"{name} is sparse and input_shift is not 0: give {name} as an array, or only scale it")
 
 
-def deviations(values: Array) -> None:
+def deviations(values: Array, dtype: np.dtype[Any]) -> None:
     """That features can be divided by their standard deviations."""
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise ValueError(f"X must hold numbers whose squares float64 can hold: feature {bad[0]} has larger ones")
+    bad = np.flatnonzero(values <= 1 / float(np.finfo(dtype).max))
+    if len(bad):
+        least = f"by which {dtype} can be divided: that of feature {bad[0]} is {values[bad[0]]:.3g}"
+        raise ValueError(f"X must hold features of a standard deviation {least}; multiply X by a power of 10")
 
 
 def same_samples(m: int, other: int, name: str, other_name: str) -> None:

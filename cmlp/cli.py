@@ -18,7 +18,6 @@ from cmlp._cli_files import (
     class_names,
     class_numbers,
     errors,
-    feature_names,
     import_pandas,
     labelled,
     measured,
@@ -67,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             given = _parser().parse_args(argv)
             given.command(given)
         finally:
-            sys.stdout.flush()  # at exit it would be too late to handle an error
+            if sys.stdout is not None:
+                sys.stdout.flush()  # at exit it would be too late to handle an error
     except BrokenPipeError:
         status = BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
@@ -80,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except OSError:  # Python would try again at exit, complain, and change the status
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return status
@@ -95,8 +96,9 @@ def _text(error: Exception) -> str:
 
 def _complain(line: str) -> None:
     """Print a line to stderr, if anyone reads it."""
-    with suppress(OSError):
-        print(line, file=sys.stderr)
+    if sys.stderr is not None:  # in whose place print would take stdout
+        with suppress(OSError):
+            print(line, file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -255,7 +257,7 @@ def _predict(given: argparse.Namespace) -> None:
         network = model_of(given.model)
         if given.probabilities and not network._classifies:
             raise ValueError(f"--probabilities are of classes, and {given.model} predicts numbers")
-        known = feature_names(network)
+        known = network.feature_names
         # A model that knows its columns leaves out all others; another one a column that is called so.
         label = given.label if known is None or isinstance(given.label, int) else None
         ignore = [*given.ignore, *(["label"] if label is None else [])]
@@ -282,12 +284,12 @@ def _evaluate(given: argparse.Namespace) -> None:
     set_threads(given)
     network = model_of(given.model)
     if not network._classifies:
-        X, y, _ = measured(given, network.dtype, feature_names(network))
+        X, y, _ = measured(given, network.dtype, network.feature_names)
         check_features(X, network, given)
         say("{} samples  R2 {:.4f}  RMSE {:.6g}".format(len(y), *errors(network, X, y)))
         return
     pandas, classes = import_pandas(), class_names(network)
-    X, y, _ = labelled(given, network.dtype, classes.dtype.kind == "U", feature_names(network))
+    X, y, _ = labelled(given, network.dtype, classes.dtype.kind == "U", network.feature_names)
     check_features(X, network, given)
     y = class_numbers(y, classes, given)
     figures = network.evaluate(X, y)

@@ -37,9 +37,10 @@ def load_csv(
         What numbers that are not such integers as below are kept in. float32 tells 7 digits apart: times in
         seconds since 1970, say, want float64.
     header : bool, optional
-        Whether the first row names the columns. By default it does if any of its cells is text, but that of a label
-        given by its position, or if it counts four columns or more: 0, 1, 2, 3, ... Other names that are numbers
-        look like a row.
+        Whether the first row names the columns. By default it does if it holds all of `columns`, if any of its cells
+        is text, but that of a label or of a column left out that is given by its position, or if it counts four columns
+        or more: 0, 1, 2, 3, ... Other names that are numbers look like a row. Blanks around names, and around labels
+        that are text, do not count.
     columns : sequence of str, optional
         The features to read, by their names, in this order; what else there is but the label is left out, whatever
         it holds. A file without a header has to have as many features, which are taken as they stand.
@@ -80,11 +81,8 @@ def load_csv(
     ((784, 42000), (42000,), ['pixel0', 'pixel1'])
     """
     kept = _validate.dtype(dtype)
-    with _csv.opened(Path(path)) as file:
-        found = _csv.columns_of(file, label, header, columns, ignore, text_labels)
-        samples, labels = zip(*_csv.blocks(file, found, kept), strict=True)
-    X = np.concatenate(samples).T  # one block of floats makes all of them floats
-    return X, None if found.label is None else _csv.labels(np.concatenate(labels), kept), found.names
+    X, y, found = _csv.read(Path(path), label, kept, header, columns, ignore, text_labels)
+    return X, y, found.names
 
 
 def train_test_split(
@@ -117,7 +115,7 @@ def train_test_split(
         If X and y have other shapes than these or differ in their number of samples, or if `test_size` does
         not leave at least one sample on each side.
     TypeError
-        If `test_size` is not a number, or an array is masked.
+        If `test_size` is not a number, an array is masked, or X sparse.
 
     Examples
     --------
@@ -126,6 +124,7 @@ def train_test_split(
     >>> y_train, y_test
     (array([2, 0]), array([1]))
     """
+    _validate_data.dense(X, "X", "train_test_split splits")
     _validate_data.unmasked(X, "X")
     _validate_data.unmasked(y, "y")
     X, y = np.asarray(X), np.asarray(y)

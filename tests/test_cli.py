@@ -630,6 +630,19 @@ def test_columns_are_found_by_their_names(trees, capfd):
     assert "a row without a header above it?" in fails(capfd, "predict", "model", "labelled.csv")
 
 
+def test_numbers_are_names_of_columns_too(trees, capfd):
+    counted = trees.set_axis(["kind", *map(str, range(FEATURES))], axis=1)  # as pandas calls them
+    counted.to_csv("counted.csv", index=False)
+    counted[reversed(counted.columns)].assign(other=1).to_csv("reversed.csv", index=False)
+    assert run("train", "counted.csv", "--label", "kind", "--out", "model", "--quiet") == 0
+    capfd.readouterr()
+    for command in ("evaluate", "predict"):
+        assert run(command, "model", "counted.csv", "--label", "kind") == 0
+        expected = capfd.readouterr().out
+        assert run(command, "model", "reversed.csv", "--label", "kind") == 0
+        assert capfd.readouterr().out == expected
+
+
 def test_columns_can_be_left_out(trees, capfd):
     trees.assign(id=[f"a,{i}" for i in range(ROWS)], day=1).to_csv("more.csv", index=False)
     ignored = "--ignore", "id", "--ignore", "day"
@@ -1043,6 +1056,40 @@ def test_an_interrupted_process_leaves_no_traceback(out, folder):
         assert NeuralNetwork.load(folder / "out").evaluate(X, y)["accuracy"] > 0.5
     else:
         assert not (folder / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are of another kind")
+def test_a_process_that_is_ended_leaves_no_file(folder):
+    process = start(folder, "train", "CSV", "--epochs", 10**6, "--out", "out")
+    while not process.stdout.readline().startswith("epoch 3/"):
+        assert process.poll() is None
+    process.terminate()
+    status, _, err = finish(process)
+    assert (status, err, leftovers(folder)) == (128 + signal.SIGTERM, "", [])
+    assert not (folder / "out").exists()
+
+
+CLOSING = """
+import os, sys
+os.close({number})
+os.execv(sys.executable, [sys.executable, "-m", "cmlp", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files are closed in another way")
+@pytest.mark.parametrize(
+    ("number", "arguments", "told"),
+    [
+        (1, ["train", "CSV", "--quiet"], (0, "", "")),
+        (1, ["predict", "MODEL", "CSV"], (2, "", "cmlp: error: stdout is closed: --out names a file\n")),
+        (2, ["predict", "nothing", "CSV"], (2, "", "")),
+    ],
+)
+def test_closed_streams(folder, number, arguments, told):
+    environment = {**os.environ, "PYTHONPATH": str(Path(cmlp.__file__).parent.parent)}
+    command = [sys.executable, "-c", CLOSING.format(number=number), *arguments]
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stdout, process.stderr) == told
 
 
 # ---- the real images ----

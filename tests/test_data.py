@@ -139,6 +139,12 @@ def test_float64_keeps_what_float32_cannot_tell_apart(write):
         load_csv(path, dtype="int8")
 
 
+def test_float64_is_the_nearest_number(write, rng):
+    numbers = rng.normal(size=2000) * 10.0 ** rng.integers(-30, 30, 2000)
+    X, _, _ = load_csv(write("x\n" + "".join(f"{value!r}\n" for value in numbers.tolist())), None, "float64")
+    np.testing.assert_array_equal(X[0], numbers, strict=True)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 @pytest.mark.parametrize("header", ["a,b\n", ""])
 def test_a_pipe_is_read_once(tmp_path, header):
@@ -230,6 +236,15 @@ def test_columns_are_chosen(write, settings, values, names):
         (WIDE + 'x,5,"a\nb",8,6\n', {"columns": ["a"]}, "without line breaks"),
         (WIDE, {"ignore": [5]}, "positions of columns are from -5 to 4, got 5"),
         (WIDE, {"ignore": [0, 1, 2, 4]}, "no column is left to be a feature"),
+        (WIDE, {"columns": []}, "no column is left to be a feature"),
+        ("a\n1\n", {"label": None, "ignore": [0]}, "no column is left to be a feature"),
+        ("a\n1\n", {"label": None, "columns": ["b"]}, "no column 'b' in ['a']"),
+        # Of pandas' short rows one has a cell that is no text, and one of two that make up for each other is empty.
+        (WIDE.replace("x1,1,", "").replace(",2\n", "\n"), {"ignore": ["id", "day"]}, "line 2, column "),
+        ("label,a,day\n1,2,x,7\n0,3\n", {"ignore": ["day"]}, "line 2, after column 'day': expected 3 cells, got 4"),
+        ("label,a,day\n1,2,x\n1,2\n0,3,,7\n", {"ignore": ["day"]}, "line 3, column 'day': expected 3 cells, got 2"),
+        ("label,a,day,b\n1,2\n0,3,x,7\n", {"ignore": ["day", "b"]}, "line 2, column 'day': expected 4 cells, got 2"),
+        ("label,a\r1,2\r", {}, r"line 1: expected lines that end in \n or \r\n, got \r alone"),
         ("1,2,3\n", {"label": 0, "columns": ["a"]}, "expected 1 features, as were asked for, got 2, without names"),
         ("1,2,x,4\n5,6,y,8\n", {"label": "kind"}, "no column 'kind' in ['1', '2', 'x', '4']; a row without a header"),
     ],
@@ -243,6 +258,28 @@ def test_choices_that_cannot_be_met(write, text, settings, message):
 def test_a_column_alone_is_no_list(write, name):
     with pytest.raises(TypeError, match=f"{name} must be a list of columns, got 'id'"):
         load_csv(write(WIDE), **{name: "id"})
+    with pytest.raises(TypeError, match=rf"{name} must hold names.* of columns, got 1\.5"):
+        load_csv(write(WIDE), **{name: [1.5]})
+
+
+def test_blanks_around_names_do_not_count(write):
+    path = write(" label , a,b ,c\nyes ,1,2,3\nyes,4,5,6\n")
+    for settings in ({"columns": [" a", "b"], "label": " label"}, {"columns": ["a", "b "]}, {"ignore": [" c"]}):
+        X, y, names = load_csv(path, **settings)
+        assert (X.tolist(), y.tolist(), names) == ([[1, 4], [2, 5]], ["yes", "yes"], ["a", "b"])
+
+
+def test_a_column_left_out_does_not_make_a_header(write):
+    path = write("r0,1.5,2.5,1\nr1,3.5,4.5,0\n")
+    for place in (0, -4):
+        X, y, names = load_csv(path, 3, ignore=[place])
+        assert (X.tolist(), y.tolist(), names) == ([[1.5, 3.5], [2.5, 4.5]], [1, 0], ["0", "1"])
+    assert load_csv(write("r,a,b,c\nr1,3.5,4.5,0\n"), 3, ignore=[0])[2] == ["a", "b"]
+
+
+def test_the_names_that_are_asked_for_make_a_header(write):
+    X, _, names = load_csv(write("1,0,2\n3,4,5\n"), None, columns=["0", "1"])
+    assert (X.tolist(), names) == ([[4], [3]], ["0", "1"])
 
 
 def test_text_labels_without_labels(write):
@@ -643,6 +680,12 @@ def test_split_of_masked_arrays_is_refused(name):
     arrays[name] = np.ma.masked_equal(arrays[name], 1)
     with pytest.raises(TypeError, match=f"{name} is masked: replace what is masked"):
         train_test_split(**arrays, test_size=2)
+
+
+def test_split_of_sparse_arrays_is_refused():
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"X is sparse, and train_test_split splits arrays: X.toarray\(\), perhaps"):
+        train_test_split(sparse.eye_array(5, format="csr"), np.arange(5), test_size=2)
 
 
 def test_split_takes_lists():
