@@ -171,4 +171,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *LATER, *(name for name in globals() if name.startswith("__"))})
+    from importlib.util import find_spec
+
+    later = {name for name, module in LATER.items() if module != "estimators" or find_spec("sklearn") is not None}
+    return sorted({*__all__, *later, *(name for name in globals() if name.startswith("__"))})

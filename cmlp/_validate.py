@@ -272,7 +272,7 @@ def scale(value: Any, dtype: np.dtype[Any]) -> Any:
         return number(value, "input_scale", least=float(limits.tiny), below=float(limits.max))
     array = _one_dimension(value, "input_scale")
     if not ((array > 0) & (array < float(limits.max))).all():
-        raise ValueError(f"input_scale must hold finite numbers of more than 0, got {array}")
+        raise ValueError(f"input_scale must hold numbers of more than 0 and less than {limits.max:.3g}, got {array}")
     return array
 
 
@@ -413,7 +413,7 @@ def names(value: Any, field: str, kinds: tuple[type, ...]) -> Any:
     """Different names as a list of Python's own, all of one of the kinds; None stays None."""
     if value is None:
         return None
-    listed = value.tolist() if hasattr(value, "tolist") else value
+    listed = next((getattr(value, to)() for to in ("tolist", "to_list") if hasattr(value, to)), value)
     listed = list(listed) if isinstance(listed, Sequence) and not isinstance(listed, str) else [None]
     listed = [name.item() if isinstance(name, np.generic) else name for name in listed]
     alike = any(all(type(name) is kind for name in listed) for kind in kinds)

@@ -29,6 +29,12 @@ USUAL_COLUMNS, USUAL_ROWS = 80, 24
 class Callback:
     """A callback that does nothing: what others are made from."""
 
+    def __repr__(self) -> str:
+        from inspect import signature  # which takes as long to import as much of cmlp
+
+        settings = [name for name in signature(type(self)).parameters if hasattr(self, name)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in settings)})"
+
     def on_train_begin(self, run: Run) -> None:
         """
         Prepare for a training; nothing has changed yet.
@@ -282,6 +288,8 @@ class ModelCheckpoint(_Watcher):
     ------
     ValueError, TypeError
         If a setting is out of its range; when training begins, if there is no such key.
+    OSError, ImportError
+        When training begins, if there is no such directory, or no safetensors library.
     """
 
     def __init__(
@@ -296,10 +304,13 @@ class ModelCheckpoint(_Watcher):
         self.save_best_only = bool(save_best_only)
 
     def on_train_begin(self, run: Run) -> None:
-        """See that the path can be filled in."""
+        """See that the path can be filled in, and that its directory is there, if that does not depend on numbers."""
+        from cmlp import model_file  # which other trainings need not wait for
+
         if self.save_best_only:
             super().on_train_begin(run)
-        _validate.filled(self.path, {"epoch": 0, **dict.fromkeys(run.metrics, 0.0)})
+        path = _validate.filled(self.path, {"epoch": 0, **dict.fromkeys(run.metrics, 0.0)})
+        model_file.check_place(os.path.basename(path) if "{" in os.path.dirname(self.path) else path)
 
     def on_epoch_end(self, run: Run) -> None:
         """Save the network."""
@@ -334,9 +345,12 @@ class CSVLogger(Callback):
         """See that the file can be written. Its lines stay for now, as the training may yet be refused."""
         with open(self.path, "a+", newline="", encoding="utf-8") as file:
             file.seek(0)
-            found = next(csv.reader(file), None)
-        if self.append:
-            _validate.columns(self.path, found, ["epoch", *run.metrics])
+            text = file.read()
+            if self.append:
+                found = next(csv.reader(text.splitlines(keepends=True)), None)
+                _validate.columns(self.path, found, ["epoch", *run.metrics])
+                if text and not text.endswith("\n"):  # whoever wrote it was killed: it keeps its last line for itself
+                    file.write("\r\n")
         self._mode = "a" if self.append else "w"
 
     def on_epoch_end(self, run: Run) -> None:

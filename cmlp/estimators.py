@@ -157,7 +157,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     >>> from cmlp import MLPClassifier
     >>> from sklearn.datasets import make_moons
     >>> X, y = make_moons(200, noise=0.1, random_state=0)
-    >>> model = MLPClassifier((32,), learning_rate_init=0.01, batch_size=20, random_state=0).fit(X, y)
+    >>> model = MLPClassifier((32,), learning_rate_init=0.01, batch_size=20, tol=1e-3, random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.95
     True
     """
@@ -552,7 +552,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     >>> from cmlp import MLPRegressor
     >>> from sklearn.datasets import make_friedman1
     >>> X, y = make_friedman1(500, random_state=0)
-    >>> model = MLPRegressor(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=1000, random_state=0).fit(X, y)
+    >>> model = MLPRegressor(hidden_layer_sizes=64, solver="lbfgs", max_iter=1000, tol=0.01, random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.9
     True
     """

@@ -385,7 +385,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
             raise ValueError(f"{option} must be {expected}, got {value!r}")
 
 
-class _Loss:
+class LossWithOptions:
     """A loss with its options, which are its fields."""
 
     name: ClassVar[str]
@@ -395,12 +395,19 @@ class _Loss:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What loss_value and output_gradient take as options."""
+        """
+        What loss_value and output_gradient take as options.
+
+        Returns
+        -------
+        dict of str to object
+            The fields.
+        """
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
-class CrossEntropy(_Loss):
+class CrossEntropy(LossWithOptions):
     """
     Cross-entropy after a softmax, with label smoothing if wanted.
 
@@ -424,7 +431,7 @@ class CrossEntropy(_Loss):
 
 
 @dataclass(frozen=True)
-class Huber(_Loss):
+class Huber(LossWithOptions):
     """
     Half of the squared error near 0, and a line further out, so that outliers weigh less.
 
@@ -448,7 +455,7 @@ class Huber(_Loss):
 
 
 @dataclass(frozen=True)
-class Quantile(_Loss):
+class Quantile(LossWithOptions):
     """
     The loss whose best outputs are quantiles of the targets: 0.5 is the median.
 

@@ -7,6 +7,7 @@ the new one or the old. A file has exactly the fields of its version: a further 
 of all versions are read.
 """
 
+import errno
 import json
 import os
 import reprlib
@@ -111,6 +112,28 @@ def save(network: "NeuralNetwork", path: str | os.PathLike[str], training_state:
     content = dumps(network, training_state)
     with replacing(path) as file:
         file.write(content)
+
+
+def check_place(path: str) -> None:
+    """
+    See that a model file can be written, before there is anything to write.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Raises
+    ------
+    OSError
+        If there is no such directory.
+    ImportError
+        If the safetensors library is not installed.
+    """
+    _safetensors()
+    directory = os.path.dirname(path) or os.curdir
+    if not os.path.isdir(directory):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directory)
 
 
 def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
@@ -259,12 +282,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     OSError
         If the file cannot be written; at once if its directory or its permissions do not allow it.
     """
-    target = Path(os.path.realpath(path))
-    exists = target.exists()
-    if exists and not target.is_file():
-        with open(target, "wb") as device:
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as device:  # by this name: the one that a link to it tells of may be none
             yield device
         return
+    if not os.path.basename(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    target = Path(os.path.realpath(path))
+    exists = target.exists()
     if exists:
         open(target, "r+b").close()  # renaming would not ask whether the old file may be written
     temporary = target.with_name(f".cmlp-{secrets.token_hex(8)}.tmp")

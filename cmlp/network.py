@@ -22,6 +22,7 @@ from cmlp.training import Samples
 if TYPE_CHECKING:
     from cmlp.callbacks import Callback
     from cmlp.history import History
+    from cmlp.losses import LossWithOptions
     from cmlp.optimizers import LBFGS, SGD, Optimizer
     from cmlp.schedules import Schedule
 
@@ -107,7 +108,7 @@ class NeuralNetwork:
 
     def __init__(
         self,
-        loss: str | Callable[..., Any] = cross_entropy,
+        loss: str | Callable[..., Any] | LossWithOptions = cross_entropy,
         dtype: Any = "float32",
         rng: int | np.random.Generator | None = None,
         input_scale: float | ArrayLike = 1.0,
@@ -359,7 +360,8 @@ class NeuralNetwork:
         Raises
         ------
         ValueError, TypeError
-            If X does not fit the network, or holds NaN, infinity, no numbers or such that their squares are infinite.
+            If X does not fit the network, or holds NaN, infinity, no numbers or such that their squares are infinite,
+            or that differ by less than the network's type can be divided by.
         RuntimeError
             If the network is being trained.
         """
@@ -368,9 +370,10 @@ class NeuralNetwork:
             raise TypeError("adapt needs X as an array: sparse samples cannot be shifted; set input_scale for them")
         _validate_data.finite(rows, "X")
         mean, deviation = _arrays.moments(rows)
-        _validate_data.deviations(deviation)
         rounding = len(rows) * np.finfo(np.float64).eps * np.abs(mean)  # what a constant's sum may be off by
-        self._scale(1 / np.where(deviation > rounding, deviation, 1.0), mean)
+        deviation[deviation <= rounding] = 1
+        _validate_data.deviations(deviation, self.dtype)
+        self._scale(1 / deviation, mean)
 
     def _neurons(self) -> list[int]:
         return [layer.neurons for layer in self._layers]

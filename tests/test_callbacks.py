@@ -335,6 +335,35 @@ def test_a_log_grows_line_by_line(data, tmp_path):
     assert len(path.read_text().splitlines()) == 2
 
 
+def test_a_line_that_was_cut_off_stays_by_itself(data, tmp_path):
+    path = tmp_path / "log.csv"
+    make().fit(*data, 2, callbacks=[CSVLogger(path)])
+    begun = path.read_text()[:-5]
+    path.write_text(begun)
+    make().fit(*data, 1, callbacks=[CSVLogger(path, append=True)])
+    lines = path.read_text().splitlines()
+    assert (lines[:3], lines[3].split(",")[0], len(lines)) == (begun.splitlines(), "0", 4)
+
+
+def test_a_checkpoint_has_a_place_before_anything_is_trained(data, tmp_path):
+    pytest.importorskip("safetensors")
+    nn = make()
+    before = nn._params.copy()
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        nn.fit(*data, 2, callbacks=[ModelCheckpoint(tmp_path / "nowhere" / "model")])
+    np.testing.assert_array_equal(nn._params, before)
+    (tmp_path / "0").mkdir()
+    nn.fit(*data, 1, callbacks=[ModelCheckpoint(tmp_path / "{epoch}" / "model")])
+    assert (tmp_path / "0" / "model").exists()
+
+
+def test_callbacks_show_their_settings():
+    assert repr(EarlyStopping("loss", 3)) == (
+        "EarlyStopping(monitor='loss', patience=3, min_delta=0.0, mode='min', restore_best=True)"
+    )
+    assert repr(ProgressBar()) == "ProgressBar()"
+
+
 def test_progress_is_lines_where_there_is_no_terminal(data, capsys):
     history = make().fit(*data, 2, verbose=1)
     make().partial_fit(*data, callbacks=[ProgressBar()])

@@ -945,6 +945,16 @@ def test_scikit_learn_is_imported_with_the_first_use(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
+def test_help_goes_without_scikit_learn(tmp_path):
+    assert {"MLPClassifier", "MLPRegressor"} < {*dir(cmlp)}
+    code = (
+        "import sys, cmlp, inspect; sys.modules['sklearn'] = None;"
+        "assert not {'MLPClassifier', 'MLPRegressor'} & {*dir(cmlp)};"
+        "inspect.getmembers(cmlp)"  # as help does
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("settings", [{}, {"early_stopping": True}])
 def test_steps_go_on_from_lbfgs(settings):

@@ -285,6 +285,13 @@ def test_names_are_kept(features, classes, tmp_path):
             )
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_names_may_be_a_series(library):
+    network = build()
+    network.feature_names = pytest.importorskip(library).Series(list("abcd"))
+    assert network.feature_names == list("abcd")
+
+
 @pytest.mark.parametrize(
     "names", ["abcd", ["a", "b", "c", 1], ["a", "b", "c", "a"], [0.5, 1, 2, 3], {"a", "b"}, [[], []]]
 )
@@ -815,9 +822,9 @@ CHANGED = {  # tensor, what it is instead (None: missing), what is said of it
     "no scale": ("input_scale", None, "'input_scale': expected F64 (4,), got none"),
     "long scale": ("input_scale", np.ones(5), "'input_scale': expected F64 (4,), got F64 (5,)"),
     "scale float32": ("input_scale", np.ones(4, np.float32), "'input_scale': expected F64 (4,), got F32 (4,)"),
-    "scale zero": ("input_scale", np.zeros(4), "input_scale must hold finite numbers of more than 0"),
+    "scale zero": ("input_scale", np.zeros(4), "input_scale must hold numbers of more than 0 and less than 3.4"),
     "scale NaN": ("input_scale", np.full(4, np.nan), "'input_scale': expected finite numbers, got nan"),
-    "scale large": ("input_scale", np.full(4, 1e39), "input_scale must hold finite numbers of more than 0"),
+    "scale large": ("input_scale", np.full(4, 1e39), "input_scale must hold numbers of more than 0 and less than 3.4"),
     "shift infinite": ("input_shift", np.full(4, np.inf), "'input_shift': expected finite numbers, got inf"),
     "shift whole": ("input_shift", np.ones(4, np.int64), "'input_shift': expected F64 (4,), got I64 (4,)"),
 }
@@ -1050,6 +1057,26 @@ def test_a_pipe_is_written_to(tmp_path):
     reader.join(10)
     assert read == [model_file.dumps(build())]
     assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="open files have no names")
+def test_a_pipe_without_a_name_is_written_to():
+    read, write = os.pipe()
+    try:
+        build().save(f"/dev/fd/{write}")
+    finally:
+        os.close(write)
+    with open(read, "rb") as pipe:
+        assert pipe.read() == model_file.dumps(build())
+
+
+@pytest.mark.parametrize("name", ["models/", ""])
+def test_a_directory_is_no_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError) as raised:
+        build().save(name)
+    assert raised.value.filename == name
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """

@@ -686,7 +686,7 @@ def test_scaling_can_be_assigned_and_is_judged(rng):
     np.testing.assert_allclose(nn.forward(X / 2 + 0.25), plain, rtol=1e-5)
     for name, value, message in [
         ("input_scale", np.ones(5), r"input_scale must have shape \(6,\)"),
-        ("input_scale", [1, 2, 0, 1, 1, 1], "input_scale must hold finite numbers of more than 0"),
+        ("input_scale", [1, 2, 0, 1, 1, 1], "input_scale must hold numbers of more than 0 and less than 3.4"),
         ("input_shift", [[1.0]], r"input_shift must be a number or have shape \(features,\)"),
         ("input_shift", np.nan, "input_shift must be finite"),
     ]:
@@ -736,6 +736,18 @@ def test_adapt_refuses_what_it_cannot_square():
     nn.add_layer(2, 1, "identity")
     with pytest.raises(ValueError, match=r"X must hold numbers whose squares .* feature 1 has larger ones"):
         nn.adapt(np.vstack([np.arange(7.0), 1e200 * np.arange(7.0)]))
+
+
+def test_adapt_refuses_what_it_cannot_divide_by():
+    X = np.vstack([np.arange(7.0), 1e-39 * np.arange(7.0)])
+    nn = NeuralNetwork(rng=0)
+    nn.add_layer(2, 1, "identity")
+    with pytest.raises(ValueError, match=r"by which float32 can be divided: that of feature 1 is 2e-39; multiply X"):
+        nn.adapt(X)
+    nn = NeuralNetwork(rng=0, dtype="float64")
+    nn.add_layer(2, 1, "identity")
+    nn.adapt(X)
+    np.testing.assert_allclose(nn.input_scale, [0.5, 0.5e39])
 
 
 @pytest.mark.parametrize("constant", [0.1, -1e9 / 3, 0.0])
