@@ -323,11 +323,14 @@ class Perceptron(BaseEstimator):
         self._renew(random)
         epochs = 1 if incremental else self.max_iter
         rounds = islice(orders(samples, random if self.shuffle else None), epochs)
+        origin = None if first else fitting.Origin(self.network_, alone=count <= batch)
         try:
             fitting.fit_chunks(self.network_, rounds, recipe, validation, epochs)
         except KeyboardInterrupt:
             warnings.warn("Training was interrupted: the network is as it was then", stacklevel=USER)
         except FloatingPointError as error:
+            if origin is not None and not self.n_iter_:  # the steps of an epoch before the one that failed
+                origin.restore(self.network_)
             if course.best is None or not self.n_iter_:
                 raise
             text = f"Training ended at numbers that are not finite, the best parameters before are kept: {error}"
@@ -385,7 +388,8 @@ class Perceptron(BaseEstimator):
         network = vars(self).get("network_")
         # Of a few samples, scikit-learn's validation takes longer than all the rest: first see if they need any.
         if network is not None and type(X) is np.ndarray and X.ndim == 2 and not hasattr(self, "feature_names_in_"):
-            few = network._few(X.T, what, None)
+            with _threads.limited(self.n_jobs):
+                few = network._few(X.T, what, None)
             if few is not None:
                 return few.T
         check_is_fitted(self)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cmlp._init import INITIALISERS
 from cmlp._validate_data import numbers
 from cmlp.activations import ACTIVATIONS
-from cmlp.losses import LOSSES, PAIRS
+from cmlp.losses import LOSSES, OPTIONS, PAIRS
 
 NAMED = {str: "each a str", int: "each an int"}
 WORD = 2**63 - 1  # the largest whole number that NumPy keeps as one
@@ -48,7 +48,7 @@ def activation(value: object) -> str:
 
 def loss(value: Any) -> tuple[str, dict[str, Any]]:
     """The name of a loss and its options."""
-    if hasattr(value, "options"):
+    if hasattr(value, "options") and getattr(value, "name", None) in OPTIONS:
         if isinstance(value, type):
             raise TypeError(f"loss must be an object, got the class {value.__name__}: {value.__name__}() is one")
         return value.name, value.options
@@ -74,7 +74,7 @@ def rng(value: object) -> np.random.Generator:
     """A generator, from None, a seed or a generator (Scientific Python's SPEC 7)."""
     if value is None or isinstance(value, np.random.Generator):
         return np.random.default_rng(value)
-    return np.random.default_rng(count(value, "rng, if it is a seed,", least=0))
+    return np.random.default_rng(count(value, "rng, unless it is None or a Generator,", least=0))
 
 
 def count(value: object, name: str, least: int = 1) -> int:

@@ -121,6 +121,8 @@ def out(value: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         raise TypeError(f"out must be an array of {dtype}, got {given}")
     if value.shape != shape or not value.flags.writeable:
         raise ValueError(f"out must be writeable and have shape {shape}, got shape {value.shape}")
+    if not value.flags.aligned:
+        raise ValueError(f"out must be aligned, as arrays of NumPy's own are, got one at {value.ctypes.data:#x}")
     return value
 
 
@@ -131,11 +133,15 @@ def weights(value: Any, m: int, name: str) -> Array | None:
     array = numbers(value, name)
     if array.shape != (m,):
         raise ValueError(f"{name} must have shape ({m},), one number for each sample, got {array.shape}")
-    array = np.ascontiguousarray(array, np.float64)
+    array = np.require(array, np.float64, ["C", "A"])
     bad = np.flatnonzero(~((array >= 0) & (array < np.inf)))
     if len(bad) or not array.any():
         got = f"{array[bad[0]]} at [{bad[0]}]" if len(bad) else "nothing but 0"
         raise ValueError(f"{name} must hold finite numbers of at least 0, not all 0: got {got}")
+    with np.errstate(over="ignore"):
+        total = array.sum()
+    if not total < np.inf:
+        raise ValueError(f"{name} must have a finite sum: got {m} numbers up to {array.max():.3g}")
     return array
 
 

@@ -65,10 +65,10 @@ def load_csv(
     ------
     ValueError
         If a feature is not a finite number, or a row not as long as the first, if the file is empty, or has no such
-        column. The message is one line
-        that names the file, the line in it (counting from 1) and the column.
+        column, or `dtype` is not one of these. The message is one line that names the file, the line in it (counting
+        from 1) and the column.
     TypeError
-        If `label` is not a str, an int or None, `columns` or `ignore` a str, or `dtype` no type.
+        If `label` is not a str, an int or None, or `columns` or `ignore` a str.
     FileNotFoundError
         If there is no such file.
     ImportError

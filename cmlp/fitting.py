@@ -233,7 +233,7 @@ def fit(
     aside = _validate_data.part_of(fraction, samples.labels, len(samples.rows)) if fraction else 0
     run = Run(network, recipe.optimizer, epochs, _measured(samples, samples if aside else validation))
     with network._memory.alone(), _watched(run, recipe.callbacks):
-        origin = _Origin(network, epochs == 1 and not aside and _is_one_step(samples, recipe, validation))
+        origin = Origin(network, epochs == 1 and not aside and _is_one_step(samples, recipe, validation))
         if aside:
             if network._aside is None:  # once: with the same share, none validates now and is trained on later
                 network._aside = int(network.rng.integers(2**63))
@@ -284,7 +284,7 @@ def fit_chunks(
         alone = epochs in (None, 1) and _is_one_step(first, recipe, validation)
         del first  # a chunk may be large
         with _watched(run, recipe.callbacks):
-            return _train(run, recipe, _Origin(network, alone), rounds, validation)
+            return _train(run, recipe, Origin(network, alone), rounds, validation)
 
 
 def fit_at_once(
@@ -326,8 +326,17 @@ def fit_at_once(
         return _lbfgs.minimise(network, samples, lbfgs, shaping, epochs, _show)
 
 
-class _Origin:
-    """What a network was, its generator too, before steps that may be refused; `alone`: before a single one."""
+class Origin:
+    """
+    What a network was, its generator too, before steps that may be refused.
+
+    Parameters
+    ----------
+    network : NeuralNetwork
+        Which.
+    alone : bool, default False
+        Whether there will be a single step, which is taken as a whole or not at all.
+    """
 
     def __init__(self, network: NeuralNetwork, alone: bool = False) -> None:
         memory = network._memory
@@ -337,7 +346,14 @@ class _Origin:
         memory.stepping = False
 
     def restore(self, network: NeuralNetwork) -> None:
-        """Make it that again."""
+        """
+        Make it that again.
+
+        Parameters
+        ----------
+        network : NeuralNetwork
+            The same one.
+        """
         if self.snapshot is None and network._memory.stepping:  # by an error in the handler of a signal
             network._memory.forget()
             return
@@ -361,7 +377,7 @@ def _measured(samples: Samples, validation: Samples | None) -> tuple[str, ...]:
     return names
 
 
-def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples], validation: Samples | None) -> History:
+def _train(run: Run, recipe: Recipe, origin: Origin, rounds: Iterable[Samples], validation: Samples | None) -> History:
     """Train on each of the rounds in turn: an epoch, or where their number is not known, a chunk."""
     network, memory, start = run.network, run.network._memory, time.perf_counter()
     taken, last = 0, None
@@ -370,7 +386,7 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
             if last is None:
                 _recall(run, recipe)
             elif run.epochs is None:  # what an earlier chunk taught stays
-                origin = _Origin(network)
+                origin = Origin(network)
             _validate.one_step(network.loss, samples.size(), recipe.batch, run.epochs)
             figures = _epoch(run, recipe, samples, validation, taken, continued=last is not None)
             run.figures = {key: figures.get(key, np.nan) for key in run.metrics}  # those of the first chunk
@@ -390,7 +406,7 @@ def _train(run: Run, recipe: Recipe, origin: _Origin, rounds: Iterable[Samples],
         if run.history.stopped is not None:
             break
     if last is not None and memory.moments is not None:
-        training.check_last_step(network, last, memory.moments, memory.taken)
+        training.check_last_step(network, last, run.figures["loss"], memory.moments, memory.taken)
     return run.history
 
 

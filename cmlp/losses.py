@@ -129,7 +129,7 @@ def binary_cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or there is nothing to compare.
     """
     A = np.asarray(A, dtype=np.float64)
     Y = _targets(A, Y)
@@ -192,7 +192,7 @@ def mean_squared_error(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or there is nothing to compare.
     """
     return _mean_of_error("mean_squared_error", A, Y)
 
@@ -213,7 +213,7 @@ def mean_absolute_error(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or there is nothing to compare.
     """
     return _mean_of_error("mean_absolute_error", A, Y)
 
@@ -282,7 +282,7 @@ def poisson(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or there is nothing to compare.
     """
     A = np.asarray(A, dtype=np.float64)
     Y = _targets(A, Y)
@@ -309,7 +309,7 @@ def given_gradient(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or there is nothing to compare.
 
     Examples
     --------
@@ -602,10 +602,13 @@ def one_hot(Y: ArrayLike, n_classes: int | None = None) -> Array:
     Raises
     ------
     ValueError
-        If a label is no integer from 0 to n_classes - 1.
+        If there is none, or a label is no integer from 0 to n_classes - 1.
     """
+    Y = np.asarray(Y)
+    if Y.ndim != 1 or Y.size == 0:
+        raise ValueError(f"labels must have shape (m,), of one sample at least, got {Y.shape}")
     n = int(np.max(Y)) + 1 if n_classes is None else n_classes
-    hot = np.arange(n)[:, np.newaxis] == np.asarray(Y)
+    hot = np.arange(n)[:, np.newaxis] == Y
     if not np.all(np.any(hot, axis=0)):
         raise ValueError(f"labels must be integers from 0 to {n - 1} for {n} classes, got {np.unique(Y)}")
     return np.asarray(hot, dtype=np.float64)
@@ -643,13 +646,15 @@ def get_accuracy(predictions: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or there is nothing to compare.
     TypeError
         If some are numbers and the others text, of which none is ever right.
     """
     predictions, Y = np.asarray(predictions), np.asarray(Y)
     if predictions.shape != Y.shape:
         raise ValueError(f"predictions and labels must have one shape, got {predictions.shape} and {Y.shape}")
+    if Y.size == 0:
+        raise ValueError("predictions and labels must be of one sample at least, got none")
     if {_kind(predictions), _kind(Y)} == {"text", "numbers"}:
         raise TypeError(
             f"predictions and labels must both be numbers or both be text, got {predictions.dtype} and {Y.dtype}: "

@@ -690,7 +690,7 @@ class NeuralNetwork:
             before = generator.state if self._draws() else None
             try:
                 loss, _, _ = training.steps(self, samples, len(samples.rows), self._descent, none, 0, seed=self._seed())
-                training.check_last_step(self, samples, none, 1)
+                training.check_last_step(self, samples, loss, none, 1)
             except (ValueError, FloatingPointError):  # no step was taken
                 if before is not None:
                     generator.state = before

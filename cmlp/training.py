@@ -28,8 +28,8 @@ STATUS_NAMES = {status: name for name, status in core.STATUSES.items()}
 # The rule that has no settings, see `Rule`: the gradient itself.
 GRADIENT: Rule = (core.OPTIMIZERS["gradient"], 0.0, 0.0, 0.0, 0.0, 0.0, False, False)
 
-# Sum of the parameters' squares, above one for each, from which a step's own loss might not be finite.
-LARGE_SQUARES = 1e6
+# Sum of the parameters' squares, above one for each, and loss before a step, from which its own might not be finite.
+LARGE_SQUARES, LARGE_LOSS = 1e6, 1e12
 
 
 class Samples(NamedTuple):
@@ -373,7 +373,7 @@ def loss_and_gradient(network: NeuralNetwork, samples: Samples, shaping: Shaping
     return loss, gradient
 
 
-def check_last_step(network: NeuralNetwork, samples: Samples, moments: Array, taken: int) -> None:
+def check_last_step(network: NeuralNetwork, samples: Samples, loss: float, moments: Array, taken: int) -> None:
     """
     Take back the last of the steps, whose loss no next step has shown yet, if that is not finite.
 
@@ -383,6 +383,8 @@ def check_last_step(network: NeuralNetwork, samples: Samples, moments: Array, ta
         That took the steps.
     samples : Samples
         That it took them on.
+    loss : float
+        Mean over them, before the steps.
     moments : ndarray
         That it took them with.
     taken : int
@@ -395,7 +397,8 @@ def check_last_step(network: NeuralNetwork, samples: Samples, moments: Array, ta
     """
     params, memory = network._params, network._memory
     grows = any(layer.activation == "exp" for layer in network.layers)  # beyond all numbers from small ones
-    if not grows and memory.params_squared < params.size + LARGE_SQUARES:  # a look at the loss costs a pass forward
+    small = memory.params_squared < params.size + LARGE_SQUARES and loss < LARGE_LOSS
+    if not grows and small:  # a look at the loss costs a pass forward
         return
     if not np.isfinite(network._pass(samples, "loss")[0]):
         assert memory.work is not None  # steps have been taken in it

@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import cmlp
-from cmlp import MLPClassifier, MLPRegressor
+from cmlp import MLPClassifier, MLPRegressor, _threads
 from cmlp.callbacks import Callback
 
 pytestmark = pytest.mark.filterwarnings(
@@ -492,6 +492,24 @@ def test_a_refused_fit_leaves_the_model_before_it(settings, given):
         model.set_params(**MLPClassifier((5,), max_iter=3, **QUICK).get_params()).fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("incremental", [False, True])
+def test_an_epoch_that_fails_leaves_the_model_before_it(incremental):
+    X, y, *_ = samples("regression")
+    for batch in (10, len(X)):
+        model = MLPRegressor(hidden_layer_sizes=(5,), batch_size=batch, max_iter=3, warm_start=True, **QUICK).fit(X, y)
+        model.set_params(solver="sgd", learning_rate_init=1e20)
+        before = [coefs.copy() for coefs in model.coefs_]
+        figures = model.n_iter_, [*model.loss_curve_], model.t_, model.network_._memory.taken
+        fit = model.partial_fit if incremental else model.fit
+        with pytest.raises(ValueError, match="not finite"):
+            [fit(X, y) for _ in range(3)]  # a single step's loss is found by the next one
+        if batch == 10:
+            for coefs, kept in zip(model.coefs_, before, strict=True):
+                np.testing.assert_array_equal(coefs, kept)
+            assert (model.n_iter_, model.loss_curve_, model.t_, model.network_._memory.taken) == figures
+
+
 def test_partial_fit_takes_a_new_learning_rate():
     X, y, *_ = samples("regression")
     model = MLPRegressor(solver="sgd", momentum=0.0, batch_size=len(X), random_state=0).partial_fit(X, y)
@@ -769,6 +787,8 @@ def test_scores_that_know_no_weights_are_taken_without():
         (5,), monitor=lambda model, X, y, sample_weight: model.score(X, y, sample_weight), **settings
     )
     assert with_weights.fit(X, y, weights).validation_scores_ == by_name.validation_scores_
+    any_keyword = MLPClassifier((5,), monitor=lambda model, X, y, **more: model.score(X, y, **more), **settings)
+    assert any_keyword.fit(X, y, weights).validation_scores_ == by_name.validation_scores_
     without = MLPClassifier((5,), monitor=lambda model, X, y: model.score(X, y), **settings).fit(X, y, weights)
     assert without.validation_scores_ != by_name.validation_scores_
     MLPRegressor(hidden_layer_sizes=(5,), monitor="neg_max_error", **settings).fit(X, y, weights)
@@ -829,6 +849,22 @@ def test_threads_change_nothing():
         np.testing.assert_array_equal(model.predict_proba(X), models[0].predict_proba(X))
     with pytest.raises(ValueError, match="n_jobs"):
         MLPClassifier(n_jobs=0).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("count", [1, 30, 3000])
+def test_threads_are_limited_for_predictions_too(count, monkeypatch):
+    X, y = make_classification(3000, 100, random_state=0)
+    model = MLPClassifier((200,), max_iter=1, random_state=0, n_jobs=1).fit(X, y)
+    seen, limit = [], _threads.get_num_threads
+
+    def watched():
+        seen.append(limit())
+        return seen[-1]
+
+    monkeypatch.setattr(_threads, "get_num_threads", watched)
+    model.predict(X[:count])
+    assert set(seen) <= {1}
 
 
 def test_few_samples_are_predicted_as_many():

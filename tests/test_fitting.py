@@ -617,6 +617,37 @@ def test_nan_found_on_the_way_changes_nothing(data):
     assert nn.fit(X, y, 2, 10)["loss"] == twin.fit(X, y, 2, 10)["loss"]
 
 
+def test_a_step_can_be_taken_back_when_the_next_chunk_needs_more_room(rng):
+    nn = NeuralNetwork("mean_squared_error", rng=0)
+    nn.add_layer(2, 300, "exp")
+    nn.add_layer(300, 1, "identity")
+    before = nn._params.copy()
+    chunks = [(rng.normal(size=(2, 10)), rng.normal(size=10)), (1e3 * rng.normal(size=(2, 700)), rng.normal(size=700))]
+    with pytest.raises(
+        FloatingPointError, match="step 1 led to a loss that is not a finite float32: it was taken back"
+    ):
+        nn.partial_fit(iter(chunks), optimizer="sgd", learning_rate=1e-3, batch_size=1000)
+    np.testing.assert_array_equal(nn._params, before)
+
+
+@pytest.mark.parametrize("train", ["train", "fit"])
+def test_the_last_step_is_looked_at_if_the_inputs_are_huge(train):
+    nn = NeuralNetwork("mean_absolute_error", rng=0)
+    nn.add_layer(1, 1, "identity")
+    nn.layers[0].weights = [[1.0]]
+    fit = nn.train if train == "train" else lambda X, y, rate: nn.fit(X, y, 1, optimizer="sgd", learning_rate=rate)
+    with pytest.raises(FloatingPointError, match="step 1 led to a loss that is not a finite float32"):
+        fit([[1e37]], [[0.0]], 1e-35)
+    assert nn.layers[0].weights == 1
+
+
+def test_weights_have_a_finite_sum(data):
+    X, y = data
+    nn = make()
+    with pytest.raises(ValueError, match=r"sample_weight must have a finite sum: got \d+ numbers up to 1e\+308"):
+        nn.fit(X, y, 1, sample_weight=np.full(len(y), 1e308))
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")
 def test_a_step_that_an_error_of_a_signal_follows_has_been_taken_as_a_whole(data):
     class LateError(ValueError):

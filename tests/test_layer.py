@@ -117,5 +117,17 @@ def test_what_the_network_is_built_upon_cannot_be_assigned(rng, name):
     assert (nn.forward(X) == outputs).all()
 
 
+def test_weights_that_are_assigned_may_lie_anywhere(rng):
+    layer = DenseLayer(3, 2, "tanh")
+    weights = rng.normal(size=(2, 3)).astype(np.float32)
+    crooked = np.empty(weights.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(2, 3)
+    crooked[...] = weights
+    layer.weights = crooked
+    np.testing.assert_array_equal(layer.weights, weights)
+    X = np.empty(12 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(3, 4)
+    X[...] = rng.normal(size=(3, 4))
+    np.testing.assert_array_equal(layer.forward_pass(X)[1], layer.forward_pass(X.copy())[1])
+
+
 def test_repr_is_how_it_is_made():
     assert repr(DenseLayer(3, 2, "relu")) == "DenseLayer(3, 2, 'relu')"

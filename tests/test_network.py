@@ -515,7 +515,7 @@ CALLS = {
     "loss class": (lambda _: NeuralNetwork(loss=Huber), TypeError, r"got the class Huber: Huber\(\) is one"),
     "dtype": (lambda _: NeuralNetwork(dtype="float16"), ValueError, "'float32', 'float64', got 'float16'"),
     "no dtype": (lambda _: NeuralNetwork(dtype="single precision"), ValueError, "dtype must be"),
-    "rng": (lambda _: NeuralNetwork(rng="seed"), TypeError, "rng, if it is a seed"),
+    "rng": (lambda _: NeuralNetwork(rng="seed"), TypeError, "rng, unless it is None or a Generator"),
     "negative rng": (lambda _: NeuralNetwork(rng=-1), ValueError, "at least 0"),
     "scale": (lambda _: NeuralNetwork(input_scale=0), ValueError, "input_scale must be finite, at least 1.17"),
     "epochs": (lambda nn: nn.fit(X_GOOD, Y_GOOD, epochs=0), ValueError, "epochs must be at least 1, got 0"),
@@ -727,7 +727,7 @@ def test_a_generator_is_assigned_as_it_is_given():
     nn = make()
     nn.rng = 7
     assert nn.rng.bit_generator.state == np.random.default_rng(7).bit_generator.state
-    with pytest.raises(TypeError, match="rng, if it is a seed, must be a whole number, got 'seed'"):
+    with pytest.raises(TypeError, match="rng, unless it is None or a Generator, must be a whole number, got 'seed'"):
         nn.rng = "seed"
 
 

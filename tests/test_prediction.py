@@ -149,6 +149,9 @@ def test_an_out_that_does_not_fit_is_refused(rng, samples):
     ):
         with pytest.raises(error, match=message):
             nn.forward(X, out=out)
+    crooked = np.empty(28 * samples + 1, np.uint8)[1:].view(np.float32).reshape(7, samples)
+    with pytest.raises(ValueError, match="out must be aligned"):
+        nn.forward(X, out=crooked)
     with pytest.raises(TypeError, match="out must be an array of int"):
         nn.predict(X, out=np.empty(samples))
     with pytest.raises(ValueError, match=r"out must be writeable and have shape"):

@@ -22,6 +22,17 @@ def make(features, dtype="float64", hidden=40, **settings):
     return nn
 
 
+def test_the_matrix_that_is_given_stays_as_it_is():
+    # Neither sorted nor summed up.
+    X = scipy_sparse.csr_array(([1.0, 2.0, 3.0, 4.0], [2, 0, 1, 1], [0, 2, 4]), shape=(2, 3))
+    before = X.data.copy(), X.indices.copy(), X.indptr.copy()
+    nn = make(3, hidden=4)
+    nn.fit(X, [0, 1], 2)
+    np.testing.assert_array_equal(nn.forward(X), nn.forward(X.toarray().T))
+    for now, kept in zip((X.data, X.indices, X.indptr), before, strict=True):
+        np.testing.assert_array_equal(now, kept)
+
+
 FORMATS = ["csr", "csc", "dok"]
 
 

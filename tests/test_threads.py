@@ -147,6 +147,40 @@ def test_forked_children_train_to_the_same_bits():
         assert process.exitcode == 0
 
 
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_is_forked_in_a_training_can_train():
+    X, y = examples()
+    nn, began, ended = make(), threading.Event(), threading.Event()
+
+    def look(run):
+        began.set()
+        if ended.is_set():
+            run.stop("enough")
+
+    def train(connection):
+        nn.train(X, y, 0.1)
+        connection.send(bool(np.isfinite(nn._params).all()))
+
+    watch = cmlp.callbacks.LambdaCallback(on_epoch_end=look)
+    thread = threading.Thread(target=nn.fit, args=(X, y, 10**6, 256), kwargs={"callbacks": [watch]})
+    thread.start()
+    try:
+        assert began.wait(20)
+        context = multiprocessing.get_context("fork")
+        here, there = context.Pipe()
+        process = context.Process(target=train, args=(there,))
+        process.start()
+        assert here.poll(20), "the child hangs"
+        assert here.recv()
+        process.join(20)
+        assert process.exitcode == 0
+    finally:
+        ended.set()
+        thread.join(20)
+
+
 INTERRUPTED = """
 import os, signal, sys, threading, time, numpy as np
 from cmlp import NeuralNetwork

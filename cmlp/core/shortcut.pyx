@@ -63,7 +63,8 @@ cdef class Shortcut:
                 return None
             try:
                 if made.ndim != (2 if self.job.wanted == OUTPUTS else 1) or made.shape[made.ndim - 1] != m \
-                        or made.ndim == 2 and made.shape[0] != self.outputs:
+                        or made.ndim == 2 and made.shape[0] != self.outputs \
+                        or (<Py_ssize_t> made.buf | made.strides[0] | made.strides[made.ndim - 1]) % made.itemsize != 0:
                     return None
                 if self.threads > 1 and m >= self.fewest_shared:
                     threads = min(self.limit(), self.threads)
