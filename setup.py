@@ -11,7 +11,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 MACHINE = platform.machine().lower()
-MSVC = sys.platform == "win32"
+MSVC = "MSC v." in sys.version  # other compilers on Windows take GCC's flags
 
 # Name: compiler flags. TILE_ROWS x 2 accumulators, 2 registers of a panel's row and one broadcast fill the registers.
 if MSVC:

@@ -293,7 +293,7 @@ def _cells(block: bytes, columns: Columns) -> tuple[NDArray[np.float64], NDArray
 
     # In pandas 2 a uint8 of 256 wraps to 0: read float64. Unfiltered, what is missing fails and is not NaN.
     plain: dict[str, Any] = {"header": None, "na_filter": False}
-    if int(__version__.split(".")[0]) < 3:  # later ones read every number as the nearest anyway
+    if tuple(map(int, __version__.split(".")[:2])) < (3, 1):  # later ones read each number as the nearest anyway
         plain["float_precision"] = "round_trip"
     width, numbers = len(columns.cells), columns.numbers
     others = sorted({*range(width)} - {*numbers})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmlp import _dispatch
+from cmlp import _dispatch, get_num_threads, set_num_threads
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's background job, and of what the tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,6 +67,16 @@ def dtype(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def two_processors(monkeypatch):
+    """As many threads as two processors have: each of them has room of its own, which is not what is measured."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    before = get_num_threads()
+    set_num_threads(2)
+    yield
+    set_num_threads(before)
 
 
 @pytest.fixture

@@ -270,6 +270,7 @@ def test_a_fraction_equals_validation_data(data, rng, loss, shuffle):
         assert ours[name] == pytest.approx(theirs[name], rel=1e-14)
 
 
+@pytest.mark.usefixtures("two_processors")
 def test_setting_aside_copies_nothing(rng):
     X = rng.integers(0, 256, (784, 10_000), dtype=np.uint8)
     nn = make(sizes=(784, 20, 10), dtype="float32")

@@ -38,7 +38,7 @@ STOREYS = [
     {"activations", "_dispatch", "_version"},
     {"_startup"},
 ]
-HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in names}
+HEIGHT = {name: -level for level, names in enumerate(STOREYS) for name in sorted(names)}  # for workers side by side
 LIBRARIES = {
     "callbacks": {"tqdm"},
     "history": {"pandas", "matplotlib"},

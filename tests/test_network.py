@@ -637,6 +637,7 @@ def test_prediction_passes_on_what_is_not_finite_in_the_weights(data):
     assert np.isnan(nn.forward(data[0])).all()
 
 
+@pytest.mark.usefixtures("two_processors")
 def test_x_is_never_copied_as_a_whole(rng):
     X = rng.integers(0, 256, (784, 20_000), dtype=np.uint8)
     y = rng.integers(0, 10, 20_000)

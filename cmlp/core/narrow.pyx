@@ -115,8 +115,10 @@ cdef void narrow_gradient(const Into* to, const floating* d, Py_ssize_t ldd, con
     for j from 0 <= j < ld by width:
         t.y, t.c, t.a, t.b, t.n = across + j, zero, d, x + j, min(ld - j, width)
         strip(&t, 0, n, NULL, &nothing, NULL, d)
-    if to.c != FROM_ZERO:
-        c, ldc = y if to.c == FROM_Y else <const floating*> to.other + to.row * to.ld, to.ld
+    if to.c == FROM_Y:
+        c, ldc = y, to.ld
+    elif to.c == FROM_OTHER:
+        c, ldc = <const floating*> to.other + to.row * to.ld, to.ld
     for i from 0 <= i < k by SOME_COLUMNS:
         some = min(k - i, SOME_COLUMNS)
         turn(lines, line(d), across + i, 1, ld, some, n)

@@ -119,10 +119,11 @@ typedef uint64_t word64;
 #endif
 
 /* How this thread's arithmetic goes, and the bits of that which let it take denormal numbers for 0, and give none. */
-#if defined(__GNUC__) && defined(__SSE__)
+#if defined(__SSE__) || defined(_M_X64)
+#include <xmmintrin.h>
 #define FLUSHES 0x8040UL
-#define float_mode() ((unsigned long)__builtin_ia32_stmxcsr())
-#define set_float_mode(mode) __builtin_ia32_ldmxcsr((unsigned int)(mode))
+#define float_mode() ((unsigned long)_mm_getcsr())
+#define set_float_mode(mode) _mm_setcsr((unsigned int)(mode))
 #elif defined(__GNUC__) && defined(__aarch64__)
 #define FLUSHES (1UL << 24)
 static inline unsigned long float_mode(void)
