@@ -162,12 +162,13 @@ cdef void turned_product(Into* to, const floating* x, Py_ssize_t ldx, bint x_pad
     """to := its c + scale x.T @ d for a part of the weights, whose panels lie one after the other and `to.step` apart
 
     d: as `product` reads it, from the part's columns on. The last line of columns is made by itself if at most FEW of it are no
-    padding, and the samples enough. x_padded, block: see `dense_gradient`.
+    padding, and it pays. x_padded, block: see `dense_gradient`.
     """
     cdef Py_ssize_t width = panel(x), columns = of.columns - line(x), few = n - of.column - columns, rows
-    cdef Py_ssize_t at = columns // width, wide = of.columns - at * width, fewest = SOME_ROWS if columns > 0 else FEWEST_ABREAST
+    cdef Py_ssize_t at = columns // width, wide = of.columns - at * width
     cdef Into last = to[0]
-    if few > FEW or not fewest <= m <= block or FEW * padded(of.rows, x) > copy_size(x):
+    cdef bint pays = m * of.rows >= PRODUCTS_ACROSS if columns > 0 else m >= FEWEST_ABREAST
+    if few > FEW or not pays or m > block or few * padded(of.rows, x) > copy_size(x):
         product(to, x, 1, ldx, d, step, ldd, of.rows, m, of.columns, block, skips, NULL, fetch, copy)
         return
     rows = of.rows if x_padded else of.rows // line(x) * line(x)

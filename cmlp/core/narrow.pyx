@@ -3,6 +3,11 @@
 # gradient. The letters are those of dense.pyx; w, being a single panel, is packed and row-major at once. Every sum is the one
 # that `product` makes.
 
+cdef enum:
+    PRODUCTS_ACROSS = 4096               # of a column that is made across beside others, at least
+    LINES_ACROSS = 64                    # that are turned before they are used: what has just been stored in parts comes late
+
+
 cdef inline Py_ssize_t narrow_rows(const floating* like) noexcept nogil:
     """Samples side by side"""
     return TILE_VECTORS * lane_count(like)
@@ -101,7 +106,7 @@ cdef void narrow_gradient(const Into* to, const floating* d, Py_ssize_t ldd, con
     It goes through across := d.T @ x, whose rows fill registers.
     """
     cdef Py_ssize_t ld = padded(k, d), width = panel(d), ldc = 0, i, j, some
-    cdef floating lines[SOME_COLUMNS * SOME_COLUMNS]
+    cdef floating lines[LINES_ACROSS * SOME_COLUMNS]
     cdef floating zero[PANEL_FLOATS]
     cdef floating* y = <floating*> to.y + to.row * to.ld
     cdef const floating* c = &zero[0]
@@ -109,7 +114,7 @@ cdef void narrow_gradient(const Into* to, const floating* d, Py_ssize_t ldd, con
     cdef Ahead nothing
     cdef Tile t
     memset(zero, 0, sizeof(zero))
-    memset(lines, 0, sizeof(lines))
+    memset(lines, 0, min(k, LINES_ACROSS) * line(d) * sizeof(floating))
     nothing.tiles, t.scale = 0, 1
     t.ldy, t.ldc, t.rows_apart, t.columns_apart, t.ldb, t.k = ld, 0, 1, ldd, ldx, m
     for j from 0 <= j < ld by width:
@@ -119,8 +124,8 @@ cdef void narrow_gradient(const Into* to, const floating* d, Py_ssize_t ldd, con
         c, ldc = y, to.ld
     elif to.c == FROM_OTHER:
         c, ldc = <const floating*> to.other + to.row * to.ld, to.ld
-    for i from 0 <= i < k by SOME_COLUMNS:
-        some = min(k - i, SOME_COLUMNS)
+    for i from 0 <= i < k by LINES_ACROSS:
+        some = min(k - i, LINES_ACROSS)
         turn(lines, line(d), across + i, 1, ld, some, n)
         if floating is float:
             add_lines(y + i * to.ld, to.ld, c + i * ldc, ldc, lines, scale, some, <const vf*> NULL)
