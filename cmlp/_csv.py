@@ -106,7 +106,8 @@ def columns_of(
     label, ignored = _bare(label), [_bare(column) for column in ignored]
     wanted = None if wanted is None else [_bare(column) for column in wanted]
     if header is None:
-        header = (bool(wanted) and {*(wanted or ())} <= {*cells}) or _looks_like_names(cells, file, label, ignored)
+        holds_all = wanted is not None and len(wanted) > 0 and {*wanted} <= {*cells}
+        header = holds_all or _looks_like_names(cells, file, label, ignored)
     position = _label_position(label, cells, header)
     features = _features(cells, header, position, wanted, ignored)
     if not header:

@@ -2,8 +2,9 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 def _is_command() -> bool:
@@ -29,26 +30,22 @@ def give_up(error: Exception) -> NoReturn:
     raise error from None
 
 
-def _handle_interrupts(before: str, after: str) -> None:
-    """Change what Ctrl-C does to the command, unless it is ignored, as in a shell's background."""
+def _handle(name: str, before: str, after: str | Callable[[int, Any], None]) -> None:
+    """Change what a signal does to the command, unless it is ignored, as Ctrl-C in a shell's background."""
     if COMMAND:
         import signal  # takes time, which other programs need not spend
 
         with suppress(ValueError):  # another thread than the first, of a program that is only called like the command
-            if signal.getsignal(signal.SIGINT) == getattr(signal, before):
-                signal.signal(signal.SIGINT, getattr(signal, after))
+            number = getattr(signal, name)
+            if signal.getsignal(number) == getattr(signal, before):
+                signal.signal(number, getattr(signal, after) if isinstance(after, str) else after)
 
 
 def raise_interrupts() -> None:
     """Let Ctrl-C raise KeyboardInterrupt, once there is somebody to catch it, and SIGTERM leave no file behind."""
-    _handle_interrupts("SIG_DFL", "default_int_handler")
-    if COMMAND:
-        import signal
-
-        with suppress(ValueError):  # as above
-            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    _handle("SIGINT", "SIG_DFL", "default_int_handler")
+    _handle("SIGTERM", "SIG_DFL", lambda number, _: sys.exit(128 + number))
 
 
 # Raised while NumPy is imported, it would show all of that; so the system ends the command, without a word.
-_handle_interrupts("default_int_handler", "SIG_DFL")
+_handle("SIGINT", "default_int_handler", "SIG_DFL")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cmlp._init import INITIALISERS
 from cmlp._validate_data import numbers
 from cmlp.activations import ACTIVATIONS
-from cmlp.losses import LOSSES, OPTIONS, PAIRS
+from cmlp.losses import LOSSES, PAIRS, LossWithOptions
 
 NAMED = {str: "each a str", int: "each an int"}
 WORD = 2**63 - 1  # the largest whole number that NumPy keeps as one
@@ -48,9 +48,9 @@ def activation(value: object) -> str:
 
 def loss(value: Any) -> tuple[str, dict[str, Any]]:
     """The name of a loss and its options."""
-    if hasattr(value, "options") and getattr(value, "name", None) in OPTIONS:
-        if isinstance(value, type):
-            raise TypeError(f"loss must be an object, got the class {value.__name__}: {value.__name__}() is one")
+    if isinstance(value, type) and issubclass(value, LossWithOptions):
+        raise TypeError(f"loss must be an object, got the class {value.__name__}: {value.__name__}() is one")
+    if isinstance(value, LossWithOptions):
         return value.name, value.options
     name = _name_of(value, "loss", LOSSES)
     return name, {"levels": (0.5,)} if name == "quantile" else {}

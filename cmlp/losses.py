@@ -129,7 +129,7 @@ def binary_cross_entropy(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ, or there is nothing to compare.
+        If the shapes differ.
     """
     A = np.asarray(A, dtype=np.float64)
     Y = _targets(A, Y)
@@ -192,7 +192,7 @@ def mean_squared_error(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ, or there is nothing to compare.
+        If the shapes differ.
     """
     return _mean_of_error("mean_squared_error", A, Y)
 
@@ -213,7 +213,7 @@ def mean_absolute_error(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ, or there is nothing to compare.
+        If the shapes differ.
     """
     return _mean_of_error("mean_absolute_error", A, Y)
 
@@ -282,7 +282,7 @@ def poisson(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ, or there is nothing to compare.
+        If the shapes differ.
     """
     A = np.asarray(A, dtype=np.float64)
     Y = _targets(A, Y)
@@ -309,7 +309,7 @@ def given_gradient(A: ArrayLike, Y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes differ, or there is nothing to compare.
+        If the shapes differ.
 
     Examples
     --------
