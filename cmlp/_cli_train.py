@@ -52,6 +52,9 @@ DARKEST_WHITE = 128
 # Share of the training rows that early stopping goes by.
 VALIDATION_SHARE = 0.1
 
+# Distance of two numbers of the network's type beside the spread of what it is to predict, at most.
+MOST_ROUNDING = 0.01
+
 # Rows set aside for the test unless told otherwise: so many, but not a larger share of all than this.
 TEST_ROWS, TEST_SHARE = 1000, 0.2
 
@@ -91,6 +94,7 @@ def train(given: argparse.Namespace) -> None:
         aims = parts
         if classes is None:
             centre, spread = parts.y_train.mean(), parts.y_train.std() or 1.0
+            _check_resolution(given, network.dtype, parts.y_train, spread)
             y_train, y_test = ((y[np.newaxis] - centre) / spread for y in (parts.y_train, parts.y_test))
             aims = parts._replace(y_train=y_train, y_test=y_test)
         untrained, interrupted = network._params.copy(), False
@@ -154,6 +158,17 @@ def _samples(given: argparse.Namespace) -> tuple[Array, Array, list[str] | None,
         hint = "" if classes.dtype.kind == "U" or len(classes) == 1 else "; --regression predicts numbers"
         raise ValueError(f"{given.file}: {wanted}, got {got} in {len(y)} rows{hint}")
     return X, y, features, classes
+
+
+def _check_resolution(given: argparse.Namespace, dtype: np.dtype[Any], y: Array, spread: float) -> None:
+    """Check that the network's type can tell the labels apart, as it gives them in their own units."""
+    largest = np.abs(y).max()
+    if np.ptp(y) > 0 and np.spacing(largest.astype(dtype)) > MOST_ROUNDING * spread:
+        raise ValueError(
+            f"{given.file}: labels must not lie closer to each other than {dtype} can tell numbers of their size apart: "
+            f"got a spread of {spread:.6g} in labels up to {largest:.6g}; --dtype float64, or labels without what is "
+            "common to all"
+        )
 
 
 def _in_units(network: cmlp.NeuralNetwork, centre: float, spread: float) -> None:

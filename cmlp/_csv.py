@@ -63,12 +63,15 @@ def read(
     ignored: Sequence[str | int],
     text: bool | None,
 ) -> tuple[Features, Labels | None, Columns]:
-    """Return X, its samples as columns, the labels, and what the columns are; the arguments are those of `load_csv`."""
+    """Return X, its samples as columns, the labels, and what the columns are; the arguments are those of `load_csv`.
+
+    Labels are whole numbers, text, or numbers in float64.
+    """
     with opened(path) as file:
         columns = columns_of(file, label, header, wanted, ignored, text)
         samples, of_each = zip(*blocks(file, columns, dtype), strict=True)
     X = np.concatenate(samples).T  # one block of floats makes all of them floats
-    return X, None if columns.label is None else labels(np.concatenate(of_each), dtype), columns
+    return X, None if columns.label is None else labels(np.concatenate(of_each)), columns
 
 
 @contextmanager
@@ -140,12 +143,12 @@ def blocks(file: IO[bytes], columns: Columns, dtype: DType) -> Iterator[tuple[Fe
         raise ValueError("there is a header but no row below it")
 
 
-def labels(values: NDArray[Any], dtype: DType) -> Labels:
+def labels(values: NDArray[Any]) -> Labels:
     """Return text as it is, and integers if all values are whole: class indices, most often."""
     if values.dtype.kind == "U":
         return values
     whole = (values == np.trunc(values)) & (np.abs(values) < _EXACT)
-    return values.astype(np.int64) if whole.all() else values.astype(dtype)
+    return values.astype(np.int64) if whole.all() else values
 
 
 def _first_row(file: IO[bytes]) -> tuple[list[str], int]:

@@ -82,7 +82,7 @@ def load_csv(
     """
     kept = _validate.dtype(dtype)
     X, y, found = _csv.read(Path(path), label, kept, header, columns, ignore, text_labels)
-    return X, y, found.names
+    return X, y.astype(kept) if y is not None and y.dtype.kind == "f" else y, found.names
 
 
 def train_test_split(

@@ -433,6 +433,44 @@ def test_one_number_alone_is_learnt(tmp_path, capfd):
     assert capfd.readouterr().out.startswith("train R2 nan  test R2 nan  test RMSE ")
 
 
+@pytest.fixture
+def instants(tmp_path):
+    """A CSV file of numbers that lie as close to each other as float32 has them at their size; and these."""
+    features = np.random.default_rng(5).random((500, 2))
+    instants = 5e5 + np.round(4 * features[:, 0], 3)
+    table = pd.DataFrame(features, columns=["a", "b"]).assign(label=instants)
+    table.to_csv(path := tmp_path / "instants.csv", index=False)
+    return path, instants
+
+
+def test_errors_are_of_the_labels_in_the_file(instants, tmp_path, capfd):
+    path, labels = instants
+    model = tmp_path / "model"
+    assert run("train", path, "--regression", "--quiet", "--dtype", "float64", "--out", model) == 0
+    network = NeuralNetwork.load(model)
+    single = NeuralNetwork("mean_squared_error", input_scale=network.input_scale, input_shift=network.input_shift)
+    for layer in network.layers:
+        single.add_layer(layer.input_size, layer.neurons, layer.activation)
+        single.layers[-1].weights, single.layers[-1].biases = layer.weights, layer.biases
+    single.save(model)
+    capfd.readouterr()
+    assert run("evaluate", model, path) == 0
+    found = re.fullmatch(r"500 samples  R2 (\S+)  RMSE (\S+)\n", capfd.readouterr().out)
+    off = single.predict(load_csv(path)[0])[0] - labels
+    assert float(found[2]) == pytest.approx(np.sqrt(np.mean(off**2)), rel=1e-5)
+    assert float(found[1]) == pytest.approx(1 - np.mean(off**2) / np.var(labels), abs=1e-4)
+
+
+def test_labels_that_float32_cannot_tell_apart_need_float64(instants, tmp_path, capfd):
+    path, _ = instants
+    model = tmp_path / "model"
+    error = fails(capfd, "train", path, "--regression", "--out", model, "--quiet")
+    assert re.search(r"got a spread of 1\.1\d+ in labels up to 500004; --dtype float64", error)
+    assert not model.exists()
+    assert run("train", path, "--regression", "--quiet", "--epochs", 80, "--dtype", "float64") == 0
+    assert float(capfd.readouterr().out.split()[5]) > 0.9
+
+
 # ---- predict ----
 
 
