@@ -9,6 +9,7 @@ from cmlp._dispatch import core
 
 LINE_BYTES = 64
 CHUNK = 1 << 20  # elements of temporaries, whatever the size of X
+NOTHING = 1, 1  # shape of what stands for no array: the core wants a row, if only to leave it alone
 
 Array = NDArray[Any]
 

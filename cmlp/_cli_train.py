@@ -165,9 +165,8 @@ def _check_resolution(given: argparse.Namespace, dtype: np.dtype[Any], y: Array,
     largest = np.abs(y).max()
     if np.ptp(y) > 0 and np.spacing(largest.astype(dtype)) > MOST_ROUNDING * spread:
         raise ValueError(
-            f"{given.file}: labels must not lie closer to each other than {dtype} can tell numbers of their size apart: "
-            f"got a spread of {spread:.6g} in labels up to {largest:.6g}; --dtype float64, or labels without what is "
-            "common to all"
+            f"{given.file}: labels must be numbers that {dtype} can tell apart, got a spread of {spread:.6g} in labels "
+            f"up to {largest:.6g}; --dtype float64, or labels without what is common to all"
         )
 
 

@@ -33,6 +33,8 @@ def dense(value: ArrayLike, name: str, who: str) -> None:
 def numbers(value: ArrayLike, name: str, of_text: str = "") -> Array:
     """An array of numbers, not copied if it is one."""
     unmasked(value, name)
+    if value is None:
+        raise TypeError(f"{name} must be an array, got None")
     try:
         array = np.asarray(value)
     except ValueError as error:  # of rows that are not of one length
@@ -161,7 +163,7 @@ def targets(
     variable = name.partition(" ")[0]  # of "y of validation_data"
     classes = "entropy" in loss_name
     text = f": labels of text become integers by np.unique({variable}, return_inverse=True)[1]"
-    array = numbers(y, name, text if classes and y is not None else "")
+    array = numbers(y, name, text if classes else "")
     levels = len(options.get("levels", (0.5,)))
     flat, table = ((m,), (m, 1), (1, m)), (n_outputs // levels, m)
     if not classes:
@@ -169,7 +171,8 @@ def targets(
             hint = f": {variable}.T, perhaps" if array.shape == table[::-1] else ""
             if array.shape in flat and array.dtype.kind in "iu":
                 hint = f": from labels: cmlp.one_hot({variable}, {table[0]})"
-            raise ValueError(f"{name} must have the outputs' shape {table}, got {array.shape}{hint}")
+            what = "the outputs' shape" if levels == 1 else "a row for each number, not for each quantile of it: shape"
+            raise ValueError(f"{name} must have {what} {table}, got {array.shape}{hint}")
         of_each = finite(array.reshape(table).T, name, dtype)
         if loss_name == "poisson" and of_each.min() < 0:
             raise ValueError(f"{name} must hold numbers of at least 0 under poisson, got {of_each.min()}")
@@ -184,6 +187,7 @@ def targets(
     if array.dtype.kind == "f":
         if n_outputs == 1:
             return _columns(array.reshape(table), loss, name)
+        finite(array.reshape(1, m).T, name)  # a label may be missing
         odd = array[array != np.trunc(array)]
         such_as = (odd if odd.size else array).flat[0]
         hint = "numbers to predict need another loss" if odd.size else f"{variable}.astype(int), perhaps"

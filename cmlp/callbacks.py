@@ -32,7 +32,7 @@ class Callback:
     def __repr__(self) -> str:
         from inspect import signature  # which takes as long to import as much of cmlp
 
-        settings = [name for name in signature(type(self)).parameters if hasattr(self, name)]
+        settings = [name for name in signature(type(self)).parameters if name in vars(self)]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in settings)})"
 
     def on_train_begin(self, run: Run) -> None:
@@ -140,7 +140,8 @@ class EarlyStopping(_Watcher):
         function.
     restore_best : bool, default True
         At the end of the training, by Ctrl-C or a FloatingPointError too, put back the parameters of the best epoch,
-        and what the optimizer remembered then.
+        and what the optimizer remembered then. Callbacks are called in their order: what those behind it in the list
+        made of that epoch, such as a smaller learning rate, is not put back.
 
     Attributes
     ----------

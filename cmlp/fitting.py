@@ -393,7 +393,9 @@ def _train(run: Run, recipe: Recipe, origin: Origin, rounds: Iterable[Samples], 
         except FloatingPointError:
             raise
         except Exception as error:  # the passes find NaN and infinity on their way
-            if isinstance(error, ValueError | TypeError) or (last is None and not memory.stepping):
+            # What an earlier epoch has found sound is an argument no more: the error is a callback's, or a schedule's.
+            refused = isinstance(error, ValueError | TypeError) and (last is None or run.epochs is None)
+            if refused or (last is None and not memory.stepping):
                 origin.restore(network)
             raise
         last = samples

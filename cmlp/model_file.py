@@ -196,7 +196,7 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
         bits.state = state
         network.rng = np.random.Generator(bits)
         if optimizer is not None:
-            moments = tensors.get(MOMENTS, np.zeros((1, 1), network.dtype))
+            moments = tensors.get(MOMENTS, np.zeros(_arrays.NOTHING, network.dtype))
             network._memory.restore(
                 moments,
                 kind=OPTIMIZERS[optimizer["kind"]],

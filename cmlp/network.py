@@ -240,8 +240,9 @@ class NeuralNetwork:
         Returns
         -------
         optimizer, or None
-            None as long as there is nothing to go on with: before training, after `reset`, L-BFGS, FloatingPointError,
-            or Ctrl-C in a step that moments had part in; and out of a model file from before it was kept.
+            None as long as there is nothing to go on with: before training, after `reset` and L-BFGS; after
+            FloatingPointError or Ctrl-C in steps that moments had part in, while plain descent goes on behind its last
+            whole epoch; and out of a model file from before it was kept.
         """
         return self._memory.optimizer
 
@@ -686,7 +687,7 @@ class NeuralNetwork:
 
             self._descent = SGD(learning_rate)
         with self._memory.alone():
-            none, generator = np.empty((1, 1), self.dtype), self.rng.bit_generator
+            none, generator = np.empty(_arrays.NOTHING, self.dtype), self.rng.bit_generator
             before = generator.state if self._draws() else None
             try:
                 loss, _, _ = training.steps(self, samples, len(samples.rows), self._descent, none, 0, seed=self._seed())
@@ -816,7 +817,8 @@ class NeuralNetwork:
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit, or holds NaN, infinity or no numbers; nothing has changed then.
+            If an argument does not fit, or holds NaN, infinity or no numbers; nothing has changed then, unless an epoch
+            has ended before.
         FloatingPointError
             If a batch's loss is not finite, or a parameter would not be; the step that led there is taken back.
         RuntimeError
@@ -824,7 +826,8 @@ class NeuralNetwork:
 
         Notes
         -----
-        Errors of a callback end the training, and leave the network as its last epoch made it.
+        Errors of a callback, or of a schedule in a later epoch than the first, end the training, and leave the network
+        as its last epoch made it.
 
         Steps take denormal numbers, those below 1e-38 in float32, for 0. Adam's moments of dead neurons become such,
         and some processors take a hundred times as long for them.

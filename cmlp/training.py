@@ -101,14 +101,14 @@ class Memory:
         self.taken = self.seen = 0
 
     def lose(self, moments: Array) -> None:
-        """Begin anew, if it is these moments that no longer belong to the parameters."""
-        if self.moments is moments:
+        """Begin anew, if it is these moments that no longer belong to the parameters; plain descent has none."""
+        if self.moments is moments and moments.shape != _arrays.NOTHING:
             self.forget()
 
     def recall(self, optimizer: Optimizer, schedule: Schedule | None, shaping: Shaping, params: Array) -> Array:
         """What this optimizer remembers: nothing, if it is of another kind than the one before."""
         past = core.moment_count((*optimizer.rule(), *shaping))
-        shape = (past, params.size) if past else (1, 1)  # the core wants a row, if only to leave it alone
+        shape = (past, params.size) if past else _arrays.NOTHING
         if self.moments is None or self.kind is not type(optimizer) or self.moments.shape != shape:
             self.forget()
             self.kind = type(optimizer)
@@ -144,7 +144,9 @@ class Memory:
             self.lock, self.process = threading.Lock(), os.getpid()
         if not self.lock.acquire(blocking=False):
             if self.owner == threading.get_ident():
-                raise RuntimeError("a callback can neither train nor change the network that is being trained")
+                raise RuntimeError(
+                    "neither a callback nor a source of chunks can train or change the network being trained"
+                )
             raise RuntimeError("another thread is training this network: train one network from one thread at a time")
         self.owner = threading.get_ident()
         try:
@@ -362,7 +364,7 @@ def loss_and_gradient(network: NeuralNetwork, samples: Samples, shaping: Shaping
     ValueError
         If that is because X holds NaN or infinity.
     """
-    none = np.empty((1, 1), network.dtype)
+    none = np.empty(_arrays.NOTHING, network.dtype)
     gradient = _arrays.empty(network._params.size, network.dtype)
     gradient[:] = network._params  # in whose place the core puts the gradient
     unbound = shaping._replace(max_norm=0.0)

@@ -1,6 +1,7 @@
 """Callbacks: when they are called, what they see, what they may change, and the ready-made ones."""
 
 import csv
+import math
 import os
 import re
 import subprocess
@@ -107,7 +108,7 @@ FORBIDDEN = {
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_a_callback_may_not_train_nor_change_the_network(data, what):
     nn, twin = make(), make()
-    with pytest.raises(RuntimeError, match="a callback can neither train nor change the network"):
+    with pytest.raises(RuntimeError, match="neither a callback nor a source of chunks can train or change"):
         nn.fit(*data, 2, callbacks=[LambdaCallback(on_epoch_end=lambda run: FORBIDDEN[what](run.network, data))])
     twin.fit(*data, 1)
     assert repr(nn) == repr(twin)
@@ -247,6 +248,28 @@ def test_the_last_stays_if_that_is_wanted_or_there_was_an_error(data):
     assert nn._params.tobytes() == recorder.calls[-2][-1]
 
 
+LATE = {  # what a callback does after the first epoch; a schedule; what the error says
+    "dropout": (lambda run: setattr(run.network.layers[-1], "dropout", 0.5), None, "dropout"),
+    "names": (lambda run: setattr(run.network, "feature_names", ["a"]), None, "feature_names"),
+    "schedule": (None, lambda step: math.sqrt(3 - step), "math domain error"),
+    "factor": (None, lambda step: 1.0 if step < 3 else math.nan, "finite factors"),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_what_fails_in_a_later_epoch_leaves_what_was_learnt(data, case):
+    change, schedule, message = LATE[case]
+    recorder, nn = Recorder(), make()
+    looks = [recorder, LambdaCallback(on_epoch_end=change)]
+    with pytest.raises(ValueError, match=message):
+        nn.fit(*data, 3, 20, SGD(0.5, momentum=0.5), schedule=schedule, callbacks=looks)
+    epochs = [call for call in recorder.calls if call[0] == "epoch"]
+    assert len(epochs) == 1
+    assert nn._params.tobytes() == epochs[0][-1]
+    assert nn.optimizer == SGD(0.5, momentum=0.5)
+    assert nn._memory.taken == epochs[0][2]
+
+
 def test_it_can_be_used_again(data):
     stopping = EarlyStopping("loss", patience=1)
     for _ in range(2):
@@ -362,6 +385,7 @@ def test_callbacks_show_their_settings():
         "EarlyStopping(monitor='loss', patience=3, min_delta=0.0, mode='min', restore_best=True)"
     )
     assert repr(ProgressBar()) == "ProgressBar()"
+    assert repr(LambdaCallback(on_epoch_end=print)) == "LambdaCallback(on_epoch_end=<built-in function print>)"
 
 
 def test_progress_is_lines_where_there_is_no_terminal(data, capsys):

@@ -3,6 +3,7 @@
 import copy
 import signal
 import tracemalloc
+import types
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,7 @@ from cmlp import (
     training,
 )
 from cmlp._dispatch import core as CORE
+from cmlp.schedules import Step
 from cmlp.training import Samples, Shaping, steps
 
 SIZES = (6, 5, 3)
@@ -647,6 +649,21 @@ def test_weights_have_a_finite_sum(data):
     nn = make()
     with pytest.raises(ValueError, match=r"sample_weight must have a finite sum: got \d+ numbers up to 1e\+308"):
         nn.fit(X, y, 1, sample_weight=np.full(len(y), 1e308))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_plain_descent_has_nothing_to_lose_when_it_is_interrupted(data, momentum, monkeypatch):
+    nn, optimizer, schedule = make(), SGD(0.1, momentum), Step(every_steps=2)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    calls = iter([CORE.train, CORE.train, interrupt])
+    monkeypatch.setattr(training, "core", types.SimpleNamespace(**vars(CORE) | {"train": lambda *a: next(calls)(*a)}))
+    with pytest.raises(KeyboardInterrupt):
+        nn.fit(*data, 3, 20, optimizer, schedule=schedule)
+    remembered = nn.optimizer, nn.schedule, nn._memory.taken
+    assert remembered == ((None, None, 0) if momentum else (optimizer, schedule, 6))
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm")

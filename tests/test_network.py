@@ -379,7 +379,7 @@ BAD_INPUTS = {
     "label negative": (X_GOOD, np.array([0, -1, 2, 3]), ValueError, "labels from 0 to 2, got -1"),
     "labels of floats": (X_GOOD, np.array([1.0, 0, 2, 0]), TypeError, r"got float64 such as 1: y.astype\(int\), perh"),
     "label is no integer": (X_GOOD, np.array([1, 0.5, 2, 0]), TypeError, "got float64 such as 0.5: numbers .* loss"),
-    "label is nan": (X_GOOD, np.array([1, nan, 2, 0]), TypeError, "integer labels, got float64 such as nan"),
+    "label is nan": (X_GOOD, np.array([1, nan, 2, 0]), ValueError, r"y holds NaN at \[0, 1\]"),
     "one-hot rows": (X_GOOD, one_hot(Y_GOOD, 3).T, ValueError, r"or have shape \(3, 4\), got \(4, 3\): y.T, perhaps"),
     "flat sample": (np.ones(5), Y_GOOD, ValueError, r"X must have 6 rows.*got shape \(5,\)$"),
     "label is text": (
@@ -389,7 +389,8 @@ BAD_INPUTS = {
         r"got <U1: labels of text .* np.unique\(y, return_inv",
     ),
     "ragged": ([[1.0, 2.0], [3.0]], Y_GOOD, ValueError, "X must be an array of numbers: .*inhomogeneous"),
-    "no y": (X_GOOD, None, TypeError, "y must hold .* got object"),
+    "no X": (None, Y_GOOD, TypeError, "X must be an array, got None"),
+    "no y": (X_GOOD, None, TypeError, "y must be an array, got None"),
     "masked": (np.ma.masked_array(np.ones((6, 4)), mask=True), Y_GOOD, TypeError, "X is masked"),
     "two classes a sample": (X_GOOD, np.ones((3, 4)), ValueError, r"one-hot columns, or .* got 3 in column 0"),
     "no whole": (X_GOOD, np.full((3, 4), 0.32), ValueError, "add up to 1: got 0.96 in column 0"),
