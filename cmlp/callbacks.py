@@ -284,6 +284,14 @@ class ModelCheckpoint(_Watcher):
         Save only the best so far.
     mode : {"auto", "min", "max"}, default "auto"
         As for `EarlyStopping`.
+    initial_value_threshold : float, optional
+        What the first file of a training with `save_best_only` has to be better than: the `best` of the one before,
+        where that is gone on with.
+
+    Attributes
+    ----------
+    best : float
+        The best number so far.
 
     Raises
     ------
@@ -299,10 +307,15 @@ class ModelCheckpoint(_Watcher):
         monitor: Monitor = "val_loss",
         save_best_only: bool = False,
         mode: str = "auto",
+        initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, 0.0, mode)
         self.path = os.fspath(path)
         self.save_best_only = bool(save_best_only)
+        self.initial_value_threshold = math.nan
+        if initial_value_threshold is not None:
+            name = "initial_value_threshold"
+            self.initial_value_threshold = _validate.number(initial_value_threshold, name, least=-math.inf)
 
     def on_train_begin(self, run: Run) -> None:
         """See that the path can be filled in, and that its directory is there, if that does not depend on numbers."""
@@ -310,6 +323,7 @@ class ModelCheckpoint(_Watcher):
 
         if self.save_best_only:
             super().on_train_begin(run)
+            self.best = self.initial_value_threshold
         path = _validate.filled(self.path, {"epoch": 0, **dict.fromkeys(run.metrics, 0.0)})
         model_file.check_place(os.path.basename(path) if "{" in os.path.dirname(self.path) else path)
 

@@ -334,6 +334,21 @@ def test_checkpoints_have_names(data, tmp_path):
         assert NeuralNetwork.load(tmp_path / name)._params.tobytes() == recorder.calls[1 + epoch][-1]
 
 
+@pytest.mark.parametrize(("mode", "values"), [("min", (2, 1, 3)), ("max", (-2, -1, -3))])
+def test_a_checkpoint_of_the_best_can_go_on(data, tmp_path, mode, values):
+    pytest.importorskip("safetensors")
+    path, nn = tmp_path / "best.safetensors", make()
+    first = ModelCheckpoint(path, series(*values), True, mode)
+    nn.fit(*data, 3, callbacks=[first])
+    assert first.best == values[1]
+    kept, sign = path.read_bytes(), 1 if mode == "min" else -1
+    for later, better in [((sign * 1.5, sign * 1), False), ((sign * 1.5, sign * 0.5), True)]:
+        go_on = ModelCheckpoint(path, series(*later), True, mode, initial_value_threshold=first.best)
+        nn.fit(*data, 2, callbacks=[go_on])
+        assert (path.read_bytes() != kept) is better
+        assert go_on.best == (later[1] if better else first.best)
+
+
 def test_a_log_grows_line_by_line(data, tmp_path):
     path, lines = tmp_path / "log.csv", []
     count = LambdaCallback(on_epoch_end=lambda _: lines.append(len(path.read_text().splitlines())))
@@ -461,6 +476,7 @@ BAD = {
     "unknown": (lambda: ReduceLROnPlateau("f1"), ValueError, "monitor must be one of 'loss', .*, got 'f1'"),
     "val_loss": (lambda: EarlyStopping(), ValueError, "got 'val_loss'; val_... need validation: data or a fraction"),
     "best": (lambda: ModelCheckpoint("a", "f1", save_best_only=True), ValueError, "got 'f1'"),
+    "threshold": (lambda: ModelCheckpoint("a", initial_value_threshold="1"), TypeError, "threshold must be a number"),
     "path": (lambda: ModelCheckpoint("{time}"), ValueError, "path must have none but 'epoch', 'loss', .* '{time}'"),
     "braces": (lambda: ModelCheckpoint("{}"), ValueError, "path must have none but"),
     "attribute": (lambda: ModelCheckpoint("{epoch.first}"), ValueError, "path must have none but"),
