@@ -51,6 +51,9 @@ class Course(Callback):
         vars(self.judged).pop("feature_names_in_", None)  # the rows have lost theirs
         if self.estimator.early_stopping:
             self.best = run.network._params.copy()
+        before = run.network._memory.optimizer
+        if before is not None:
+            self._keep_velocities(run, before)
 
     def on_epoch_end(self, run: Any) -> None:
         """Do all of it."""
@@ -70,8 +73,8 @@ class Course(Callback):
         self._go_on(run)
 
     def on_train_end(self, run: Any) -> None:
-        """Put the best parameters back, and be done with the samples."""
-        if self.best is not None:
+        """Put the best parameters back, if some score was one, and be done with the samples."""
+        if self.best is not None and self.estimator.best_validation_score_ > -math.inf:
             run.network._params[:] = self.best
 
     def _score(self, held: Held, figures: dict[str, float]) -> float:
@@ -120,12 +123,18 @@ class Course(Callback):
             print(text)
 
     def _set_rate(self, run: Any, rate: float) -> None:
-        """Go on with this rate, and with velocities as they are: in scikit-learn they are steps, in cmlp gradients."""
-        estimator = self.estimator
-        if isinstance(run.optimizer, SGD) and run.optimizer.momentum > 0:
-            run.network._memory.moments *= estimator._rate / rate
+        """Go on with this rate."""
+        estimator, before = self.estimator, run.optimizer
         run.learning_rate *= rate / estimator._rate
         estimator._rate = rate
+        self._keep_velocities(run, before)
+
+    def _keep_velocities(self, run: Any, before: Optimizer) -> None:
+        """Let momentum go on by steps as long as before: in scikit-learn velocities are steps, in cmlp gradients."""
+        memory, rate = run.network._memory, run.learning_rate
+        if isinstance(before, SGD) and isinstance(run.optimizer, SGD) and before.learning_rate != rate:
+            memory.moments *= before.learning_rate / rate
+            memory.follow(run.optimizer)
 
 
 def _takes_weights(scorer: Any) -> bool:

@@ -6,6 +6,7 @@ Letters: m samples, one a row; n outputs. Targets are what the network is traine
 import math
 import warnings
 from dataclasses import replace
+from functools import partial
 from itertools import islice, pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -20,7 +21,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from cmlp import _lbfgs, _threads, _validate, fitting, setting_aside
+from cmlp import _lbfgs, _threads, _validate, _validate_data, fitting, setting_aside
 from cmlp._course import LEAST_EPSILON, Course, Held, of_sum, orders
 from cmlp.activations import ACTIVATIONS
 from cmlp.network import NeuralNetwork
@@ -71,7 +72,7 @@ class Perceptron(BaseEstimator):
 
     loss: Any = "log_loss"
     network_: NeuralNetwork
-    _first_rate: float | None = None  # the learning rate as it was set, when a training by steps last began
+    _set_course: tuple[Any, ...] = ()  # how the learning rate was to go on, when a training by steps last began
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -220,18 +221,18 @@ class Perceptron(BaseEstimator):
         held = math.ceil(self.validation_fraction * count)
         if held < 2:
             raise ValueError(f"validation_fraction={self.validation_fraction} of {count} samples are fewer than 2")
-        stratify = None
+        split = partial(train_test_split, np.arange(count), test_size=self.validation_fraction, random_state=random)
         if self._is_single_label():
             _, labels, of_each = np.unique(y, return_inverse=True, return_counts=True)
             if of_each.min() > 1 and len(of_each) <= min(held, count - held):
-                stratify = y
-            elif len(of_each) <= count - 2:  # scikit-learn would take no share at all
+                train, out = split(stratify=y)
+                if len(np.unique(labels[train])) == len(of_each):  # a large share may be all of some class
+                    return train, out
+            if len(of_each) <= count - 2:  # scikit-learn would take no share at all
                 held = min(held, count - len(of_each))
                 out = setting_aside.part_of_each(labels, held, np.random.default_rng(random.randint(2**31)))
                 return np.flatnonzero(~out), np.flatnonzero(out)
-        train, out = train_test_split(
-            np.arange(count), test_size=self.validation_fraction, random_state=random, stratify=stratify
-        )
+        train, out = split()
         return train, out
 
     def _fit(self, *given: Any) -> Self:
@@ -246,14 +247,28 @@ class Perceptron(BaseEstimator):
             raise
         return self
 
-    def _learn(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any]) -> None:
+    def _expect(self, classes: Any) -> None:
+        """Take in which classes there will be in all batches, if there are classes."""
+
+    def _learn(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any, Any],
+        classes: Any = None,
+    ) -> None:
         """Judge what is given, begin with a network if there is none, and train it."""
+        if incremental:
+            self._expect(classes)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit sees one batch of data and cannot stop early: early_stopping must be False")
         hidden, by_lbfgs = self._sizes(), self.solver == "lbfgs" and self.optimizer is None
         if by_lbfgs:
             given = {"X_val": validation[0] is not None, "y_val": validation[1] is not None}
             given |= {"callbacks": len(self.callbacks) > 0, "max_time": self.max_time is not None}
+            given |= {"monitor": self.monitor is not None}
             _validate.left_out(given, "solver='lbfgs'")
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         rows, y = self._checked(X, y, reset=first)
@@ -300,6 +315,8 @@ class Perceptron(BaseEstimator):
         anew = self._is_judged_anew(held) or first
         if self.early_stopping and held is None:
             train, out = self._split(y, targets, random)
+            for part, purpose in ((train, "to train on"), (out, "to validate with")):
+                _validate_data.some_weight(weights, part, purpose, "X_val and y_val")
             samples = samples._replace(order=train)
             held = Held(rows[out], y[out], targets[out], None if weights is None else weights[out])
         validation = None if held is None else self._samples(held.rows, held.targets, held.weights)
@@ -335,6 +352,9 @@ class Perceptron(BaseEstimator):
                 raise
             text = f"Training ended at numbers that are not finite, the best parameters before are kept: {error}"
             warnings.warn(text, ConvergenceWarning, stacklevel=USER)
+        if self.early_stopping and self.best_validation_score_ == -np.inf:
+            text = "No validation score was a number: the parameters are those of the last epoch"
+            warnings.warn(text, ConvergenceWarning, stacklevel=USER)
         if self.n_iter_ == self.max_iter and not course.finished and not incremental:
             warnings.warn(
                 f"Maximum iterations ({self.max_iter}) reached, and training has not converged yet",
@@ -362,10 +382,13 @@ class Perceptron(BaseEstimator):
         if anew or (self.best_validation_score_ if self.early_stopping else self.best_loss_) is None:
             self.best_loss_, self.best_validation_score_ = (None, -np.inf) if self.early_stopping else (np.inf, None)
         # In partial_fit a rate goes on as the course has made it, until another is set.
-        rate = self._rule().learning_rate
-        if first or not incremental or rate != self._first_rate:
-            self._no_improvement_count, self._rate = 0, rate
-        self._first_rate = rate
+        rule = self._rule()
+        now = type(rule), rule.learning_rate, self._schedule()
+        if first or not incremental or now != self._set_course:
+            self._no_improvement_count, self._rate = 0, rule.learning_rate
+            if incremental and self.t_ > 0 and self._schedule() == "invscaling":
+                self._rate /= (self.t_ + 1) ** self.power_t
+        self._set_course = now
 
     def _minimise(self, samples: Samples, random: np.random.RandomState) -> None:
         """Take all samples at once, for steps as long as they can be."""
@@ -411,8 +434,7 @@ class Perceptron(BaseEstimator):
 
     @coefs_.setter
     def coefs_(self, value: list[ArrayLike]) -> None:  # numpydoc ignore=GL08
-        for layer, weights in zip(self.network_.layers, value, strict=True):
-            layer.weights = np.transpose(weights)
+        self.coefs_[:] = self._for_each_layer(value, "coefs_", [view.shape for view in self.coefs_])
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -428,8 +450,16 @@ class Perceptron(BaseEstimator):
 
     @intercepts_.setter
     def intercepts_(self, value: list[ArrayLike]) -> None:  # numpydoc ignore=GL08
-        for layer, biases in zip(self.network_.layers, value, strict=True):
-            layer.biases = np.reshape(biases, (-1, 1))
+        self.intercepts_[:] = self._for_each_layer(value, "intercepts_", [view.shape for view in self.intercepts_])
+
+    def _for_each_layer(self, value: list[ArrayLike], name: str, shapes: list[tuple[int, ...]]) -> list[Array]:
+        """Arrays to be assigned, after a look at all of them."""
+        if len(value) != len(shapes):
+            raise ValueError(f"{name} must hold {len(shapes)} arrays, one for each layer, got {len(value)}")
+        return [
+            _validate_data.parameters(array, shape, f"{name}[{number}]", self.network_.dtype)
+            for number, (array, shape) in enumerate(zip(value, shapes, strict=True))
+        ]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -54,7 +54,8 @@ def parameters(value: ArrayLike, shape: tuple[int, ...], name: str, dtype: np.dt
     array = numbers(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return finite(array.T, name, dtype).T
+    finite(array.reshape(len(array), -1).T, name, dtype)
+    return array
 
 
 def inputs(X: ArrayLike, n_inputs: int, name: str = "X", may_be_sparse: bool = True) -> Any:
@@ -147,11 +148,11 @@ def weights(value: Any, m: int, name: str) -> Array | None:
     return array
 
 
-def some_weight(values: Array | None, order: Array | None, purpose: str) -> None:
+def some_weight(values: Array | None, order: Array | None, purpose: str, instead: str = "validation_data") -> None:
     """That not all of the samples that a share was set aside of, or that are left, have a weight of 0."""
     if values is not None and order is not None and not values[order].any():
         raise ValueError(
-            f"validation_fraction leaves no sample {purpose} whose weight is more than 0: give validation_data instead"
+            f"validation_fraction leaves no sample {purpose} whose weight is more than 0: give {instead} instead"
         )
 
 

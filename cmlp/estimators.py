@@ -1,5 +1,6 @@
 """MLPClassifier and MLPRegressor of scikit-learn over cmlp's network: the same parameters, attributes and numbers."""
 
+from contextlib import suppress
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -67,8 +68,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     verbose : bool, default False
         Print a line an epoch.
     warm_start : bool, default False
-        Let `fit` go on from what the `fit` before has come to, by the settings as they are now. Only the layers' sizes
-        and the output layer's activation cannot change.
+        Let `fit` go on from what the `fit` before has come to, by the settings as they are now. Only the classes, the
+        layers' sizes and the output layer's activation cannot change.
     momentum : float, default 0.9
         Of "sgd", in [0, 1].
     nesterovs_momentum : bool, default True
@@ -100,9 +101,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         In place of `solver`: "adamw", say, or ``cmlp.AdamW(0.01, weight_decay=0.1)``, with a learning rate of its own.
     monitor : str or callable, optional
         The score of the samples held out: "loss", of which less is better, or a scorer or its name in scikit-learn,
-        which is given the samples' weights if it takes `sample_weight`. By default the accuracy.
+        which is given the samples' weights if it takes `sample_weight`. By default the accuracy. Not for "lbfgs".
     callbacks : array_like of callback, default ()
-        As `NeuralNetwork.fit` takes them; not for "lbfgs".
+        As `NeuralNetwork.fit` takes them; not for "lbfgs". Where the loss is a sum over outputs, they see its mean, and
+        the rate by which that makes the same steps.
     max_time : float, optional
         Seconds after which no epoch begins; not for "lbfgs".
     n_jobs : int, optional
@@ -123,7 +125,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     loss_curve_ : list of float
         That of every epoch.
     best_loss_ : float or None
-        The least of them; None with early stopping.
+        The least of them since it was first or anew what training goes by; None with early stopping.
     validation_scores_, validation_loss_curve_ : list of float or None
         Of every epoch, if samples are held out; of "loss" as `monitor`, what is less than 0 is its negative.
     best_validation_score_ : float or None
@@ -147,7 +149,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     - with weights, the loss of an epoch is the mean over all its samples by weight; scikit-learn takes the mean over
       its batches by their numbers of samples. The steps are the same;
     - probabilities below the rounding error are not cut off in the loss;
-    - `warm_start` keeps what the optimizer remembers, and each `fit` has `n_iter_no_change` epochs anew;
+    - `warm_start` keeps what the optimizer remembers, velocities as steps, and each `fit` has `n_iter_no_change`
+      epochs anew;
     - `partial_fit` goes on with a learning rate, or another setting of the optimizer, that is new.
 
     For labels of several classes at once, y is a table of 0 and 1, and the loss is the sum over its columns.
@@ -216,13 +219,20 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def _class_names(self) -> Array | None:
         names: Array = np.asarray(self.classes_.tolist())
-        return names if names.dtype.kind in "iU" and len(names) > 1 and not self._multilabel else None
+        if names.dtype.kind not in "iU" or len(names) == 1 or self._multilabel:
+            return None
+        with suppress(ValueError):  # of whole numbers and strings that files cannot hold
+            return np.array(_validate.names(names, "class_names", (str, int)))
+        return None
 
     def _output_activation(self) -> str:
         return "sigmoid" if self._multilabel or len(self.classes_) <= 2 else "softmax"
 
     def _loss(self, output: str, dtype: Any) -> Any:  # noqa: ARG002
         return CrossEntropy(self.label_smoothing) if output == "softmax" else "binary_cross_entropy"
+
+    def _expect(self, classes: Any) -> None:
+        _check_partial_fit_first_call(self, classes)
 
     def _learn_targets(self, y: Array, incremental: bool, first: bool) -> Array:
         """The targets, and first the classes, if they are not known yet."""
@@ -271,6 +281,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             by_class = compute_sample_weight(self._of_these(y) if incremental else self.class_weight, y)
         if not (np.isfinite(by_class) & (by_class >= 0)).all():
             raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight}")
+        if not by_class.any():
+            raise ValueError(f"class_weight must leave some class of y a weight, got {self.class_weight}")
         return by_class if weights is None else weights * by_class
 
     def _of_these(self, y: Array) -> Any:
@@ -308,7 +320,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         X : {array_like, sparse matrix} of shape (n_samples, n_features)
             One sample a row. Integers are read as they are; float32 is computed in float32, the rest in float64.
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels of any type; or a table of 0 and 1, a column for each class.
+            Labels of any type that scikit-learn takes; or a table of 0 and 1, a column for each class.
         sample_weight : array_like of shape (n_samples,), optional
             How much each sample counts, at least 0.
         X_val, y_val : array_like, optional
@@ -362,8 +374,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         ValueError, TypeError
             If a parameter or the data do not fit, or if training leads to numbers that are not finite.
         """
-        _check_partial_fit_first_call(self, classes)
-        return self._fit(X, y, sample_weight, True, (None, None, None))
+        return self._fit(X, y, sample_weight, True, (None, None, None), classes)
 
     def predict(self, X: ArrayLike) -> Array:
         """
@@ -498,8 +509,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
     monitor : str or callable, optional
         The score of the samples held out: "loss", of which less is better, or a scorer or its name in scikit-learn,
         which is given the samples' weights if it takes `sample_weight`. By default the coefficient of determination.
+        Not for "lbfgs".
     callbacks : array_like of callback, default ()
-        As `NeuralNetwork.fit` takes them; not for "lbfgs".
+        As `NeuralNetwork.fit` takes them; not for "lbfgs". Where the loss is a sum over outputs, they see its mean, and
+        the rate by which that makes the same steps.
     max_time : float, optional
         Seconds after which no epoch begins; not for "lbfgs".
     n_jobs : int, optional
@@ -518,7 +531,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     loss_curve_ : list of float
         That of every epoch.
     best_loss_ : float or None
-        The least of them; None with early stopping.
+        The least of them since it was first or anew what training goes by; None with early stopping.
     validation_scores_, validation_loss_curve_ : list of float or None
         Of every epoch, if samples are held out; of "loss" as `monitor`, what is less than 0 is its negative.
     best_validation_score_ : float or None
@@ -542,7 +555,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
       n times as much, so that `alpha` counts n times as much here, and "sgd" takes n times smaller steps;
     - with weights, the loss of an epoch is the mean over all its samples by weight; scikit-learn takes the mean over
       its batches by their numbers of samples. The steps are the same;
-    - `warm_start` keeps what the optimizer remembers, and each `fit` has `n_iter_no_change` epochs anew;
+    - `warm_start` keeps what the optimizer remembers, velocities as steps, and each `fit` has `n_iter_no_change`
+      epochs anew;
     - `partial_fit` goes on with a learning rate, or another setting of the optimizer, that is new.
 
     With n outputs, "poisson" is their sum, as in scikit-learn, and the other losses are their means.

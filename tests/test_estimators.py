@@ -23,6 +23,7 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFit
 from sklearn.linear_model import LogisticRegression, QuantileRegressor
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -337,6 +338,35 @@ def test_warm_start_goes_on():
         warm.set_params(hidden_layer_sizes=(3,)).fit(X, y)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("learning_rate", ["constant", "invscaling", "adaptive"])
+def test_momentum_goes_on_by_steps_as_long_as_before(learning_rate, nesterov, monkeypatch):
+    class Keeping(SGDOptimizer):
+        """scikit-learn's, which remembers the velocities of the fit before."""
+
+        last = None
+
+        def __init__(self, params, *given):
+            super().__init__(params, *given)
+            self.velocities = self.velocities if Keeping.last is None else Keeping.last.velocities
+            Keeping.last = self
+
+    monkeypatch.setattr("sklearn.neural_network._multilayer_perceptron.SGDOptimizer", Keeping)
+    settings = {"solver": "sgd", "learning_rate": learning_rate, "learning_rate_init": 0.1, "shuffle": False}
+    settings |= {"nesterovs_momentum": nesterov, "warm_start": True, "random_state": 0, "tol": 0.01}
+    X, y = StandardScaler().fit_transform(IRIS), SPECIES
+    a, b = MLPClassifier(**settings), theirs.MLPClassifier(**settings)
+    for max_iter, patience in [(1, np.inf), (1, np.inf), (1, np.inf), (80, 3), (1, np.inf), (5, np.inf)]:
+        for model in (a, b):
+            model.set_params(max_iter=max_iter, n_iter_no_change=patience)
+            model._no_improvement_count = 0  # which scikit-learn goes on with
+            model.fit(X, y)
+        np.testing.assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-7)
+    if learning_rate == "adaptive":
+        assert len(a.loss_curve_) > 20
+    assert a.loss_curve_[-1] < 0.35
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_settings_that_change_between_fits_hold_at_once(kind):
     X, y, ours, other = samples(kind)
@@ -510,6 +540,21 @@ def test_an_epoch_that_fails_leaves_the_model_before_it(incremental):
             assert (model.n_iter_, model.loss_curve_, model.t_, model.network_._memory.taken) == figures
 
 
+def test_partial_fit_takes_a_new_course():
+    settings = {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1, "random_state": 0}
+    worn = MLPClassifier(n_iter_no_change=1, tol=10.0, **settings)
+    for _ in range(6):
+        worn.partial_fit(IRIS, SPECIES, classes=[0, 1, 2])
+    assert worn.network_.optimizer.learning_rate == pytest.approx(0.1 / 5**2)
+    for changed in ({"optimizer": cmlp.Adam(0.1)}, {"learning_rate": "constant"}):
+        model = copy.deepcopy(worn).set_params(n_iter_no_change=10, **changed).partial_fit(IRIS, SPECIES)
+        assert model.network_.optimizer.learning_rate == 0.1
+    model = copy.deepcopy(worn).set_params(learning_rate="invscaling").partial_fit(IRIS, SPECIES)
+    assert model.network_.schedule is None
+    assert model._rate == pytest.approx(0.1 / (7 * 150 + 1) ** 0.5)
+    assert model.t_ == 7 * 150
+
+
 def test_partial_fit_takes_a_new_learning_rate():
     X, y, *_ = samples("regression")
     model = MLPRegressor(solver="sgd", momentum=0.0, batch_size=len(X), random_state=0).partial_fit(X, y)
@@ -649,11 +694,70 @@ def test_rare_classes_are_held_out_by_their_share_and_never_as_a_whole(monkeypat
         assert sorted([*rest, *held]) == list(range(120))
         assert np.bincount(y[held], minlength=3).tolist() == [9, 3, 0]
     assert len({tuple(held) for _, held in parts}) == 5
+    few = np.r_[[0] * 10, [1] * 10, 2, 2]
+    for seed in range(5):  # of a share above a half too
+        settings = {"early_stopping": True, "max_iter": 1, "random_state": seed}
+        MLPClassifier((3,), validation_fraction=0.8, **settings).fit(IRIS[:22], few)
+        assert set(few[parts[-1][0]]) == {0, 1, 2}
     of_each = np.arange(120) % 40  # more classes than rows that are held out
     MLPClassifier((3,), early_stopping=True, max_iter=1, random_state=0).fit(X, of_each)
     rest, held = parts[-1]
     assert len(held) == 12
     assert len(set(of_each[rest])) == 40
+
+
+def test_a_part_that_nothing_weighs_is_refused():
+    alone = np.r_[1, np.zeros(149)]
+    with pytest.raises(
+        ValueError, match=r"leaves no sample to (train on|validate with) .* give X_val and y_val instead"
+    ):
+        MLPClassifier(early_stopping=True, random_state=0).fit(IRIS, SPECIES, alone)
+    with pytest.raises(ValueError, match=r"class_weight must leave some class of y a weight, got \{0: 0\}"):
+        MLPClassifier(class_weight={0: 0}).partial_fit(IRIS, np.zeros(150), classes=[0, 1])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+def test_without_a_score_the_last_parameters_stay():
+    X, y, *_ = samples("regression")
+    model = MLPRegressor(hidden_layer_sizes=(4,), early_stopping=True, max_iter=5, random_state=0)
+    drawn = MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, random_state=0).fit(X, y)
+    with pytest.warns(
+        ConvergenceWarning, match="No validation score was a number: the parameters are those of the last"
+    ):
+        model.fit(X, y, X_val=X[:1], y_val=y[:1])  # of one sample there is no coefficient of determination
+    assert model.best_validation_score_ == -np.inf
+    np.testing.assert_array_equal(model.coefs_[0], drawn.coefs_[0])
+
+
+@pytest.mark.parametrize("labels", [np.array([-(2**63), 5]), np.array(["a", "a\0"], object)], ids=["int", "text"])
+def test_classes_that_no_file_can_hold_are_learnt(labels):
+    model = MLPClassifier(max_iter=3).fit(IRIS, labels[(SPECIES > 0).astype(int)])
+    assert model.network_.class_names is None
+    assert set(model.predict(IRIS)) <= set(labels)
+
+
+def test_a_first_chunk_that_is_refused_leaves_nothing_behind():
+    model = MLPClassifier()
+    with pytest.raises(ValueError, match="NaN"):
+        model.partial_fit(np.full((3, 2), np.nan), [0, 1, 1], classes=[0, 1])
+    with pytest.raises(NotFittedError):
+        model.predict(IRIS)
+    model.partial_fit(IRIS, SPECIES, classes=[0, 1, 2])
+
+
+def test_parameters_are_assigned_all_or_none():
+    model = MLPClassifier((4,), max_iter=1).fit(IRIS, SPECIES)
+    before = copy.deepcopy(model.coefs_)
+    for wrong, message in (
+        ([before[0] + 1], "coefs_ must hold 2 arrays, one for each layer, got 1"),
+        ([before[0] + 1, before[1].T], r"coefs_\[1\] must have shape \(4, 3\), got \(3, 4\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.coefs_ = wrong
+        np.testing.assert_array_equal(model.coefs_[0], before[0])
+    model.coefs_, model.intercepts_ = [2 * before[0], before[1]], [[1.0] * 4, [2.0] * 3]
+    np.testing.assert_array_equal(model.coefs_[0], 2 * before[0])
+    np.testing.assert_array_equal(model.intercepts_[1], [2.0] * 3)
 
 
 def test_dropout_and_activations():
