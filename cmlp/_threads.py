@@ -104,7 +104,8 @@ def get_num_threads() -> int:
     -------
     int
         What `set_num_threads` set, else the environment's ``CMLP_NUM_THREADS``, else the processors that the process's
-        affinity, its group's quota and ``OMP_NUM_THREADS`` allow. Not more than threadpoolctl allows at the moment.
+        affinity, its group's quota and ``OMP_NUM_THREADS`` allowed when cmlp was imported. Not more than threadpoolctl
+        allows at the moment.
     """
     if not core.has_threads():
         return 1

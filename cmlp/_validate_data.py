@@ -12,6 +12,9 @@ from cmlp.losses import smooth
 
 Array = NDArray[Any]
 
+# The largest weight is at least this: steps take denormal numbers for 0, which is less than the rounding error then.
+LEAST_WEIGHT = 1e-290
+
 # How far from 1 the shares of a sample's classes may add up to: float16 rounds each of them.
 SHARES_OFF = 1e-2
 
@@ -145,6 +148,8 @@ def weights(value: Any, m: int, name: str) -> Array | None:
         total = array.sum()
     if not total < np.inf:
         raise ValueError(f"{name} must have a finite sum: got {m} numbers up to {array.max():.3g}")
+    if array.max() < LEAST_WEIGHT:
+        raise ValueError(f"{name} must hold a number of at least {LEAST_WEIGHT}, got {m} up to {array.max():.3g}")
     return array
 
 

@@ -103,7 +103,7 @@ def _in_double(network: NeuralNetwork) -> NeuralNetwork:
     double._dtype = np.dtype(np.float64)
     for layer in double.layers:
         layer._dtype, layer.dropout = double._dtype, 0.0
-    double._reset()  # moves the layers' numbers to an array of the new type
+    double._lay_out(double._layers, double._loss, double._scaling)  # in an array of the new type
     return double
 
 

@@ -341,8 +341,8 @@ class Origin:
     def __init__(self, network: NeuralNetwork, alone: bool = False) -> None:
         memory = network._memory
         self.snapshot = None if alone else memory.origin_of(network)  # a copy of all, which may take as long as a step
-        self.memory, self.generator = memory.__getstate__(), network.rng.bit_generator.state
-        self.aside = network._aside
+        self.memory, self.aside = memory.__getstate__(), network._aside
+        self.generator, self.state = network.rng, network.rng.bit_generator.state
         memory.stepping = False
 
     def restore(self, network: NeuralNetwork) -> None:
@@ -361,7 +361,8 @@ class Origin:
             network._memory.restore(**self.memory)
         else:
             self.snapshot.restore(network)
-        network.rng.bit_generator.state, network._aside = self.generator, self.aside
+        self.generator.bit_generator.state = self.state
+        network._rng, network._aside = self.generator, self.aside
 
 
 def _is_one_step(samples: Samples, recipe: Recipe, validation: Samples | None) -> bool:
@@ -449,20 +450,24 @@ def _epoch(
     if recipe.shuffle:
         order = network.rng.permutation(samples.size()).astype(np.intp, copy=False)
         shuffled = samples._replace(order=order if samples.order is None else samples.order[order])
-    loss, accuracy, count = training.steps(
-        network,
-        shuffled,
-        recipe.batch,
-        run.optimizer,
-        moments,
-        memory.taken,
-        shaping=recipe.shaping,
-        continued=continued,
-        rates=rates,
-        seed=network._seed(),
-    )
-    memory.taken += count
-    memory.seen += samples.size()
+    size = samples.size()
+    try:
+        loss, accuracy, count = training.steps(
+            network,
+            shuffled,
+            recipe.batch,
+            run.optimizer,
+            moments,
+            memory.taken,
+            shaping=recipe.shaping,
+            continued=continued,
+            rates=rates,
+            seed=network._seed(),
+        )
+        memory.taken, memory.seen = memory.taken + count, memory.seen + size
+    except BaseException:  # how many steps the moments have seen is not known
+        memory.lose(moments)
+        raise
     seconds = time.perf_counter() - start
     figures = {"loss": loss, **({} if samples.labels is None else {"accuracy": accuracy})}
     if validation is not None:

@@ -111,12 +111,6 @@ class DenseLayer:
         """The parameters in `room`: rows of inputs, and a last row of biases, all padded: what the core calls w."""
         return room.reshape(self.input_size + 1, -1)[:, : self.neurons]
 
-    def _move(self, room: Array) -> None:
-        """Keep the parameters in `room` from now on."""
-        rows = self._in(room)
-        rows[...] = self._rows
-        self._rows = rows
-
     @property
     def dropout(self) -> float:
         """
@@ -270,7 +264,9 @@ class DenseLayer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._move(_arrays.zeros(self._room(), self._dtype))
+        rows = self._in(_arrays.zeros(self._room(), self._dtype))
+        rows[...] = self._rows
+        self._rows = rows
 
     def __repr__(self) -> str:
         return f"DenseLayer({self.input_size}, {self.neurons}, {self.activation!r})"

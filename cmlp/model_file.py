@@ -329,6 +329,8 @@ def _training(network: "NeuralNetwork", tensors: dict[str, Array]) -> dict[str, 
     """Return the state that training goes on from; add to the tensors what of it is one."""
     generator, memory, optimizer = network.rng.bit_generator, network._memory, None
     without = "save it with training_state=False, or not at all"
+    if memory.is_elsewhere():
+        raise RuntimeError(f"another thread is training this network: save it from a callback there; or {without}")
     if type(generator).__name__ not in GENERATORS:
         raise ValueError(f"the generator must be one of {', '.join(GENERATORS)}, got {generator!r}: {without}")
     if memory.moments is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations  # numpy.random takes as long to import as th
 
 import copy
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, starmap
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +40,49 @@ INDEX = np.dtype(np.intp)
 CLASSIFYING = ("cross_entropy", "binary_cross_entropy")
 
 Array = NDArray[Any]
+Loss = tuple[str, dict[str, Any]]  # its name and options
+Scaling = tuple[Any, Any]  # what inputs are multiplied by, and what is subtracted from them before
+
+
+class Body(NamedTuple):
+    """What a network is at one time, made as a whole and put in its place at once: others may be predicting with it."""
+
+    layers: tuple[DenseLayer, ...]
+    loss: Loss
+    scaling: Scaling
+    dropouts: list[float]
+    params: Array  # those of the layers, one after the other
+    model: Any  # what the core knows of the rest; None as long as there are no layers
+    shortcuts: dict[str, Any]  # to predictions of a few samples
+
+
+def described(layers: tuple[DenseLayer, ...], loss: Loss, scaling: Scaling, params: Array) -> Body:
+    """The body that these make, as the core is told of it."""
+    dropouts = [layer.dropout for layer in layers]
+    if not layers:
+        return Body(layers, loss, scaling, dropouts, params, None, {})
+    n_inputs, n_outputs = layers[0].input_size, layers[-1].neurons
+    _validate.one_for_each_feature(scaling, n_inputs)
+    (name, options), (scale, shift) = loss, scaling
+    standardised = np.ndim(scale) > 0 or np.ndim(shift) > 0 or shift != 0
+    model = core.Model(
+        np.array([n_inputs, *(layer.neurons for layer in layers)], np.intp),
+        np.array([core.ACTIVATIONS[layer.activation] for layer in layers], np.intc),
+        np.array(dropouts, np.float64),
+        core.LOSSES[name],
+        options.get("label_smoothing", 0.0),
+        options.get("delta", 1.0),
+        np.resize(np.array(options.get("levels", (0.0,)), np.float64), n_outputs),
+        1.0 if standardised else scale,
+        np.full(n_inputs, shift, np.float64) if standardised else None,
+        np.full(n_inputs, scale, np.float64) if standardised else None,
+    )
+    return Body(layers, loss, scaling, dropouts, params, model, {})
+
+
+def put(*changes: tuple[object, str, Any]) -> None:
+    """Assign attributes of several objects in one call of C's, into which no signal and no other thread comes."""
+    deque(starmap(object.__setattr__, changes), 0)
 
 
 class NeuralNetwork:
@@ -103,6 +147,9 @@ class NeuralNetwork:
     True
     """
 
+    _body: Body
+    _shortcuts: dict[str, Any]  # the body's, one step nearer
+    _classifies: bool
     _regime = "by_size"  # how steps go through the layers; the tests compare the ways
     _aside: int | None = None  # the seed by which `fit` sets samples aside
 
@@ -114,54 +161,59 @@ class NeuralNetwork:
         input_scale: float | ArrayLike = 1.0,
         input_shift: float | ArrayLike = 0.0,
     ) -> None:
-        self._layers: list[DenseLayer] = []
         self._memory = training.Memory()
         self._dtype = _validate.dtype(dtype)
-        self._loss = _validate.loss(loss)
         self._rng = _validate.rng(rng)
-        self._scaling = _validate.scale(input_scale, self.dtype), _validate.shift(input_shift)
         self._feature_names: list[str] | None = None
         self._class_names: Array | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        """Lay the layers' parameters one after the other into a single array, and describe it to the core."""
-        self._params = _arrays.zeros(sum(layer._room() for layer in self._layers), self.dtype)
-        end = 0
-        for layer in self._layers:
-            begin, end = end, end + layer._room()
-            layer._move(self._params[begin:end])
-        self._memory.forget()
-        self._describe()
-
-    def _describe(self) -> None:
-        """Tell the core what the network is."""
-        self._shortcuts: dict[str, Any] = {}
-        self._classifies = self._loss[0] in CLASSIFYING
-        self._trainable = False  # as far as has been judged
-        self._dropouts = [layer.dropout for layer in self._layers]
+        self._judged: Body | None = None  # the last one that was found fit for training
         self._descent: SGD | None = None
-        self._model: Any = None
-        if not self._layers:
-            return
-        scale, shift = self._scaling
-        n_inputs, n_outputs = self._layers[0].input_size, self._layers[-1].neurons
-        _validate.one_for_each_feature((scale, shift), n_inputs)
-        name, options = self._loss
-        levels = options.get("levels", (0.0,))
-        standardised = np.ndim(scale) > 0 or np.ndim(shift) > 0 or shift != 0
-        self._model = core.Model(
-            np.array([n_inputs, *self._neurons()], np.intp),
-            np.array([core.ACTIVATIONS[layer.activation] for layer in self._layers], np.intc),
-            np.array(self._dropouts, np.float64),
-            core.LOSSES[name],
-            options.get("label_smoothing", 0.0),
-            options.get("delta", 1.0),
-            np.resize(np.array(levels, np.float64), n_outputs),
-            1.0 if standardised else scale,
-            np.full(n_inputs, shift, np.float64) if standardised else None,
-            np.full(n_inputs, scale, np.float64) if standardised else None,
-        )
+        scaling = _validate.scale(input_scale, self.dtype), _validate.shift(input_shift)
+        self._lay_out((), _validate.loss(loss), scaling)
+
+    def _lay_out(self, layers: tuple[DenseLayer, ...], loss: Loss, scaling: Scaling) -> None:
+        """Have these layers, with their parameters one after the other in a single array."""
+        params = _arrays.zeros(sum(layer._room() for layer in layers), self.dtype)
+        places, end = [], 0
+        for layer in layers:
+            begin, end = end, end + layer._room()
+            places.append(layer._in(params[begin:end]))
+            places[-1][...] = layer._rows
+        moves = [(layer, "_rows", rows) for layer, rows in zip(layers, places, strict=True)]
+        self._become(described(layers, loss, scaling, params), moves)
+        self._memory.forget()
+
+    def _become(self, body: Body, moves: Iterable[tuple[DenseLayer, str, Array]] = ()) -> None:
+        """Have this body from now on, and its layers their parameters in it."""
+        classifies = body.loss[0] in CLASSIFYING
+        put((self, "_body", body), (self, "_shortcuts", body.shortcuts), (self, "_classifies", classifies), *moves)
+
+    def _change(self, loss: Loss | None = None, scaling: Scaling | None = None) -> None:
+        """Have another loss, or scale inputs in another way."""
+        with self._memory.alone():
+            self._become(described(self._layers, loss or self._loss, scaling or self._scaling, self._params))
+
+    # What the network is, for those who need one thing of it; who needs two that belong together takes the body, once.
+
+    @property
+    def _layers(self) -> tuple[DenseLayer, ...]:
+        return self._body.layers
+
+    @property
+    def _loss(self) -> Loss:
+        return self._body.loss
+
+    @property
+    def _scaling(self) -> Scaling:
+        return self._body.scaling
+
+    @property
+    def _params(self) -> Array:
+        return self._body.params
+
+    @property
+    def _model(self) -> Any:
+        return self._body.model
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -196,10 +248,7 @@ class NeuralNetwork:
 
     @loss.setter
     def loss(self, value: Any) -> None:  # numpydoc ignore=GL08
-        checked = _validate.loss(value)
-        with self._memory.alone():
-            self._loss = checked
-            self._describe()
+        self._change(loss=_validate.loss(value))
 
     @property
     def rng(self) -> np.random.Generator:
@@ -274,7 +323,7 @@ class NeuralNetwork:
     @feature_names.setter
     def feature_names(self, value: Sequence[str] | None) -> None:  # numpydoc ignore=GL08
         self._feature_names = _validate.names(value, "feature_names", (str,))
-        self._trainable = False  # as far as has been judged
+        self._judged = None
 
     @property
     def class_names(self) -> Array | None:
@@ -293,7 +342,7 @@ class NeuralNetwork:
     def class_names(self, value: Sequence[str] | Sequence[int] | Array | None) -> None:  # numpydoc ignore=GL08
         names = _validate.names(value, "class_names", (str, int))
         self._class_names = None if names is None else np.array(names)
-        self._trainable = False
+        self._judged = None
 
     @property
     def input_scale(self) -> Any:
@@ -345,9 +394,7 @@ class NeuralNetwork:
         scaling = _validate.scale(scale, self.dtype), _validate.shift(shift)
         if self._layers:
             _validate.one_for_each_feature(scaling, self._layers[0].input_size)
-        with self._memory.alone():
-            self._scaling = scaling
-            self._describe()
+        self._change(scaling=scaling)
 
     def adapt(self, X: ArrayLike) -> None:
         """
@@ -390,7 +437,7 @@ class NeuralNetwork:
             Their weights and biases can be read, written into and assigned, their dropout assigned. Adding a layer
             moves weights and biases: take them anew from here then.
         """
-        return tuple(self._layers)
+        return self._body.layers
 
     def add_layer(
         self,
@@ -443,46 +490,49 @@ class NeuralNetwork:
                 input_activation=before,
                 dropout=dropout,
             )
-            self._layers.append(layer)
-            self._reset()
+            self._lay_out((*self._layers, layer), self._loss, self._scaling)
 
-    def _work_for(self, samples: int, threads: int, wanted: str, whole: bool = False, sparse: bool = False) -> int:
+    def _work_for(
+        self, body: Body, samples: int, threads: int, wanted: str, whole: bool = False, sparse: bool = False
+    ) -> int:
         """Elements that the core needs to work in."""
         regime, want = core.REGIMES[self._regime], core.WANTS[wanted]
-        return int(core.work_size(self._model, samples, threads, want, regime, whole, sparse, self._params))
-
-    def _threads_for(self, samples: int) -> int:
-        """Threads for a pass over so many samples."""
-        return _threads.threads_for(core.paying_threads(self._model, samples, 0, None, False, False, self._params))
+        return int(core.work_size(body.model, samples, threads, want, regime, whole, sparse, body.params))
 
     def _rows(self, X: ArrayLike, name: str = "X") -> Any:
         """X with samples as rows."""
-        _validate.has_layers(self._layers)
-        rows = _validate_data.inputs(X, self._layers[0].input_size, name)
-        _validate_data.unshifted(rows, self._scaling[1], name)
+        body = self._body
+        _validate.has_layers(body.layers)
+        rows = _validate_data.inputs(X, body.layers[0].input_size, name)
+        _validate_data.unshifted(rows, body.scaling[1], name)
         return rows
 
     def _data(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, of: str = "") -> Samples:
         """X with samples as rows, labels or else targets, and the samples' weights."""
         rows = self._rows(X, f"X{of}")
         self._judge()
-        outputs = self._layers[-1].neurons
-        labels, targets = _validate_data.targets(y, len(rows), outputs, self._loss, self.dtype, f"y{of}")
+        body = self._body
+        outputs = body.layers[-1].neurons
+        labels, targets = _validate_data.targets(y, len(rows), outputs, body.loss, self._dtype, f"y{of}")
         weights = _validate_data.weights(sample_weight, len(rows), f"sample_weight{of}")
         return Samples(rows, labels, targets, weights, name=f"X{of}")
 
     def _judge(self) -> None:
         """That the loss has a gradient; and that the core knows of the dropout as it is."""
-        if [layer.dropout for layer in self._layers] != self._dropouts:
-            self._describe()
-        if not self._trainable:
-            _validate.one_name_for_each(self._feature_names, "feature_names", self._layers[0].input_size)
-            _validate.one_name_for_each(self._class_names, "class_names", max(2, self._layers[-1].neurons))
-            activations = [layer.activation for layer in self._layers]
-            _validate.pair(self._loss, activations, self._layers[-1].neurons)
-            _validate.dropout_places(self._dropouts, activations)
-            _validate.dropout_beside(self._loss[0], self._dropouts)
-            self._trainable = True
+        body = self._body
+        while [layer.dropout for layer in body.layers] != body.dropouts:
+            new = described(body.layers, body.loss, body.scaling, body.params)
+            if self._body is body:  # no other thread has changed it meanwhile, nor can before the next line is done
+                self._body, self._shortcuts = new, new.shortcuts
+            body = self._body
+        if self._judged is not body:
+            _validate.one_name_for_each(self._feature_names, "feature_names", body.layers[0].input_size)
+            _validate.one_name_for_each(self._class_names, "class_names", max(2, body.layers[-1].neurons))
+            activations = [layer.activation for layer in body.layers]
+            _validate.pair(body.loss, activations, body.layers[-1].neurons)
+            _validate.dropout_places(body.dropouts, activations)
+            _validate.dropout_beside(body.loss[0], body.dropouts)
+            self._judged = body
 
     def _class_weight(self, value: Any, samples: Samples) -> Array | None:
         """What the samples of each class count."""
@@ -496,12 +546,14 @@ class NeuralNetwork:
     def _pass(self, samples: Samples, what: str, **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
         rows, labels, targets, weights, order, name = samples
-        threads, sparse = self._threads_for(samples.size()), isinstance(rows, SparseRows)
-        work = _arrays.empty(self._work_for(samples.size(), threads, what, sparse=sparse), self.dtype)
+        body, count, sparse = self._body, samples.size(), isinstance(rows, SparseRows)
+        paying = core.paying_threads(body.model, count, 0, None, False, False, body.params)
+        threads = _threads.threads_for(paying)
+        work = _arrays.empty(self._work_for(body, count, threads, what, sparse=sparse), self.dtype)
         loss, correct, finite = core.run(
-            self._model,
+            body.model,
             work,
-            self._params,
+            body.params,
             samples.given(self.dtype),
             threads,
             labels=labels,
@@ -522,15 +574,17 @@ class NeuralNetwork:
         """The outputs or classes of a few samples, or None if there are more or they have to be judged."""
         shortcut = self._shortcuts.get(what)
         if shortcut is None:
-            if not self._layers:
+            body = self._body
+            model, params = body.model, body.params
+            if not body.layers:
                 return None
-            threads = _threads.most(core.paying_threads(self._model, FEW_SAMPLES, 0, None, False, False, self._params))
-            work = _arrays.empty(self._work_for(FEW_SAMPLES, threads, what), self.dtype)
-            shortcut = self._shortcuts[what] = core.Shortcut(
-                self._model,
+            threads = _threads.most(core.paying_threads(model, FEW_SAMPLES, 0, None, False, False, params))
+            work = _arrays.empty(self._work_for(body, FEW_SAMPLES, threads, what), self.dtype)
+            shortcut = body.shortcuts[what] = core.Shortcut(
+                model,
                 work,
-                self._params,
-                min(FEW_SAMPLES, FEW_PRODUCTS // size) if (size := self._params.size) <= FEW_PARAMETERS else 0,
+                params,
+                min(FEW_SAMPLES, FEW_PRODUCTS // params.size) if params.size <= FEW_PARAMETERS else 0,
                 core.WANTS[what],
                 np.ndarray,
                 np.empty,
@@ -700,7 +754,7 @@ class NeuralNetwork:
 
     def _draws(self) -> bool:
         """Whether steps draw what dropout leaves out."""
-        return any(self._dropouts)
+        return any(self._body.dropouts)
 
     def _seed(self) -> int:
         """A seed for that, drawn only if it is needed."""
@@ -718,10 +772,10 @@ class NeuralNetwork:
             If another thread is training this network.
         """
         with self._memory.alone():
-            for layer in self._layers:
-                layer._draw(self.rng)
             self._memory.forget()
             self._aside = None
+            for layer in self._layers:
+                layer._draw(self.rng)
 
     def fit(
         self,
@@ -1013,18 +1067,19 @@ class NeuralNetwork:
         return model_file.load(cls, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        # The rest follows from the layers.
-        derived = ("_shortcuts", "_model", "_params")
-        return {name: value for name, value in self.__dict__.items() if name not in derived}
+        made = ("_body", "_shortcuts", "_classifies", "_judged", "_descent")
+        kept = {name: value for name, value in self.__dict__.items() if name not in made}
+        return kept | {"layers": self._layers, "loss": self._loss, "scaling": self._scaling}
 
     def __copy__(self) -> Self:
         # Two networks cannot share layers, whose parameters lie in the network's own array.
         return copy.deepcopy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        memory, self._memory = self._memory, training.Memory()
-        self._reset()
+        kept, memory = dict(state), state["_memory"]
+        body = (kept.pop(name) for name in ("layers", "loss", "scaling"))
+        self.__dict__.update(kept, _memory=training.Memory(), _judged=None, _descent=None)
+        self._lay_out(*body)
         self._memory = memory
 
     def __repr__(self) -> str:

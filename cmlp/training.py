@@ -30,6 +30,8 @@ GRADIENT: Rule = (core.OPTIMIZERS["gradient"], 0.0, 0.0, 0.0, 0.0, 0.0, False, F
 
 # Sum of the parameters' squares, above one for each, and loss before a step, from which its own might not be finite.
 LARGE_SQUARES, LARGE_LOSS = 1e6, 1e12
+# Logarithm of what the layers may make of a number, by the type's size.
+LARGE_GAIN = {np.dtype(kind).itemsize: math.log(np.finfo(kind).max) / 2 for kind in (np.float32, np.float64)}
 
 
 class Samples(NamedTuple):
@@ -83,8 +85,7 @@ class Memory:
     """What an optimizer remembers from step to step, and the room that steps work in and can be taken back from."""
 
     def __init__(self) -> None:
-        self.lock, self.process = threading.Lock(), os.getpid()
-        self.owner: int | None = None  # the thread that trains
+        self.owner: tuple[int, int] | None = None  # the process and the thread that train
         self.work: Array | None = None
         self.origin: Snapshot | None = None
         self.params_squared = 0.0  # the sum of the parameters' squares, as the last step left them
@@ -140,22 +141,34 @@ class Memory:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep others, callbacks too, from training this network or changing what it is."""
-        if self.process != os.getpid():  # forked, perhaps while a thread that is not here was training
-            self.lock, self.process = threading.Lock(), os.getpid()
-        if not self.lock.acquire(blocking=False):
-            if self.owner == threading.get_ident():
+        me = process, thread = os.getpid(), threading.get_ident()
+        try:
+            # Python lets neither signals nor other threads in where nothing is called, as it would beside the methods
+            # of a lock: whatever is raised, and wherever, nobody owns the network for ever.
+            owner = self.owner
+            if owner is None or owner[0] != process:  # forked, perhaps while a thread that is not here was training
+                self.owner = owner = me
+            if owner is not me and owner[1] == thread:
                 raise RuntimeError(
                     "neither a callback nor a source of chunks can train or change the network being trained"
                 )
-            raise RuntimeError("another thread is training this network: train one network from one thread at a time")
-        self.owner = threading.get_ident()
-        try:
+            if owner is not me:
+                raise RuntimeError(
+                    "another thread is training this network: train one network from one thread at a time"
+                )
             yield
         finally:
-            self.owner = None
-            self.lock.release()
+            if self.owner is me:
+                self.owner = None
+
+    def is_elsewhere(self) -> bool:
+        """Whether another thread is training the network: what is remembered does not belong to its parameters then."""
+        owner, process = self.owner, os.getpid()
+        return owner is not None and owner[0] == process and owner[1] != threading.get_ident()
 
     def __getstate__(self) -> dict[str, Any]:
+        if self.is_elsewhere():
+            return Memory().__getstate__()
         kept = ("kind", "optimizer", "schedule", "plateau", "moments", "taken", "seen")
         return {name: self.__dict__[name] for name in kept}
 
@@ -270,7 +283,6 @@ def steps(
         network, network._params, samples, batch, optimizer.rule(), shaping, moments, taken, continued, rates, seed
     )
     if status != "done":
-        network._memory.lose(moments)
         raise bad_step(network, status, taken + count + 1)
     return loss, accuracy, count
 
@@ -289,14 +301,14 @@ def _train(
     seed: int = 0,
 ) -> tuple[float, float, int, str]:
     """Let the core train these parameters of a network; mean loss, accuracy, steps, and what became of them."""
-    memory = network._memory
+    memory, body = network._memory, network._body
     batch = min(batch, samples.size())
     whole, sparse = shaping.clip_norm > 0, isinstance(samples.rows, SparseRows)
     steps = -(-samples.size() // batch)
     whole_rule = (*rule, *shaping)
-    paying = core.paying_threads(network._model, batch, steps, whole_rule, whole, sparse, params)
+    paying = core.paying_threads(body.model, batch, steps, whole_rule, whole, sparse, params)
     threads = _threads.threads_for(paying)
-    size = network._work_for(batch, threads, "gradient", whole, sparse)
+    size = network._work_for(body, batch, threads, "gradient", whole, sparse)
     if memory.work is None or memory.work.size < size:
         work = _arrays.empty(size, params.dtype)
         if memory.work is not None:  # the last step can still be taken back
@@ -306,29 +318,25 @@ def _train(
             continued = False
         memory.work = work
     memory.stepping = True
-    try:
-        loss, penalty, correct, count, status, memory.params_squared = core.train(
-            network._model,
-            memory.work,
-            params,
-            moments,
-            samples.given(params.dtype),
-            threads,
-            core.REGIMES[network._regime],
-            batch,
-            whole_rule,
-            taken,
-            continued,
-            samples.labels,
-            samples.targets,
-            samples.weights,
-            samples.order,
-            rates,
-            seed,
-        )
-    except BaseException:  # interrupted: how many steps the moments have seen is not known
-        memory.lose(moments)
-        raise
+    loss, penalty, correct, count, status, memory.params_squared = core.train(
+        body.model,
+        memory.work,
+        params,
+        moments,
+        samples.given(params.dtype),
+        threads,
+        core.REGIMES[network._regime],
+        batch,
+        whole_rule,
+        taken,
+        continued,
+        samples.labels,
+        samples.targets,
+        samples.weights,
+        samples.order,
+        rates,
+        seed,
+    )
     memory.stepping = status == core.STATUSES["done"]
     if status != core.STATUSES["done"]:
         network._check_finite(samples.rows, "X")
@@ -397,14 +405,19 @@ def check_last_step(network: NeuralNetwork, samples: Samples, loss: float, momen
     FloatingPointError
         If it was taken back.
     """
-    params, memory = network._params, network._memory
-    grows = any(layer.activation == "exp" for layer in network.layers)  # beyond all numbers from small ones
-    small = memory.params_squared < params.size + LARGE_SQUARES and loss < LARGE_LOSS
-    if not grows and small:  # a look at the loss costs a pass forward
-        return
+    memory, body = network._memory, network._body
+    layers, params = body.layers, body.params
+    grows = any(layer.activation == "exp" for layer in layers)  # beyond all numbers from small ones
+    squares = memory.params_squared
+    # Layers multiply what they are given by the product of their weights' norms at most, which is the largest where
+    # their squares are alike, by the inequality of the means. The root of the largest number is left to inputs, loss.
+    gain = len(layers) / 2 * math.log(max(squares / len(layers), 1.0))
+    steep = gain >= LARGE_GAIN[params.itemsize]
+    if squares < params.size + LARGE_SQUARES and loss < LARGE_LOSS and not grows and not steep:
+        return  # a look at the loss costs a pass forward
     if not np.isfinite(network._pass(samples, "loss")[0]):
         assert memory.work is not None  # steps have been taken in it
-        core.take_back(network._model, params, memory.work)
+        core.take_back(body.model, params, memory.work)
         memory.lose(moments)
         raise bad_step(network, "bad_loss", taken)
 

@@ -133,8 +133,13 @@ def test_small_work_takes_one_thread(monkeypatch):
     assert [_threads.threads_for(paying) for paying in (0, 3, 10**12)] == [1, 3, 8]
     nn = cmlp.NeuralNetwork(rng=0)
     nn.add_layer(20, 10, "softmax")  # of 21 x 16 numbers
-    assert nn._threads_for(1) == nn._threads_for(100) == 1
-    assert nn._threads_for(10_000) == 8
+
+    def threads_for(samples):
+        paying = _dispatch.core.paying_threads(nn._model, samples, 0, None, False, False, nn._params)
+        return _threads.threads_for(paying)
+
+    assert threads_for(1) == threads_for(100) == 1
+    assert threads_for(10_000) == 8
 
 
 def test_a_forked_child_works_on_threads_of_its_own(tmp_path):

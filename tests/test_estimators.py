@@ -470,7 +470,7 @@ def test_settings_that_change_leave_the_rest_of_the_network():
     model.network_.adapt(X.T * 2)
     copied = pickle.loads(pickle.dumps(model))
     copied.network_._layers[0].__dict__["activation"] = "tanh"  # the core is told by what follows
-    copied.network_._describe()
+    copied.network_._change()
     for one in (model, copied):
         one.set_params(activation="tanh").fit(X, y)
     np.testing.assert_array_equal(model.network_.input_scale, copied.network_.input_scale)

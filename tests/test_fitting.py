@@ -1,9 +1,11 @@
 """The fit loop: weights, parts set aside, penalties and bounds, dropout, what is continued and what is put back."""
 
 import copy
+import pickle
 import signal
 import tracemalloc
 import types
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -642,6 +644,69 @@ def test_the_last_step_is_looked_at_if_the_inputs_are_huge(train):
     with pytest.raises(FloatingPointError, match="step 1 led to a loss that is not a finite float32"):
         fit([[1e37]], [[0.0]], 1e-35)
     assert nn.layers[0].weights == 1
+
+
+def test_weights_are_no_denormal_numbers(data):
+    X, y = data
+    nn = make()
+    with pytest.raises(ValueError, match="sample_weight must hold a number of at least 1e-290, got 53 up to 1e-308"):
+        nn.fit(X, y, 1, sample_weight=np.full(len(y), 1e-308))
+
+
+@pytest.mark.parametrize(("rate", "far"), [(10.0, False), (17.8, True), (30.0, True)])
+def test_a_step_of_many_layers_does_not_go_where_the_loss_is_not_finite(rate, far):
+    refused = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        nn = make(seed, (4, *[32] * 22, 3), dtype="float32", hidden="identity")
+        X, y = 5 * rng.normal(size=(4, 20)), rng.integers(0, 3, 20)
+        before = bits(nn)
+        try:
+            nn.train(X, y, rate)
+        except FloatingPointError:
+            refused += 1
+            assert bits(nn) == before
+        assert np.isfinite(nn.evaluate(X, y)["loss"])
+    assert (refused > 0) is far
+
+
+def test_beside_a_training_only_what_belongs_together_is_copied(data, tmp_path):
+    pytest.importorskip("safetensors")
+    nn = make(dtype="float32")
+    nn.fit(*data, 2)
+    path, parameters = tmp_path / "nn.safetensors", bits(nn)
+    with nn._memory.alone(), ThreadPoolExecutor(1) as other:
+        for twin in (other.submit(copy.deepcopy, nn).result(), pickle.loads(other.submit(pickle.dumps, nn).result())):
+            assert bits(twin) == parameters
+            assert twin.optimizer is None  # moments are of a time, parameters of another
+            twin.fit(*data, 1)
+        with pytest.raises(
+            RuntimeError, match="another thread is training this network: save it from a callback there"
+        ):
+            other.submit(nn.save, path).result()
+        other.submit(nn.save, path, training_state=False).result()
+        assert copy.deepcopy(nn).optimizer == Adam()
+    assert bits(NeuralNetwork.load(path)) == parameters
+    assert nn.optimizer == Adam()
+
+
+def test_a_generator_of_another_kind_is_put_back(data):
+    X, y = data
+    nn, other = make(), np.random.Generator(np.random.MT19937(0))
+    before = nn.rng, nn.rng.bit_generator.state
+
+    def chunks():
+        nn.rng = other
+        yield np.full_like(X, np.nan), y
+
+    with pytest.raises(ValueError, match="X holds NaN"):
+        nn.partial_fit(chunks())
+    assert nn.rng is other
+    wrong = (np.where(np.arange(53) == 52, np.nan, X), y)
+    look = callbacks.LambdaCallback(on_train_begin=lambda run: setattr(run.network, "rng", other))
+    with pytest.raises(ValueError, match="X holds NaN"):
+        make().fit(*wrong, 1, 20, callbacks=[look])
+    assert before[1] == before[0].bit_generator.state
 
 
 def test_weights_have_a_finite_sum(data):

@@ -195,7 +195,7 @@ cdef bint signalled(void* caught) noexcept nogil:
     return raised
 
 
-def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, bint sparse, like):
+def work_size(Model model not None, Py_ssize_t samples, int threads, want wanted, int forced, bint whole, bint sparse, like):
     """Elements of work for a pass over so many samples; or, if the gradient is wanted, for steps of at most this many.
 
     whole: the steps will clip the gradient by its length. sparse: the samples are.
@@ -212,7 +212,7 @@ def work_size(Model model, Py_ssize_t samples, int threads, want wanted, int for
             else lay_out_pass(&job, <float*> NULL, samples, threads))
 
 
-def paying_threads(Model model, Py_ssize_t samples, Py_ssize_t steps, rule, bint whole, bint sparse, like):
+def paying_threads(Model model not None, Py_ssize_t samples, Py_ssize_t steps, rule, bint whole, bint sparse, like):
     """Threads that are worth having for steps of so many samples, or if there are none for a pass; else as for `work_size`.
 
     rule: of the steps, or None.
@@ -247,7 +247,7 @@ cdef bint run_as(Job* job, Given given, int threads, floating* work, double* los
     return finite
 
 
-def run(Model model, work, params, x, int threads, outputs=None, classes=None, labels=None, targets=None, weights=None,
+def run(Model model not None, work, params, x, int threads, outputs=None, classes=None, labels=None, targets=None, weights=None,
         order=None):
     """One pass forward: outputs := those of the last layer; or classes := the index of the largest; or the loss.
 
@@ -268,6 +268,9 @@ def run(Model model, work, params, x, int threads, outputs=None, classes=None, l
     elif classes is not None:
         job.wanted, results = CLASSES, held(classes, c'i', sizeof(Py_ssize_t), 1, True, True)
     if results is not None:
+        if results.buffer.shape[0] != given.samples or outputs is not None \
+                and results.buffer.shape[1] != model.net.sizes[model.net.layers]:
+            raise ValueError("outputs and classes must have a row for each sample, and outputs a column for each output")
         job.results, job.results_apart = <char*> start_of(results), results.buffer.strides[0]
     job.packed = given.samples >= PACKING_PAYS
     threads = min(threads, MAX_THREADS)
@@ -297,7 +300,7 @@ cdef int train_as(Job* job, Run* steps, Given given, Array moments, int threads,
             memcpy(work + count, work, count * sizeof(floating))
 
 
-def train(Model model, work, params, moments, x, int threads, int forced, Py_ssize_t batch, rule, Py_ssize_t taken,
+def train(Model model not None, work, params, moments, x, int threads, int forced, Py_ssize_t batch, rule, Py_ssize_t taken,
           bint continued, labels=None, targets=None, weights=None, order=None, rates=None, unsigned long long seed=0):
     """params := those after one step for each batch of samples, in order.
 
@@ -342,13 +345,11 @@ cdef void give_back(const Net* net, floating* params, const floating* work) noex
     unpack_layers(net, params, work + parameter_count(net, params), 0, 1)
 
 
-def take_back(Model model, params, work):
+def take_back(Model model not None, params, work):
     """params := those of before the last step that `train` took, which it left in work."""
     cdef bint in_double = is_double(params)
     cdef Array to = held(params, c'f', params.itemsize, 1, True), room = held(work, c'f', params.itemsize, 1)
-    cdef Py_ssize_t count = parameter_count(&model.net, <double*> NULL)
-    if not in_double:
-        count = parameter_count(&model.net, <float*> NULL)
+    cdef Py_ssize_t count = model.count(params.itemsize)
     if to.buffer.shape[0] != count or room.buffer.shape[0] < 2 * count:
         raise ValueError("params and work must be those that `train` was given")
     with nogil:

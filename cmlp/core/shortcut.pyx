@@ -17,7 +17,7 @@ cdef class Shortcut:
     cdef int threads
     cdef bint in_double
 
-    def __cinit__(self, Model model, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype, int threads, limit):
+    def __cinit__(self, Model model not None, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype, int threads, limit):
         self.in_double = is_double(params)
         self.work, self.params = held(work, c'f', params.itemsize, 1, True), held(params, c'f', params.itemsize, 1)
         self.model, self.array_type, self.empty, self.dtype = model, array_type, empty, dtype
@@ -25,10 +25,10 @@ cdef class Shortcut:
         self.job.net, self.job.order, self.job.labels, self.job.weights = model.net, NULL, NULL, NULL
         self.job.wanted, self.job.packed, self.job.sparse.values = wanted, False, NULL
         self.inputs, self.outputs = model.inputs, model.net.sizes[model.net.layers]
-        if self.in_double:
-            self.settle[double](NULL, most)
-        else:
-            self.settle[float](NULL, most)
+        if self.params.buffer.shape[0] != model.count(params.itemsize):
+            raise ValueError("params must have a number for each parameter, and for the padding")
+        if self.work.buffer.shape[0] < (self.settle[double](NULL, most) if self.in_double else self.settle[float](NULL, most)):
+            raise ValueError("work must have as many elements as work_size says")
 
     def __call__(self, x, out):
         """The outputs (n_outputs, m) or classes (m,) of x (inputs, m) or (inputs,); None if that must be judged first.
@@ -84,12 +84,12 @@ cdef class Shortcut:
         finally:
             PyBuffer_Release(&given)
 
-    cdef void settle(self, const floating* like, Py_ssize_t most) noexcept:
-        """How many samples it takes, and which of them it shares"""
+    cdef Py_ssize_t settle(self, const floating* like, Py_ssize_t most) noexcept:
+        """How many samples it takes, and which of them it shares; returns how many elements of work that needs"""
         self.most = min(most, largest_block(&self.job.net, like))
         self.fewest_shared = (2 * HANDING_WORK - 1) // parameter_count(&self.job.net, like) + 1
-        lay_out_pass(&self.job, <floating*> start_of(self.work), self.most, self.threads)
         start_team(&self.job.team, never, NULL)
+        return lay_out_pass(&self.job, <floating*> start_of(self.work), self.most, self.threads)
 
     cdef bint passed(self, const floating* like, Py_ssize_t m, int threads) noexcept:
         """The pass; whether what x holds is finite"""

@@ -140,6 +140,12 @@ cdef class Model:
         net.inputs.shift, net.inputs.factor = <const double*> start_of(shifts), <const double*> start_of(factors)
         self.kept = all_sizes, kinds, shares, quantiles, shifts, factors
 
+    cdef Py_ssize_t count(self, Py_ssize_t size) noexcept:
+        """Elements of its parameters, of numbers of so many bytes"""
+        if size == sizeof(double):
+            return parameter_count(&self.net, <double*> NULL)
+        return parameter_count(&self.net, <float*> NULL)
+
 
 cdef class Given:
     """What a pass is over, kept in place, and its numbers."""
@@ -148,8 +154,8 @@ cdef class Given:
     cdef Py_ssize_t samples
     cdef list caught                     # what signals' handlers have raised in the meantime
 
-    def __cinit__(self, Model model, work, params, bint params_too, x, labels, targets, weights, order):
-        cdef Py_ssize_t size = number_size(params)
+    def __cinit__(self, Model model not None, work, params, bint params_too, x, labels, targets, weights, order):
+        cdef Py_ssize_t size = number_size(params), outputs = model.net.sizes[model.net.layers]
         self.x = View(x)
         self.targets = self.x if targets is None else View(targets)
         self.work, self.params = held(work, c'f', size, 1, True), held(params, c'f', size, 1, params_too)
@@ -159,6 +165,12 @@ cdef class Given:
         self.samples = self.x.rows if order is None else self.order.buffer.shape[0]
         if self.x.columns != model.inputs:
             raise ValueError("x must have a column for each input")
+        if self.params.buffer.shape[0] != model.count(size):
+            raise ValueError("params must have a number for each parameter, and for the padding")
+        if targets is not None and (self.targets.rows < self.x.rows or self.targets.columns != outputs) \
+                or labels is not None and self.labels.buffer.shape[0] < self.x.rows \
+                or weights is not None and self.weights.buffer.shape[0] < self.x.rows:
+            raise ValueError("labels, targets and weights must have as many rows as x, and targets a column for each output")
 
     cdef void fill(self, Job* job, Model model) noexcept:
         """For a job"""
