@@ -56,7 +56,7 @@ class Body(NamedTuple):
     shortcuts: dict[str, Any]  # to predictions of a few samples
 
 
-def described(layers: tuple[DenseLayer, ...], loss: Loss, scaling: Scaling, params: Array) -> Body:
+def _described(layers: tuple[DenseLayer, ...], loss: Loss, scaling: Scaling, params: Array) -> Body:
     """The body that these make, as the core is told of it."""
     dropouts = [layer.dropout for layer in layers]
     if not layers:
@@ -80,7 +80,7 @@ def described(layers: tuple[DenseLayer, ...], loss: Loss, scaling: Scaling, para
     return Body(layers, loss, scaling, dropouts, params, model, {})
 
 
-def put(*changes: tuple[object, str, Any]) -> None:
+def _put(*changes: tuple[object, str, Any]) -> None:
     """Assign attributes of several objects in one call of C's, into which no signal and no other thread comes."""
     deque(starmap(object.__setattr__, changes), 0)
 
@@ -180,18 +180,18 @@ class NeuralNetwork:
             places.append(layer._in(params[begin:end]))
             places[-1][...] = layer._rows
         moves = [(layer, "_rows", rows) for layer, rows in zip(layers, places, strict=True)]
-        self._become(described(layers, loss, scaling, params), moves)
+        self._become(_described(layers, loss, scaling, params), moves)
         self._memory.forget()
 
     def _become(self, body: Body, moves: Iterable[tuple[DenseLayer, str, Array]] = ()) -> None:
         """Have this body from now on, and its layers their parameters in it."""
         classifies = body.loss[0] in CLASSIFYING
-        put((self, "_body", body), (self, "_shortcuts", body.shortcuts), (self, "_classifies", classifies), *moves)
+        _put((self, "_body", body), (self, "_shortcuts", body.shortcuts), (self, "_classifies", classifies), *moves)
 
     def _change(self, loss: Loss | None = None, scaling: Scaling | None = None) -> None:
         """Have another loss, or scale inputs in another way."""
         with self._memory.alone():
-            self._become(described(self._layers, loss or self._loss, scaling or self._scaling, self._params))
+            self._become(_described(self._layers, loss or self._loss, scaling or self._scaling, self._params))
 
     # What the network is, for those who need one thing of it; who needs two that belong together takes the body, once.
 
@@ -521,7 +521,7 @@ class NeuralNetwork:
         """That the loss has a gradient; and that the core knows of the dropout as it is."""
         body = self._body
         while [layer.dropout for layer in body.layers] != body.dropouts:
-            new = described(body.layers, body.loss, body.scaling, body.params)
+            new = _described(body.layers, body.loss, body.scaling, body.params)
             if self._body is body:  # no other thread has changed it meanwhile, nor can before the next line is done
                 self._body, self._shortcuts = new, new.shortcuts
             body = self._body

@@ -115,7 +115,7 @@ def test_a_network_is_whole_wherever_it_is_interrupted(what):
     assert at > 5
 
 
-@pytest.mark.parametrize("where", [(_arrays, "zeros"), (network, "described"), (network.DenseLayer, "_draw")])
+@pytest.mark.parametrize("where", [(_arrays, "zeros"), (network, "_described"), (network.DenseLayer, "_draw")])
 @pytest.mark.parametrize("what", ["add_layer", "input_scale", "loss"])
 def test_what_finds_no_memory_changes_nothing(what, where, monkeypatch):
     nn = make()
@@ -124,7 +124,7 @@ def test_what_finds_no_memory_changes_nothing(what, where, monkeypatch):
     def full(*_):
         raise MemoryError
 
-    needed = where[1] == "described" or what == "add_layer"
+    needed = where[1] == "_described" or what == "add_layer"
     monkeypatch.setattr(*where, full)
     with pytest.raises(MemoryError) if needed else nullcontext():
         ACTIONS[what](nn)

@@ -17,7 +17,8 @@ cdef class Shortcut:
     cdef int threads
     cdef bint in_double
 
-    def __cinit__(self, Model model not None, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype, int threads, limit):
+    def __cinit__(self, Model model not None, work, params, Py_ssize_t most, want wanted, array_type, empty, dtype, int threads,
+                  limit):
         self.in_double = is_double(params)
         self.work, self.params = held(work, c'f', params.itemsize, 1, True), held(params, c'f', params.itemsize, 1)
         self.model, self.array_type, self.empty, self.dtype = model, array_type, empty, dtype
