@@ -550,7 +550,7 @@ class NeuralNetwork:
         paying = core.paying_threads(body.model, count, 0, None, False, False, body.params)
         threads = _threads.threads_for(paying)
         work = _arrays.empty(self._work_for(body, count, threads, what, sparse=sparse), self.dtype)
-        loss, correct, finite = core.run(
+        loss, correct, finite = core.forward(
             body.model,
             work,
             body.params,

@@ -152,7 +152,7 @@ def test_a_prediction_beside_a_change_is_of_one_of_the_two(monkeypatch):
 
 
 def given(nn, **changed):
-    """What `run` of the core is given."""
+    """What `forward` of the core is given."""
     work = _arrays.empty(100_000, nn.dtype)
     return {"model": nn._model, "work": work, "params": nn._params, "x": X.T, "threads": 1, **changed}
 
@@ -176,7 +176,7 @@ def test_the_core_refuses_what_does_not_belong_together(use_core, case):
     nn = make()
     changed, error = WRONG[case]
     with pytest.raises(error):
-        use_core.run(**given(nn, **changed))
+        use_core.forward(**given(nn, **changed))
 
 
 def test_a_shortcut_refuses_what_does_not_belong_together(use_core):

@@ -68,7 +68,7 @@ class Shortcut:
     ) -> None: ...
     def __call__(self, x: Any, out: Any) -> Array | None: ...
 
-def run(
+def forward(
     model: Model,
     work: Array,
     params: Array,

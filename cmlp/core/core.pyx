@@ -201,7 +201,7 @@ def work_size(Model model not None, Py_ssize_t samples, int threads, want wanted
     whole: the steps will clip the gradient by its length. sparse: the samples are.
     """
     cdef Job job
-    cdef Run steps
+    cdef Training steps
     job.net, job.wanted, steps.forced = model.net, wanted, <regime> forced
     job.net.whole, job.net.sparse = whole, sparse
     threads = min(threads, MAX_THREADS)
@@ -229,8 +229,8 @@ def paying_threads(Model model not None, Py_ssize_t samples, Py_ssize_t steps, r
     return threads_paying(&net, samples, steps, rooted, <float*> NULL)
 
 
-cdef bint run_as(Job* job, Given given, int threads, floating* work, double* losses, double* hits) except -1:
-    """`run` for the dtype at hand: whether the first layer's z is finite"""
+cdef bint forward_as(Job* job, Given given, int threads, floating* work, double* losses, double* hits) except -1:
+    """`forward` for the dtype at hand: whether the first layer's z is finite"""
     cdef Py_ssize_t m = given.samples
     cdef const floating* w = <const floating*> job.params
     cdef void* caught = <void*> given.caught
@@ -247,8 +247,8 @@ cdef bint run_as(Job* job, Given given, int threads, floating* work, double* los
     return finite
 
 
-def run(Model model not None, work, params, x, int threads, outputs=None, classes=None, labels=None, targets=None, weights=None,
-        order=None):
+def forward(Model model not None, work, params, x, int threads, outputs=None, classes=None, labels=None, targets=None,
+            weights=None, order=None):
     """One pass forward: outputs := those of the last layer; or classes := the index of the largest; or the loss.
 
     Returns the sum of the samples' losses, what those whose classes are right weigh, and whether the first layer's z is finite,
@@ -275,15 +275,15 @@ def run(Model model not None, work, params, x, int threads, outputs=None, classe
     job.packed = given.samples >= PACKING_PAYS
     threads = min(threads, MAX_THREADS)
     if size == sizeof(double):
-        finite = run_as(&job, given, threads, <double*> start_of(given.work), &losses, &hits)
+        finite = forward_as(&job, given, threads, <double*> start_of(given.work), &losses, &hits)
     else:
-        finite = run_as(&job, given, threads, <float*> start_of(given.work), &losses, &hits)
+        finite = forward_as(&job, given, threads, <float*> start_of(given.work), &losses, &hits)
     if given.caught:
         raise given.caught[0]
     return losses, hits, bool(finite)
 
 
-cdef int train_as(Job* job, Run* steps, Given given, Array moments, int threads, floating* work) except -1:
+cdef int train_as(Job* job, Training* steps, Given given, Array moments, int threads, floating* work) except -1:
     """`train` for the dtype at hand"""
     cdef floating* params = <floating*> start_of(given.params)
     cdef void* caught = <void*> given.caught
@@ -316,12 +316,12 @@ def train(Model model not None, work, params, moments, x, int threads, int force
     cdef Py_ssize_t size = given.params.buffer.itemsize, m = given.samples
     cdef Array past = held(moments, c'f', size, 2, True), rate = held_if_any(rates, c'f', sizeof(double), 1)
     cdef Job job
-    cdef Run steps
+    cdef Training steps
     cdef double squares = 0
     cdef int i
     given.fill(&job, model)
     steps.rule, steps.rates, steps.params = rule_of(rule), <const double*> start_of(rate), start_of(given.params)
-    job.wanted, job.packed, job.seed, steps.forced, job.run = GRADIENT, True, seed, <regime> forced, &steps
+    job.wanted, job.packed, job.seed, steps.forced, job.training = GRADIENT, True, seed, <regime> forced, &steps
     job.net.whole = steps.rule.clip_norm > 0
     if rate is not None and rate.buffer.shape[0] < (m + batch - 1) // batch:
         raise ValueError("rates must have a number for each step")

@@ -33,7 +33,7 @@ cdef void block_pass(Job* job, const floating* w, const floating* turned, floati
                           fetch if l == 0 else NULL, copy, thread):
             return
         if l == 0:
-            job.tallies[thread].finite &= all_finite(y, m, ld)
+            job.tallies[thread].finite &= first_column_finite(y, m, ld)
         if l + 1 < net.layers or job.wanted <= CLASSES:
             activate(y, s if slopes and keeps_slope(net, l) else <floating*> NULL, m, n, part.columns, ld, net.activations[l])
             leave_out(job, y, s, m, part.columns, l, step, at, 0)
@@ -89,7 +89,7 @@ cdef inline floating* own_space(const Job* job, int thread, const floating* like
 
 cdef Fetch fetch_block(const Job* job, const Plan* p, Py_ssize_t first, Py_ssize_t b) noexcept nogil:
     """Block b of the samples from the first, to be brought while the first layer is at work"""
-    cdef Py_ssize_t k = job.net.sizes[0], at = first + b * p.block, end = job.run.samples
+    cdef Py_ssize_t k = job.net.sizes[0], at = first + b * p.block, end = job.training.samples
     return fetching(&job.x, job.order, at, max(min(p.block, end - at), 0), 0, k)
 
 
@@ -116,7 +116,7 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
     In a step it begins with its own, and takes the next one before its last block: so it knows what to fetch meanwhile. If that
     is a single block, to be added to the one before, it is at once: the next thread to read them has one gradient less to read.
     """
-    cdef bint steps = job.run != NULL
+    cdef bint steps = job.training != NULL
     cdef bint joins = steps and p.blocks == p.shards and job.sparse.values == NULL     # whose gradient is many chains
     cdef bint fetches = steps and job.sparse.values == NULL and not in_place(&job.x, job.order, &job.net.inputs, w)
     cdef Py_ssize_t s = thread if steps else claim(&job.team), then = p.shards, into = p.shards, b, begin, end, at
@@ -125,7 +125,7 @@ cdef void shard_pass(Job* job, const Plan* p, const floating* w, const floating*
     while s < p.shards:
         if steps:
             into = s - first_half(p.shards) if joins and s - first_half(p.shards) == into else s
-            job.run.joined[s] = into < s
+            job.training.joined[s] = into < s
         begin, end, then = p.blocks * s // p.shards, p.blocks * (s + 1) // p.shards, p.shards
         for b in range(begin, end):
             if stopped(&job.team, thread):

@@ -61,7 +61,7 @@ cdef void layer_pass(Job* job, const floating* w, int thread, int threads) noexc
             dense_forward(y, a, lda, w, False, &of, k, n, False, NULL, copy)
             mine = False
         if l == 0 and of.columns > 0:
-            job.tallies[thread].finite &= all_finite(made + of.row * ld + of.column, of.rows, ld)
+            job.tallies[thread].finite &= first_column_finite(made + of.row * ld + of.column, of.rows, ld)
         if by_rows:
             next = share(m, padded(n, w), True, thread, threads, w)
             if not mine:
@@ -77,11 +77,11 @@ cdef void job_thread(Job* job, int thread, const floating* like) noexcept nogil:
     """One thread's part in a job"""
     cdef const floating* w = <const floating*> job.params
     cdef unsigned long mode
-    if job.run != NULL:
+    if job.training != NULL:
         # Moments of what has no gradient any more decay into denormal numbers, which may take a hundred times as long.
         mode = float_mode()
         set_float_mode(mode | FLUSHES)
-        train_thread(job, job.run, thread, like)
+        train_thread(job, job.training, thread, like)
         set_float_mode(mode)
     elif job.way == ACCOMPANIED and thread > 0:
         spins_until(&job.over, True, IDLE_SPINS)
@@ -101,44 +101,44 @@ cdef void take_part(void* work, int thread) noexcept nogil:
         job_thread(job, thread, <const float*> NULL)
 
 
-cdef void do_job(Job* job, Worker** hired, int number, question wanted, void* asker) noexcept nogil:
+cdef void do_job(Job* job, Worker** hired, int number, question should_stop, void* asker) noexcept nogil:
     """All of it, on this thread and by the workers hired"""
     cdef int i
     job.threads = 1 + number
-    start_team(&job.team, wanted, asker)
+    start_team(&job.team, should_stop, asker)
     for i in range(job.threads):
         job.tallies[i].finite, job.tallies[i].unit = True, 1
-    work_together(take_part, job, hired, number, job.run != NULL or job.way == BY_LAYERS)
+    work_together(take_part, job, hired, number, job.training != NULL or job.way == BY_LAYERS)
 
 
-cdef void do_steps(Job* job, int threads, question wanted, void* asker, const floating* like) noexcept nogil:
+cdef void do_steps(Job* job, int threads, question should_stop, void* asker, const floating* like) noexcept nogil:
     """Training, on so many threads as can be had; for a while on this one alone where others have no processor
 
     With every barrier that one of them comes to a few milliseconds late, many a step would take a hundred times as long.
     """
     cdef Worker* hired[MAX_THREADS]
-    cdef Run* run = job.run
+    cdef Training* training = job.training
     cdef int others
     cdef double began
     job.way, job.in_double = BY_SAMPLES, sizeof(floating) == sizeof(double)
-    job.asks = takes_long(&job.net, min(run.batch, run.samples), like)
-    run.steps, run.ended = 0, DONE
-    run.loss = run.correct = run.penalty = 0
+    job.asks = takes_long(&job.net, min(training.batch, training.samples), like)
+    training.steps, training.ended = 0, DONE
+    training.loss = training.correct = training.penalty = 0
     job.team.asked = seconds()
     while True:
-        began = run.step_began = seconds()
-        run.here, run.late, run.until = processor(), False, alone_until() if threads > 1 else 0
-        others = 0 if began < run.until else hire(hired, threads - 1, threads - 1)
-        if began >= run.until:
-            run.until = INFINITY
-        do_job(job, hired, others, wanted, asker)
+        began = training.step_began = seconds()
+        training.here, training.late, training.until = processor(), False, alone_until() if threads > 1 else 0
+        others = 0 if began < training.until else hire(hired, threads - 1, threads - 1)
+        if began >= training.until:
+            training.until = INFINITY
+        do_job(job, hired, others, should_stop, asker)
         if threads > 1:
-            have_worked(began, seconds(), others > 0, run.late)
-        if run.ended != PAUSED:
+            have_worked(began, seconds(), others > 0, training.late)
+        if training.ended != PAUSED:
             return
 
 
-cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* asker, const floating* like) noexcept nogil:
+cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question should_stop, void* asker, const floating* like) noexcept nogil:
     """A pass forward, on at most so many threads; whether all that x holds is finite
 
     Waking a worker may take longer than the work. So it is shared with those that are awake, as they are if one pass follows
@@ -149,7 +149,7 @@ cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* as
     cdef int number = 0, wake
     cdef bint few = m <= most_by_layers(&job.net, like)
     cdef double began = 0, now
-    job.run, job.in_double, job.way, job.over = NULL, sizeof(floating) == sizeof(double), BY_SAMPLES, False
+    job.training, job.in_double, job.way, job.over = NULL, sizeof(floating) == sizeof(double), BY_SAMPLES, False
     job.asks = takes_long(&job.net, m, like)
     threads = <int> min(threads, work // HANDING_WORK)
     if not few:
@@ -168,8 +168,8 @@ cdef bint do_pass(Job* job, Py_ssize_t m, int threads, question wanted, void* as
     job.plan = plan_pass(&job.net, m, 1 if few else 1 + number, like)
     job.own_size = pass_size(&job.net, job.plan.block, like)
     job.team.asked = seconds()
-    do_job(job, hired, number, wanted, asker)
+    do_job(job, hired, number, should_stop, asker)
     if threads > 1:
         now = seconds()
         have_worked(began, now, number > 0, now - began > LATE_SECONDS + work * LATE_PER_WORK)
-    return all_is_finite(job, job.threads)
+    return all_saw_finite(job, job.threads)

@@ -124,8 +124,8 @@ cdef inline inlined terms(double* values, floating* d, floating* y, const floati
         d[i] *= share
 
 
-cdef shared terms_of(double* values, floating* d, floating* y, const floating* t, Py_ssize_t size, const Loss* loss,
-                     const double* levels, Py_ssize_t apart, floating share) noexcept nogil:
+cdef out_of_line terms_of(double* values, floating* d, floating* y, const floating* t, Py_ssize_t size, const Loss* loss,
+                          const double* levels, Py_ssize_t apart, floating share) noexcept nogil:
     """`terms`, with one loop for each kind; levels: the first one's quantile, and the next one's so far apart"""
     if loss.kind == BINARY_CROSS_ENTROPY:
         terms(values, d, y, t, size, loss, levels, apart, share, BINARY_CROSS_ENTROPY)

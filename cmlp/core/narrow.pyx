@@ -57,8 +57,8 @@ cdef inline inlined narrow_sums(floating* sums, const floating* x, Py_ssize_t ld
         narrow_chain(sums, x, ldx, w, ldw, k, <const vd*> NULL, n)
 
 
-cdef shared narrow_any(floating* sums, const floating* x, Py_ssize_t ldx, const floating* w, Py_ssize_t ldw, Py_ssize_t k,
-                       Py_ssize_t n) noexcept nogil:
+cdef out_of_line narrow_any(floating* sums, const floating* x, Py_ssize_t ldx, const floating* w, Py_ssize_t ldw, Py_ssize_t k,
+                            Py_ssize_t n) noexcept nogil:
     """The same for any n"""
     if n == 1:
         narrow_sums(sums, x, ldx, w, ldw, k, 1)

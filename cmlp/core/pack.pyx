@@ -56,8 +56,8 @@ cdef inline void turn_squares(floating* to, Py_ssize_t ld_to, const floating* so
             (<vd*> (to + i * ld_to))[0] = doubles[i]
 
 
-cdef shared turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
-                 Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+cdef out_of_line turn(floating* to, Py_ssize_t ld_to, const floating* source, Py_ssize_t rows_apart, Py_ssize_t columns_apart,
+                      Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
     """to (rows, columns) := source, whose columns are runs of memory if rows_apart is 1: in squares then"""
     cdef Py_ssize_t side = 16 // sizeof(floating), lanes = lane_count(to)
     cdef Py_ssize_t in_registers = 0, squares = 0, whole = rows // side * side, i, j, r
@@ -82,8 +82,8 @@ cdef inline Py_ssize_t in_squares(Py_ssize_t columns, Py_ssize_t room, const flo
     return min((columns + side - 1) // side * side, room)
 
 
-cdef shared take_across(floating* across, const floating* y, Py_ssize_t ld, Py_ssize_t m, Py_ssize_t columns,
-                        Py_ssize_t room) noexcept nogil:
+cdef out_of_line take_across(floating* across, const floating* y, Py_ssize_t ld, Py_ssize_t m, Py_ssize_t columns,
+                             Py_ssize_t room) noexcept nogil:
     """across := y.T, SOME_ROWS apart, of a few columns; room: columns that y may have, with the padding"""
     cdef Py_ssize_t i, j
     if columns > FEW:
@@ -94,8 +94,8 @@ cdef shared take_across(floating* across, const floating* y, Py_ssize_t ld, Py_s
             across[j * SOME_ROWS + i] = y[i * ld + j]
 
 
-cdef shared give_across(floating* y, Py_ssize_t ld, const floating* across, Py_ssize_t m, Py_ssize_t columns,
-                        Py_ssize_t room) noexcept nogil:
+cdef out_of_line give_across(floating* y, Py_ssize_t ld, const floating* across, Py_ssize_t m, Py_ssize_t columns,
+                             Py_ssize_t room) noexcept nogil:
     """y := across.T, likewise; the padding too, if that was taken"""
     cdef Py_ssize_t i, j
     if columns > FEW:

@@ -22,13 +22,13 @@ cdef enum status:
     INTERRUPTED                          # between two steps, or in one that has not been taken
     PAUSED                               # after a step, to go on with more threads or fewer
 
-cdef struct Run:                         # steps over mini-batches
+cdef struct Training:                    # steps over mini-batches
     Rule rule
     regime forced
     Py_ssize_t samples
     Py_ssize_t batch
-    Py_ssize_t taken                     # steps before this run
-    bint continued                       # work is that of the run before, which did the last of these
+    Py_ssize_t taken                     # steps before these
+    bint continued                       # work is that of the call before, which did the last of those
     void* params                         # as the user knows them
     void* current                        # the same, packed
     void* other                          # those before the last step, and room for those after the next
@@ -83,7 +83,7 @@ cdef struct Job:
     Py_ssize_t wide_size
     Py_ssize_t wide_shared
     bint in_double                       # what the pointers point to, if not to floats
-    Run* run                             # the steps that the gradient is for, or NULL
+    Training* training                   # the steps that the gradient is for, or NULL
     Plan plan                            # of a pass forward
     const void* params                   # for it
     sharing way
@@ -170,7 +170,7 @@ cdef void read_targets(floating* t, const Job* job, Py_ssize_t first, Py_ssize_t
         t[i * ld + label] += right
 
 
-cdef bint all_finite(const floating* z, Py_ssize_t m, Py_ssize_t ld) noexcept nogil:
+cdef bint first_column_finite(const floating* z, Py_ssize_t m, Py_ssize_t ld) noexcept nogil:
     """Of the first layer: NaN or infinity in a sample's inputs shows in each of its z, before ReLU can hide it"""
     cdef int finite = 1
     cdef Py_ssize_t i
@@ -294,7 +294,7 @@ cdef bint sparse_pieces(Job* job, floating* dw, Py_ssize_t dw_rows, const floati
     return False
 
 
-cdef bint all_is_finite(const Job* job, int threads) noexcept nogil:
+cdef bint all_saw_finite(const Job* job, int threads) noexcept nogil:
     """Whether it is in all that the threads have seen"""
     cdef bint finite = True
     cdef int i

@@ -51,8 +51,8 @@ cdef inline inlined row_tile(floating* y, const floating* c, const floating* a, 
         chain_blocks(y, c, a, apart, b, ldb, k, 1, vectors)
 
 
-cdef sole row_panel(floating* y, const floating* c, const floating* a, Py_ssize_t apart, const floating* b, Py_ssize_t ldb,
-                    Py_ssize_t k, Py_ssize_t n) noexcept nogil:
+cdef one_copy row_panel(floating* y, const floating* c, const floating* a, Py_ssize_t apart, const floating* b, Py_ssize_t ldb,
+                        Py_ssize_t k, Py_ssize_t n) noexcept nogil:
     """y := c + a @ b for one row and the n columns of a panel"""
     cdef Py_ssize_t lanes = lane_count(y), j
     for j from 0 <= j < n by TILE_VECTORS * lanes:
@@ -96,8 +96,8 @@ cdef inline inlined sweep_rows(floating* acc, const floating* a, Py_ssize_t rows
         sweep(<vd*> acc, a, rows_apart, apart, <const vd*> b, ldb, n * sizeof(double) // sizeof(vd), rows, depth)
 
 
-cdef sole sweep_any(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart, const floating* b,
-                    Py_ssize_t ldb, Py_ssize_t n, Py_ssize_t rows, int depth) noexcept nogil:
+cdef one_copy sweep_any(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart, const floating* b,
+                        Py_ssize_t ldb, Py_ssize_t n, Py_ssize_t rows, int depth) noexcept nogil:
     """`sweep` for some depth that is 1 or SWEPT_DEPTH, and a few rows"""
     cdef Py_ssize_t i
     if depth == 1:
@@ -113,8 +113,8 @@ cdef sole sweep_any(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_
         sweep_rows(acc, a, rows_apart, apart, b, ldb, n, MOST_SWEPT, SWEPT_DEPTH)
 
 
-cdef sole row_chain(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart, const floating* b, Py_ssize_t ldb,
-                    Py_ssize_t m, Py_ssize_t depth, Py_ssize_t n) noexcept nogil:
+cdef one_copy row_chain(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart, const floating* b,
+                        Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t depth, Py_ssize_t n) noexcept nogil:
     """acc := a @ b for a few rows and one chain of k, b being row-major and read from end to end: rows of acc lie side by side"""
     cdef Py_ssize_t q
     memset(acc, 0, m * n * sizeof(floating))
@@ -124,8 +124,9 @@ cdef sole row_chain(floating* acc, const floating* a, Py_ssize_t rows_apart, Py_
         sweep_any(acc, a + q * apart, rows_apart, apart, b + q * ldb, ldb, n, m, 1)
 
 
-cdef sole row_sweep(floating* y, Py_ssize_t ldy, const floating* c, const floating* a, Py_ssize_t rows_apart, Py_ssize_t apart,
-                    const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n, floating* acc) noexcept nogil:
+cdef one_copy row_sweep(floating* y, Py_ssize_t ldy, const floating* c, const floating* a, Py_ssize_t rows_apart,
+                        Py_ssize_t apart, const floating* b, Py_ssize_t ldb, Py_ssize_t m, Py_ssize_t k, Py_ssize_t n,
+                        floating* acc) noexcept nogil:
     """y := c + a @ b, c being one row, by such chains; acc: room for m rows of n"""
     cdef Py_ssize_t p, i, j, chain = chain_length(k)
     for p from 0 <= p < max(k, 1) by chain:

@@ -7,7 +7,7 @@ cdef bint never(void* asker) noexcept nogil:
 cdef class Shortcut:
     """What a network makes of a few samples, without judging: it takes what needs no judgement.
 
-    array_type: that of NumPy. empty: its function. wanted: "outputs" or "classes". model, work, params: as for `run`.
+    array_type: that of NumPy. empty: its function. wanted: "outputs" or "classes". model, work, params: as for `forward`.
     threads: what work has room for. limit: a function that says how many may be used.
     """
     cdef Job job

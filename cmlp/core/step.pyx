@@ -30,8 +30,8 @@ cdef inline double share_of(double weight) noexcept nogil:
     return 1 / weight if weight > 0 else 0
 
 
-cdef shared add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ssize_t shards, const bint* joined,
-                       Py_ssize_t size) noexcept nogil:
+cdef out_of_line add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ssize_t shards, const bint* joined,
+                            Py_ssize_t size) noexcept nogil:
     """sum := the shards' gradients: those of the first half, with their partners of the second, in order
 
     joined: whether a shard of the second half lies in its partner's already; NULL if none does.
@@ -49,7 +49,7 @@ cdef shared add_shards(floating* sum, const floating* g, Py_ssize_t apart, Py_ss
                 sum[q] = a[q] if s == 0 else sum[q] + a[q]
 
 
-cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const floating* before, const floating* g,
+cdef bint step_slice(const Training* training, const Rule* rule, floating* after, const floating* before, const floating* g,
                      Py_ssize_t apart, Py_ssize_t shards, const bint* joined, Py_ssize_t begin, Py_ssize_t size, bint weights,
                      floating share) noexcept nogil:
     """A step of the parameters from `begin` on, a piece at a time that stays in the L1 cache; whether they are finite
@@ -57,8 +57,8 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     g: the first shard's gradient of the slice, the other shards' `apart` behind it; joined: see `add_shards`. weights: they are,
     not biases.
     """
-    cdef floating* u = <floating*> run.moment1 + begin
-    cdef floating* v = <floating*> run.moment2 + begin
+    cdef floating* u = <floating*> training.moment1 + begin
+    cdef floating* v = <floating*> training.moment2 + begin
     cdef floating sum[STEP_PIECE]
     cdef const floating* of_all
     cdef const floating* p = before + begin
@@ -80,7 +80,7 @@ cdef bint step_slice(const Run* run, const Rule* rule, floating* after, const fl
     return finite
 
 
-cdef bint step_share(Job* job, const Run* run, const Rule* rule, floating* after, const floating* before,
+cdef bint step_share(Job* job, const Training* training, const Rule* rule, floating* after, const floating* before,
                      Py_ssize_t shards, floating share, int thread, int threads) noexcept nogil:
     """A step of this thread's share of all parameters, from the gradients of all shards; whether it is finite"""
     cdef const Net* net = &job.net
@@ -93,37 +93,37 @@ cdef bint step_share(Job* job, const Run* run, const Rule* rule, floating* after
             return True
         here = stretch(net, at, before)
         here.end = min(here.end, end)
-        finite &= step_slice(run, rule, after, before, <const floating*> run.gradients + at, count, shards, run.joined, at,
-                             here.end - at, here.weights, share)
+        finite &= step_slice(training, rule, after, before, <const floating*> training.gradients + at, count, shards,
+                             training.joined, at, here.end - at, here.weights, share)
         at = here.end
     return finite
 
 
-cdef void gather_share(const Run* run, const Net* net, const Rule* rule, const floating* before, Py_ssize_t shards,
+cdef void gather_share(const Training* training, const Net* net, const Rule* rule, const floating* before, Py_ssize_t shards,
                        floating share, int thread, int threads) noexcept nogil:
     """This thread's share of the first shard's gradient := that of all, with the penalties, and the squares of its pieces"""
     cdef Py_ssize_t count = parameter_count(net, before), pieces = (count + STEP_PIECE - 1) // STEP_PIECE, at, end, i
-    cdef floating* g = <floating*> run.gradients
+    cdef floating* g = <floating*> training.gradients
     cdef Stretch here
     cdef double square
     at, end = pieces * thread // threads * STEP_PIECE, min(pieces * (thread + 1) // threads * STEP_PIECE, count)
     for i from at // STEP_PIECE <= i < (end + STEP_PIECE - 1) // STEP_PIECE:
-        run.squares[i] = 0
+        training.squares[i] = 0
     while at < end:
         here = stretch(net, at, before)
         here.end = min(here.end, end, (at // STEP_PIECE + 1) * STEP_PIECE)
-        add_shards(g + at, g + at, count, shards, run.joined, here.end - at)
+        add_shards(g + at, g + at, count, shards, training.joined, here.end - at)
         shape(g + at, before + at, share, here.end - at, here.weights, rule)
         square = 0
         for i in range(at, here.end):
             square += <double> g[i] * g[i]
-        run.squares[at // STEP_PIECE] += square
+        training.squares[at // STEP_PIECE] += square
         at = here.end
 
 
-cdef double clipping(const Run* run, const Net* net, const Rule* rule, const floating* like) noexcept nogil:
+cdef double clipping(const Training* training, const Net* net, const Rule* rule, const floating* like) noexcept nogil:
     """What makes the gradient that was gathered as long as it may be"""
-    cdef double length = sqrt_double(sum_of(run.squares, (parameter_count(net, like) + STEP_PIECE - 1) // STEP_PIECE))
+    cdef double length = sqrt_double(sum_of(training.squares, (parameter_count(net, like) + STEP_PIECE - 1) // STEP_PIECE))
     return rule.clip_norm / length if length > rule.clip_norm else 1
 
 
@@ -165,35 +165,36 @@ cdef inline double sum_over(const floating* w, Py_ssize_t size, bint squared) no
     return sum_of(sums, PANEL_FLOATS)
 
 
-cdef void penalty_share(const Run* run, const Net* net, const floating* w, bint split, int thread, int threads) noexcept nogil:
+cdef void penalty_share(const Training* training, const Net* net, const floating* w, bint split, int thread,
+                        int threads) noexcept nogil:
     """sum(|w|) and sum(w^2) over each run of weights that begins in this thread's part, as far as they are asked for"""
     cdef Py_ssize_t width = panel(w), number = 0, l, k, some, j, row, wide, size
     cdef const floating* here
     cdef Part of
-    for l in range(net.layers if is_penalised(&run.rule) else 0):
+    for l in range(net.layers if is_penalised(&training.rule) else 0):
         k, some, of = net.sizes[l], chain_length(net.sizes[l]), weights_share(net, l, split, thread, threads, w)
         for j from 0 <= j < padded(net.sizes[l + 1], w) by width:
             wide = min(padded(net.sizes[l + 1], w) - j, width)
             for row from 0 <= row < k by some:
                 if 0 <= j - of.column < of.columns and 0 <= row - of.row < of.rows:
                     here, size = w + j * (k + 1) + row * wide, min(k - row, some) * wide
-                    run.penalties[2 * number] = sum_over(here, size, False) if run.rule.l1 != 0 else 0
-                    run.penalties[2 * number + 1] = sum_over(here, size, True) if run.rule.l2 != 0 else 0
+                    training.penalties[2 * number] = sum_over(here, size, False) if training.rule.l1 != 0 else 0
+                    training.penalties[2 * number + 1] = sum_over(here, size, True) if training.rule.l2 != 0 else 0
                 number += 1
         w += (k + 1) * padded(net.sizes[l + 1], w)
 
 
-cdef double penalty_of(const Run* run, const Net* net, double share, const floating* like) noexcept nogil:
+cdef double penalty_of(const Training* training, const Net* net, double share, const floating* like) noexcept nogil:
     """l1 sum(|w|) + l2 / 2 sum(w^2) over all weights"""
     cdef double sizes = 0, squares = 0
     cdef Py_ssize_t i
     for i in range(run_count(net, like)):
-        sizes += run.penalties[2 * i]
-        squares += run.penalties[2 * i + 1]
-    return run.rule.l1 * sizes + run.rule.l2 * (share if run.rule.l2_of_sum else 1) / 2 * squares
+        sizes += training.penalties[2 * i]
+        squares += training.penalties[2 * i + 1]
+    return training.rule.l1 * sizes + training.rule.l2 * (share if training.rule.l2_of_sum else 1) / 2 * squares
 
 
-cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, bint shared_by_all, int threads) noexcept nogil:
+cdef void watch_time(Job* job, Training* training, Py_ssize_t next_first, bint shared_by_all, int threads) noexcept nogil:
     """Whether to pause after this step, if there is another: a thread has kept it waiting, workers may be called again, or the
     first thread has moved, maybe to the processor of one that was to keep off
 
@@ -201,20 +202,21 @@ cdef void watch_time(Job* job, Run* run, Py_ssize_t next_first, bint shared_by_a
     """
     cdef double now, waited
     if threads == 1:                     # small steps take few times as long as looking at the clock
-        run.pauses = run.until < INFINITY and seconds() > run.until
+        training.pauses = training.until < INFINITY and seconds() > training.until
     else:
         now, waited = seconds(), longest_wait(&job.team)
-        run.late = (waited > LATE_SECONDS + (now - run.step_began - waited) / 2 and shared_by_all
-                    and job.team.asked < run.step_began)
-        run.pauses = run.late or processor() != run.here
-        run.step_began = now
-    run.pauses &= next_first < run.samples
+        training.late = (waited > LATE_SECONDS + (now - training.step_began - waited) / 2 and shared_by_all
+                    and job.team.asked < training.step_began)
+        training.pauses = training.late or processor() != training.here
+        training.step_began = now
+    training.pauses &= next_first < training.samples
 
 
-cdef void take_sums(const Job* job, Run* run, double loss, Py_ssize_t first, Py_ssize_t m, const floating* like) noexcept nogil:
+cdef void take_sums(const Job* job, Training* training, double loss, Py_ssize_t first, Py_ssize_t m,
+                    const floating* like) noexcept nogil:
     """What a step of m samples from the first adds to those taken, as long as no thread has begun the next one"""
     cdef double weight
-    run.step_loss, run.step_correct, run.step_penalty = loss, hits_of(job, m), 0
-    if is_penalised(&run.rule):
+    training.step_loss, training.step_correct, training.step_penalty = loss, hits_of(job, m), 0
+    if is_penalised(&training.rule):
         weight = weight_of(job, first, m)
-        run.step_penalty = weight * penalty_of(run, &job.net, share_of(weight), like)
+        training.step_penalty = weight * penalty_of(training, &job.net, share_of(weight), like)

@@ -83,15 +83,15 @@ cdef inline void convert(floating* to, Py_ssize_t to_apart, const char* at, Py_s
             to[i * to_apart] = scale * <floating> value
 
 
-cdef sole convert_any(floating* to, Py_ssize_t to_apart, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
-                      const Scaling* scaling, Py_ssize_t column, bint across, bint swapped, bint halves,
-                      number like) noexcept nogil:
+cdef one_copy convert_any(floating* to, Py_ssize_t to_apart, const char* at, Py_ssize_t at_apart, Py_ssize_t size,
+                          const Scaling* scaling, Py_ssize_t column, bint across, bint swapped, bint halves,
+                          number like) noexcept nogil:
     """`convert`, whatever the steps"""
     convert(to, to_apart, at, at_apart, size, scaling, column, across, swapped, halves, like)
 
 
-cdef sole convert_run(floating* to, const char* at, Py_ssize_t size, const Scaling* scaling, Py_ssize_t column, bint across,
-                      bint halves, number like) noexcept nogil:
+cdef one_copy convert_run(floating* to, const char* at, Py_ssize_t size, const Scaling* scaling, Py_ssize_t column, bint across,
+                          bint halves, number like) noexcept nogil:
     """`convert` from a run of memory to another, so that the compiler knows the steps"""
     convert(to, 1, at, sizeof(number), size, scaling, column, across, False, halves, like)
 

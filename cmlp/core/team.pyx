@@ -23,7 +23,7 @@ cdef extern from "team.h" nogil:
         pass
     ctypedef struct pthread_cond_t:
         pass
-    int pthread_create(pthread_t* thread, const void* options, void* (*run)(void*) noexcept nogil, void* with_what)
+    int pthread_create(pthread_t* thread, const void* options, void* (*training)(void*) noexcept nogil, void* with_what)
     int pthread_detach(pthread_t thread)
     bint __atomic_compare_exchange_n(int* number, int* expected, int value, bint weak, int order, int otherwise)
     int pthread_mutex_init(pthread_mutex_t* lock, const void* options)
@@ -64,18 +64,18 @@ cdef struct Team:
     int stopping
     double asked                         # when, in seconds
     double waited                        # the longest of the threads' long waits
-    question wanted                      # whether somebody wants the work to end
+    question should_stop                 # whether somebody wants the work to end
     void* asker
     pthread_mutex_t lock
     pthread_cond_t moved
 
 
-cdef void start_team(Team* team, question wanted, void* asker) noexcept nogil:
+cdef void start_team(Team* team, question should_stop, void* asker) noexcept nogil:
     """A team that has passed no barrier; when it last asked is for its maker to say"""
     team.arrived = team.passed = team.claims = 0
     team.agreed = team.stopping = 0
     team.waited = 0
-    team.wanted, team.asker = wanted, asker
+    team.should_stop, team.asker = should_stop, asker
     pthread_mutex_init(&team.lock, NULL)
     pthread_cond_init(&team.moved, NULL)
 
@@ -87,7 +87,7 @@ cdef inline bint stopped(Team* team, int thread) noexcept nogil:
         now = seconds()
         if now - team.asked > ASK_SECONDS:
             team.asked = now
-            if team.wanted(team.asker):
+            if team.should_stop(team.asker):
                 __atomic_store_n(&team.stopping, True, __ATOMIC_RELEASE)
     return __atomic_load_n(&team.stopping, __ATOMIC_ACQUIRE)
 

@@ -6,8 +6,8 @@ cdef extern from "vec.h" nogil:
     ctypedef float vf                    # to Cython a float; really one register of floats. Cython writes a + b * c, which
     ctypedef double vd                   # the C compiler reads as operations on whole registers
     ctypedef void inlined                # the C compiler has no choice but to inline what returns it
-    ctypedef void shared                 # and may not inline what returns this
-    ctypedef void sole                   # or make it again for some of what it is given
+    ctypedef void out_of_line            # and may not inline what returns this
+    ctypedef void one_copy               # or make it again for some of what it is given
     void prefetch(const void* address)
     void prefetch_far(const void* address)
     ctypedef float quad                  # 16 bytes of them
@@ -272,17 +272,17 @@ cdef inline inlined tiles(const Tile* t, const Live* live, const Ahead* ahead, c
         tiles_across(t, live, ahead, like, all_live, True, rows)
 
 
-cdef shared whole_tile(const Tile* t, const Ahead* ahead, const floating* like) noexcept nogil:
+cdef out_of_line whole_tile(const Tile* t, const Ahead* ahead, const floating* like) noexcept nogil:
     """`tiles` of TILE_ROWS rows: by itself, so that the compiler has all registers for it"""
     tiles(t, NULL, ahead, like, True, TILE_ROWS)
 
 
-cdef shared live_tile(const Tile* t, const Live* live, const Ahead* ahead, const floating* like) noexcept nogil:
+cdef out_of_line live_tile(const Tile* t, const Live* live, const Ahead* ahead, const floating* like) noexcept nogil:
     """The same, for the k that are live"""
     tiles(t, live, ahead, like, False, TILE_ROWS)
 
 
-cdef shared part_tile(const Tile* t, const Ahead* ahead, const floating* like, Py_ssize_t rows) noexcept nogil:
+cdef out_of_line part_tile(const Tile* t, const Ahead* ahead, const floating* like, Py_ssize_t rows) noexcept nogil:
     """`tiles` of fewer rows"""
     if TILE_ROWS > 12 and rows == 12:
         tiles(t, NULL, ahead, like, True, 12)

@@ -100,19 +100,19 @@ typedef uint64_t word64;
    is soon to be read; and that the compiler is to forget what a pointer was made of, or it may make it anew wherever it is used. */
 #if defined(__GNUC__)
 #define inlined __attribute__((always_inline)) void
-#define shared __attribute__((noinline)) void
+#define out_of_line __attribute__((noinline)) void
 #if defined(__clang__)
-#define sole shared
+#define one_copy out_of_line
 #else
-#define sole __attribute__((noinline, noclone)) void
+#define one_copy __attribute__((noinline, noclone)) void
 #endif
 #define prefetch(address) __builtin_prefetch(address)
 #define prefetch_far(address) __builtin_prefetch(address, 0, 2)
 #define opaque(pointer) __asm__("" : "+r"(pointer))
 #else
 #define inlined void
-#define shared void
-#define sole void
+#define out_of_line void
+#define one_copy void
 #define prefetch(address) (void)(address)
 #define prefetch_far(address) (void)(address)
 #define opaque(pointer) (void)(pointer)

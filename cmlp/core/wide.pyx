@@ -96,7 +96,7 @@ cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py
         elif forward_pieces(job, y, x, ldx, first, w, True, &of, k, n, skips, fetch, copy, thread):
             return
         if l == 0:
-            job.tallies[thread].finite &= all_finite(y + row * ld + of.column, of.rows, ld)
+            job.tallies[thread].finite &= first_column_finite(y + row * ld + of.column, of.rows, ld)
         if activated:
             at = row * ld + of.column
             activate(y + at, s + at if s != NULL else s, of.rows, n, of.columns, ld, job.net.activations[l])
@@ -139,7 +139,7 @@ cdef void pack_part(floating* packed, const floating* d, Part made, const Plan* 
             in_panels(packed + begin * padded(n, d), d + begin * spread(n, d), end - begin, &of, n)
 
 
-cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, const floating* d,
+cdef bint step_part(Job* job, const Training* training, const Rule* rule, const Plan* p, const floating* d,
                     const floating* panels, const floating* x, Py_ssize_t ldx, Py_ssize_t first, Part all_of, Py_ssize_t l,
                     Py_ssize_t offset, floating* after, const floating* before,
                     Py_ssize_t m, floating share, bint skips, Fetch* fetch, int thread) noexcept nogil:
@@ -185,9 +185,9 @@ cdef bint step_part(Job* job, const Run* run, const Rule* rule, const Plan* p, c
                 if direct:
                     finite &= are_finite(after + at, of.rows * wide)
                 else:
-                    finite &= step_slice(run, rule, after, before, g + j * rows, apart, p.shards, NULL, at, of.rows * wide, True,
-                                         share)
-                finite &= step_slice(run, rule, after, before, g + j * rows + of.rows * wide, apart, p.shards, NULL,
+                    finite &= step_slice(training, rule, after, before, g + j * rows, apart, p.shards, NULL, at, of.rows * wide,
+                                         True, share)
+                finite &= step_slice(training, rule, after, before, g + j * rows + of.rows * wide, apart, p.shards, NULL,
                                      at + of.rows * wide, (rows - of.rows) * wide, False, share)
     return finite
 
@@ -251,7 +251,7 @@ cdef bint wide_backward(Job* job, const Plan* p, Wide* v, const floating* w) noe
     return barrier(&job.team, v.threads)
 
 
-cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p, Wide* v, const floating* w,
+cdef bint wide_update(Job* job, const Training* training, const Rule* rule, const Plan* p, Wide* v, const floating* w,
                       floating* after, Py_ssize_t first) noexcept nogil:
     """A step of this thread's part of all parameters: whether they are finite"""
     cdef const Net* net = &job.net
@@ -264,19 +264,19 @@ cdef bint wide_update(Job* job, const Run* run, const Rule* rule, const Plan* p,
     for l in range(net.layers):
         k, n, before = net.sizes[l], net.sizes[l + 1], m * layers_before(net, l, w)
         of = weights_share(net, l, v.split, v.thread, v.threads, w)
-        finite &= step_part(job, run, rule, p, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
+        finite &= step_part(job, training, rule, p, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
                             v.ldx if l == 0 else spread(k, w), first, of, l, offset, after, w, m,
                             <floating> v.share, l == 0 and v.skips, &v.next if l == 0 else NULL, v.thread)
         x, offset = <const floating*> v.room.y + before, offset + (k + 1) * padded(n, w)
     return finite
 
 
-cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floating* after, Py_ssize_t first, Py_ssize_t m,
-                      Py_ssize_t t, int thread, int threads) noexcept nogil:
+cdef status wide_step(Job* job, Training* training, const Plan* p, const floating* w, floating* after, Py_ssize_t first,
+                      Py_ssize_t m, Py_ssize_t t, int thread, int threads) noexcept nogil:
     """Step t, over m samples from the first; `after` is not to be used unless it is done"""
     cdef const Net* net = &job.net
     cdef double loss, weight = weight_of(job, first, m), unit = unit_of(job, weight)
-    cdef Rule rule = at_step(&run.rule, t, run.rates, t - run.taken - 1, unit)
+    cdef Rule rule = at_step(&training.rule, t, training.rates, t - training.taken - 1, unit)
     cdef floating* x
     cdef Wide v
     cdef Part of
@@ -292,18 +292,18 @@ cdef status wide_step(Job* job, Run* run, const Plan* p, const floating* w, floa
         x += m * (padded(v.inputs.row, w) + 2 * line(w) * (v.inputs.row // chain_length(net.sizes[0]))) - v.inputs.row
     v.x = inputs(job, x, &v.ldx, first, of)
     v.skips = skips_zeros(net, <const floating*> v.x, v.ldx, of, x)
-    of = samples_of(&v, min(m, max(run.samples - first - m, 0)), net.sizes[0], w)
+    of = samples_of(&v, min(m, max(training.samples - first - m, 0)), net.sizes[0], w)
     v.next = fetching(&job.x, job.order, first + m + of.row, of.rows, of.column, of.columns)
     if not v.split and v.x != v.room.x:  # in the user's array, whole rows are fetched by the processor and by the product
         v.next.end = v.next.row
-    penalty_share(run, net, w, v.split, thread, threads)
+    penalty_share(training, net, w, v.split, thread, threads)
     if wide_forward(job, p, &v, w, first, t) or wide_backward(job, p, &v, w):
         return INTERRUPTED
     loss = sum_of(job.losses, m)
-    if not all_is_finite(job, threads) or loss - loss != 0:
+    if not all_saw_finite(job, threads) or loss - loss != 0:
         return BAD_LOSS
-    run.finite[thread] = wide_update(job, run, &rule, p, &v, w, after, first)
+    training.finite[thread] = wide_update(job, training, &rule, p, &v, w, after, first)
     if thread == 0:
-        take_sums(job, run, loss, first, m, w)
-        watch_time(job, run, first + m, True, threads)
+        take_sums(job, training, loss, first, m, w)
+        watch_time(job, training, first + m, True, threads)
     return INTERRUPTED if barrier(&job.team, threads) else DONE
