@@ -206,7 +206,7 @@ cdef void watch_time(Job* job, Training* training, Py_ssize_t next_first, bint s
     else:
         now, waited = seconds(), longest_wait(&job.team)
         training.late = (waited > LATE_SECONDS + (now - training.step_began - waited) / 2 and shared_by_all
-                    and job.team.asked < training.step_began)
+                         and job.team.asked < training.step_began)
         training.pauses = training.late or processor() != training.here
         training.step_began = now
     training.pauses &= next_first < training.samples
