@@ -79,23 +79,43 @@ cdef void dense_chain(floating* y, const floating* x, Py_ssize_t ldx, const floa
         product(&to, x + first, ldx, 1, w + first * ld, width, ld, m, depth, ld, K_BLOCK, False, NULL, NULL, copy)
 
 
+cdef inline inlined add_parts(floating* y, const floating* parts, Py_ssize_t apart, Py_ssize_t number, const floating* b,
+                              const vec* like, int vectors) noexcept nogil:
+    """y := b + all the parts, in order, of `vectors` registers"""
+    cdef vec acc[PANEL_FLOATS]
+    cdef Py_ssize_t p
+    cdef int j
+    for j in range(vectors):
+        acc[j] = (<const vec*> b)[j] + (<const vec*> parts)[j]
+    for p in range(1, number):
+        for j in range(vectors):
+            acc[j] = acc[j] + (<const vec*> (parts + p * apart))[j]
+    for j in range(vectors):
+        (<vec*> y)[j] = acc[j]
+
+
+cdef inline inlined add_parts_any(floating* y, const floating* parts, Py_ssize_t apart, Py_ssize_t number, const floating* b,
+                                  int bytes) noexcept nogil:
+    """`add_parts` for the dtype at hand"""
+    if floating is float:
+        add_parts(y, parts, apart, number, b, <const vf*> NULL, bytes // sizeof(vf))
+    else:
+        add_parts(y, parts, apart, number, b, <const vd*> NULL, bytes // sizeof(vd))
+
+
 cdef void dense_sum(floating* y, const floating* parts, Py_ssize_t ld_parts, Py_ssize_t apart, Py_ssize_t number,
                     const floating* w, bint w_packed, const Part* of, Py_ssize_t k, Py_ssize_t n) noexcept nogil:
     """y := b + all the parts that `dense_partial` or `dense_chain` made, in order"""
-    cdef Py_ssize_t ld = spread(n, y), width = panel(y), i, j, q, wide, p
+    cdef Py_ssize_t ld = spread(n, y), width = panel(y), end = of.column + of.columns, i, j, wide
     cdef const floating* b
-    cdef const floating* part
-    cdef floating* row
-    for j from of.column <= j < of.column + of.columns by width:
-        wide = min(of.column + of.columns - j, width)
-        b = w + (j * (k + 1) + k * wide if w_packed else k * padded(n, y) + j)
-        for i in range(of.row, of.row + of.rows):
-            row, part = y + i * ld + j, parts + i * ld_parts + j
-            for q in range(wide):
-                row[q] = b[q] + part[q]
-            for p in range(1, number):
-                for q in range(wide):
-                    row[q] += part[p * apart + q]
+    for i in range(of.row, of.row + of.rows):        # from end to end, as what other threads have made is far
+        for j from of.column <= j < end by width:
+            wide = min(end - j, width)
+            b = w + (j * (k + 1) + k * wide if w_packed else k * padded(n, y) + j)
+            if wide == width:
+                add_parts_any(y + i * ld + j, parts + i * ld_parts + j, apart, number, b, PANEL_BYTES)
+            else:
+                add_parts_any(y + i * ld + j, parts + i * ld_parts + j, apart, number, b, LINE_BYTES)
 
 
 cdef void dense_input_gradient(floating* dx, const floating* d, const floating* w, const floating* turned, const Part* of,
