@@ -147,7 +147,7 @@ class Perceptron(BaseEstimator):
         """A network by the settings of now, whose weights are to come."""
         network = NeuralNetwork(self._loss(output, dtype), dtype, rng=0, **scaling)
         for (inputs, neurons), name, rate in zip(pairwise(sizes), *self._styles(len(sizes) - 2, output), strict=True):
-            network.add_layer(inputs, neurons, name, dropout=rate)
+            network._add(inputs, neurons, name, None, rate)
         return network
 
     def _build(self, sizes: list[int], output: str, dtype: Any, random: np.random.RandomState) -> NeuralNetwork:

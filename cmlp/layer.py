@@ -78,6 +78,29 @@ class DenseLayer:
         input_activation: str | Callable[..., Any] = "relu",
         dropout: float = 0.0,
     ) -> None:
+        generator = _validate.rng(rng)
+        self._prepare(input_size, nr_neurons, activation, is_first, init, dtype, input_activation, dropout)
+        self._draw(generator)
+
+    @classmethod
+    def _undrawn(cls, *given: Any) -> DenseLayer:
+        """A layer of parameters 0, for those who have others."""
+        layer = cls.__new__(cls)
+        layer._prepare(*given)
+        return layer
+
+    def _prepare(
+        self,
+        input_size: int,
+        nr_neurons: int,
+        activation: str | Callable[..., Any],
+        is_first: bool,
+        init: str | None,
+        dtype: Any,
+        input_activation: str | Callable[..., Any],
+        dropout: float,
+    ) -> None:
+        """Judge and keep the settings, and make room for the parameters."""
         self.input_size = _validate.count(input_size, "input_size")
         self.neurons = _validate.count(nr_neurons, "nr_neurons")
         self.activation = _validate.activation(activation)
@@ -86,9 +109,7 @@ class DenseLayer:
         self.is_first = bool(is_first)
         self._dtype = _validate.dtype(dtype)
         self.init = _init.default(self.activation) if init is None else _validate.initialiser(init)
-        generator = _validate.rng(rng)
         self._rows = self._in(_arrays.zeros(self._room(), self._dtype))
-        self._draw(generator)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in FIXED and name in self.__dict__:

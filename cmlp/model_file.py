@@ -185,7 +185,7 @@ def load(cls: type[Network], path: str | os.PathLike[str]) -> Network:
     loss = _loss(architecture["loss"], architecture["loss_options"])
     network = cls(loss, architecture["dtype"], input_scale=scale, input_shift=shift)
     for layer in architecture["layers"]:
-        network.add_layer(layer["input_size"], layer["neurons"], layer["activation"], layer["init"], layer["dropout"])
+        network._add(*(layer[field] for field in LAYER_FIELDS))
     for number, built in enumerate(network.layers):
         built.weights = tensors[f"layers.{number}.weights"]
         built.biases = tensors[f"layers.{number}.biases"][:, np.newaxis]

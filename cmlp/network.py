@@ -473,23 +473,29 @@ class NeuralNetwork:
         RuntimeError
             If the network is being trained.
         """
+        self._add(input_size, nr_neurons, activation, init, dropout, self.rng)
+
+    def _add(
+        self,
+        input_size: int,
+        nr_neurons: int,
+        activation: str | Callable[..., Any],
+        init: str | None,
+        dropout: float,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        """`add_layer`, whose parameters are drawn if there is a generator."""
         before = self._layers[-1].activation if self._layers else "identity"
         size = _validate.count(input_size, "input_size")
         _validate.next_size(size, self._neurons())
         if not self._layers:
             _validate.one_for_each_feature(self._scaling, size)
         with self._memory.alone():
-            layer = DenseLayer(  # which draws its weights, if nothing is wrong with it
-                size,
-                nr_neurons,
-                activation,
-                is_first=not self._layers,
-                init=init,
-                dtype=self.dtype,
-                rng=self.rng,
-                input_activation=before,
-                dropout=dropout,
+            layer = DenseLayer._undrawn(
+                size, nr_neurons, activation, not self._layers, init, self.dtype, before, dropout
             )
+            if rng is not None:  # and nothing is wrong with it
+                layer._draw(rng)
             self._lay_out((*self._layers, layer), self._loss, self._scaling)
 
     def _work_for(
