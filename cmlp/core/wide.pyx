@@ -68,35 +68,38 @@ cdef bint waits(Job* job, Wide* v, const Part* of, Py_ssize_t columns) noexcept 
     return not alone and barrier(&job.team, v.threads)
 
 
-cdef void partial_part(Job* job, floating* parts, const floating* x, Py_ssize_t ldx, const floating* w, Part of, Py_ssize_t m,
-                       bint skips, Fetch* fetch, floating* copy, int thread) noexcept nogil:
+cdef void partial_part(Job* job, Wide* v, floating* parts, const floating* w, Py_ssize_t m) noexcept nogil:
     """This thread's part of the first layer's sums, a chain at a time"""
-    cdef Py_ssize_t k = job.net.sizes[0], n = job.net.sizes[1], some = chain_length(k), end = of.row + of.rows, row
-    for row from of.row <= row < end by some:
-        if stopped_within(job, thread):
+    cdef Py_ssize_t k = job.net.sizes[0], n = job.net.sizes[1], some = chain_length(k), row
+    cdef Part of = v.inputs
+    for row from v.inputs.row <= row < v.inputs.row + v.inputs.rows by some:
+        if stopped_within(job, v.thread):
             return
-        of.row, of.rows = row, min(end - row, some)
-        dense_partial(parts + row // some * m * spread(n, w), x, ldx, w, &of, m, k, n, skips, fetch, copy)
+        of.row, of.rows = row, min(v.inputs.row + v.inputs.rows - row, some)
+        dense_partial(parts + row // some * m * spread(n, w), <const floating*> v.x, v.ldx, w, &of, m, k, n, v.skips, &v.next,
+                      wide_space(job, v.thread, w))
 
 
-cdef void forward_part(Job* job, floating* y, floating* s, const floating* x, Py_ssize_t ldx, Py_ssize_t first,
-                       const floating* w, Part of, Py_ssize_t l, const floating* parts, Py_ssize_t m, bint activated, bint skips,
-                       Fetch* fetch, Py_ssize_t step, floating* copy, int thread) noexcept nogil:
+cdef void forward_part(Job* job, Wide* v, floating* y, floating* s, const floating* x, Py_ssize_t ldx, Py_ssize_t first,
+                       const floating* w, Part of, Py_ssize_t l, const floating* parts, Py_ssize_t m, bint activated,
+                       Py_ssize_t step) noexcept nogil:
     """This thread's part of y := f(x @ w + b) of layer l; parts: of x @ w, if they have been made already, or NULL"""
     cdef Py_ssize_t k = job.net.sizes[l], n = job.net.sizes[l + 1], ld = spread(n, w), some = rows_at_once(k, of.columns, w)
     cdef Py_ssize_t panels = (of.columns + panel(w) - 1) // panel(w), end = of.row + of.rows, row = of.row, at
+    cdef bint skips = l == 0 and v.skips
+    cdef Fetch* fetch = &v.next if l == 0 else NULL
     while row < end:
-        if stopped_within(job, thread):
+        if stopped_within(job, v.thread):
             return
         if x == NULL:
             some = samples_at_once(&job.sparse, job.order, first + row, end - row, panels) if job.asks else end - row
         of.row, of.rows = row, min(end - row, some)
         if parts != NULL:
             dense_sum(y, parts, ld, m * ld, chain_count(k), w, True, &of, k, n)
-        elif forward_pieces(job, y, x, ldx, first, w, True, &of, k, n, skips, fetch, copy, thread):
+        elif forward_pieces(job, y, x, ldx, first, w, True, &of, k, n, skips, fetch, wide_space(job, v.thread, w), v.thread):
             return
         if l == 0:
-            job.tallies[thread].finite &= first_column_finite(y + row * ld + of.column, of.rows, ld)
+            job.tallies[v.thread].finite &= first_column_finite(y + row * ld + of.column, of.rows, ld)
         if activated:
             at = row * ld + of.column
             activate(y + at, s + at if s != NULL else s, of.rows, n, of.columns, ld, job.net.activations[l])
@@ -139,10 +142,9 @@ cdef void pack_part(floating* packed, const floating* d, Part made, const Plan* 
             in_panels(packed + begin * padded(n, d), d + begin * spread(n, d), end - begin, &of, n)
 
 
-cdef bint step_part(Job* job, const Training* training, const Rule* rule, const Plan* p, const floating* d,
+cdef bint step_part(Job* job, const Training* training, const Rule* rule, const Plan* p, Wide* v, const floating* d,
                     const floating* panels, const floating* x, Py_ssize_t ldx, Py_ssize_t first, Part all_of, Py_ssize_t l,
-                    Py_ssize_t offset, floating* after, const floating* before,
-                    Py_ssize_t m, floating share, bint skips, Fetch* fetch, int thread) noexcept nogil:
+                    Py_ssize_t offset, floating* after, const floating* before) noexcept nogil:
     """A step of this thread's part of the parameters of layer l, which begin at the offset; whether they are finite
 
     Some rows of the part at a time; if x is NULL, as samples from the first are sparse, a panel at a time.
@@ -151,8 +153,12 @@ cdef bint step_part(Job* job, const Training* training, const Rule* rule, const 
     cdef Py_ssize_t some = tile_rows(all_of.columns) if x != NULL else all_of.rows
     cdef Py_ssize_t columns = all_of.columns if x != NULL else width
     cdef Py_ssize_t end = all_of.row + all_of.rows, last = all_of.column + all_of.columns, row, column, rows, samples
-    cdef Py_ssize_t s, j, at, wide
+    cdef Py_ssize_t s, j, at, wide, m = p.rows
     cdef Py_ssize_t apart = tile_size(&job.net, d)
+    cdef int thread = v.thread
+    cdef bint skips = l == 0 and v.skips
+    cdef Fetch* fetch = &v.next if l == 0 else NULL
+    cdef floating share = v.share
     cdef Part of
     cdef floating* copy = wide_space(job, thread, d)
     cdef floating* g = copy + copy_size(d)
@@ -201,11 +207,10 @@ cdef bint wide_forward(Job* job, const Plan* p, Wide* v, const floating* w, Py_s
     cdef floating* s = <floating*> v.room.s
     cdef floating* d = <floating*> v.room.d + m * layers_before(net, net.layers - 1, w)
     cdef floating* parts = <floating*> v.room.end if v.split else NULL
-    cdef floating* copy = wide_space(job, v.thread, w)
     cdef bint last, sloped
     cdef Part of
     if v.split:
-        partial_part(job, parts, a, v.ldx, w, v.inputs, m, v.skips, &v.next, copy, v.thread)
+        partial_part(job, v, parts, w, m)
         if barrier(&job.team, v.threads):
             return True
     for l in range(net.layers):
@@ -214,9 +219,8 @@ cdef bint wide_forward(Job* job, const Plan* p, Wide* v, const floating* w, Py_s
         of = layer_share(net, l, m, last or net.activations[l] == SOFTMAX, v.thread, v.threads, w)
         if waits(job, v, &of, padded(n, w)):
             return True
-        forward_part(job, y, s if sloped else <floating*> NULL, a, v.ldx if l == 0 else spread(k, w), first, w, of, l,
-                     parts if l == 0 else <floating*> NULL, m, not last, l == 0 and v.skips, &v.next if l == 0 else NULL, step,
-                     copy, v.thread)
+        forward_part(job, v, y, s if sloped else <floating*> NULL, a, v.ldx if l == 0 else spread(k, w), first, w, of, l,
+                     parts if l == 0 else <floating*> NULL, m, not last, step)
         if last:
             at = of.row * ld
             take_loss(job, d + at, y + at, s + at if sloped else <floating*> NULL, <floating*> v.room.t + at, of.row,
@@ -264,9 +268,8 @@ cdef bint wide_update(Job* job, const Training* training, const Rule* rule, cons
     for l in range(net.layers):
         k, n, before = net.sizes[l], net.sizes[l + 1], m * layers_before(net, l, w)
         of = weights_share(net, l, v.split, v.thread, v.threads, w)
-        finite &= step_part(job, training, rule, p, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
-                            v.ldx if l == 0 else spread(k, w), first, of, l, offset, after, w, m,
-                            <floating> v.share, l == 0 and v.skips, &v.next if l == 0 else NULL, v.thread)
+        finite &= step_part(job, training, rule, p, v, d + before, (packed if spread(n, w) > panel(w) else d) + before, x,
+                            v.ldx if l == 0 else spread(k, w), first, of, l, offset, after, w)
         x, offset = <const floating*> v.room.y + before, offset + (k + 1) * padded(n, w)
     return finite
 
