@@ -49,9 +49,14 @@ def rows(count: int, columns: int, dtype: "np.dtype[Any]") -> Array:
 
 
 def moments(rows: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column, in double, a block of rows at a time."""
+    """Mean and standard deviation of each column, in double, a block of rows at a time; exactly 0 of a constant."""
     step = max(1, CHUNK // rows.shape[1])
-    mean = sum(rows[i : i + step].sum(axis=0, dtype=np.float64) for i in range(0, len(rows), step)) / len(rows)
-    with np.errstate(over="ignore"):  # infinity is the caller's to judge
-        square = sum(((rows[i : i + step] - mean) ** 2).sum(axis=0) for i in range(0, len(rows), step)) / len(rows)
-    return np.asarray(mean), np.sqrt(square)
+    blocks = [rows[i : i + step] for i in range(0, len(rows), step)]
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is the caller's to judge
+        mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks) / len(rows)
+        mean = mean + sum((block - mean).sum(axis=0) for block in blocks) / len(rows)  # what rounding took of it
+        square = sum(((block - mean) ** 2).sum(axis=0) for block in blocks) / len(rows)
+    constant = np.logical_and.reduce([(block == rows[0]).all(axis=0) for block in blocks])
+    return np.where(constant, rows[0], mean).astype(np.float64), np.where(
+        constant, 0.0, np.sqrt(square).astype(np.float64)
+    )

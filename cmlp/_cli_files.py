@@ -80,6 +80,16 @@ def measured(
     return X, np.asarray(y, np.float64), names
 
 
+def unlabelled(given: argparse.Namespace, dtype: DTypeLike, columns: Sequence[str] | None) -> Array:
+    """Return samples alone, whatever the column of labels holds: there may be no labels yet."""
+    label = "label" if given.label is None else given.label
+    ignore = [*given.ignore, label]
+    X, _, found = _csv.read(Path(given.file), None, np.dtype(dtype), given.header, columns, ignore, None)
+    if columns is None and given.label is not None and isinstance(label, str) and label not in found.cells:
+        raise ValueError(f"{given.file}: no column {label!r} in {reprlib.repr(found.cells)} to leave out")
+    return X
+
+
 def model_of(path: str) -> cmlp.NeuralNetwork:
     """Return a model that predicts classes, or a number."""
     network = cmlp.NeuralNetwork.load(path)
@@ -91,7 +101,7 @@ def model_of(path: str) -> cmlp.NeuralNetwork:
 def errors(network: cmlp.NeuralNetwork, X: Array, y: Array) -> tuple[float, float]:
     """Return R^2 and the root of the mean squared error of the numbers that a model predicts."""
     squared = float(np.mean((network.predict(X)[0] - y) ** 2))
-    return 1 - squared / variance if (variance := float(np.var(y))) > 0 else np.nan, squared**0.5
+    return 1 - squared / float(np.var(y)) if np.ptp(y) > 0 else np.nan, squared**0.5
 
 
 def set_names(network: cmlp.NeuralNetwork, features: list[str] | None, classes: Array | None) -> None:

@@ -93,8 +93,7 @@ def train(given: argparse.Namespace) -> None:
             _announce(given, recipe, parts, classes, inputs, network)
         aims = parts
         if classes is None:
-            centre, spread = parts.y_train.mean(), parts.y_train.std() or 1.0
-            _check_resolution(given, network.dtype, parts.y_train, spread)
+            centre, spread = _units(given, network.dtype, parts.y_train)
             y_train, y_test = ((y[np.newaxis] - centre) / spread for y in (parts.y_train, parts.y_test))
             aims = parts._replace(y_train=y_train, y_test=y_test)
         untrained, interrupted = network._params.copy(), False
@@ -160,14 +159,19 @@ def _samples(given: argparse.Namespace) -> tuple[Array, Array, list[str] | None,
     return X, y, features, classes
 
 
-def _check_resolution(given: argparse.Namespace, dtype: np.dtype[Any], y: Array, spread: float) -> None:
-    """Check that the network's type can tell the labels apart, as it gives them in their own units."""
+def _units(given: argparse.Namespace, dtype: np.dtype[Any], y: Array) -> tuple[float, float]:
+    """Return the mean of the labels and their standard deviation, or 1, if the network's type can tell them apart."""
+    if np.ptp(y) == 0:
+        return float(y[0]), 1.0
     largest = np.abs(y).max()
-    if np.ptp(y) > 0 and np.spacing(largest.astype(dtype)) > MOST_ROUNDING * spread:
+    with np.errstate(over="ignore"):
+        spread = y.std()
+    if not np.spacing(largest.astype(dtype)) <= MOST_ROUNDING * spread < np.inf:
         raise ValueError(
             f"{given.file}: labels must be numbers that {dtype} can tell apart, got a spread of {spread:.6g} in labels "
             f"up to {largest:.6g}; --dtype float64, or labels without what is common to all"
         )
+    return float(y.mean()), float(spread)
 
 
 def _in_units(network: cmlp.NeuralNetwork, centre: float, spread: float) -> None:

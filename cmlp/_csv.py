@@ -110,7 +110,7 @@ def columns_of(
     wanted = None if wanted is None else [_bare(column) for column in wanted]
     if header is None:
         holds_all = wanted is not None and len(wanted) > 0 and {*wanted} <= {*cells}
-        header = holds_all or _looks_like_names(cells, file, label, ignored)
+        header = holds_all or _looks_like_names(cells, file, label, ignored, text)
     position = _label_position(label, cells, header)
     features = _features(cells, header, position, wanted, ignored)
     if not header:
@@ -213,7 +213,9 @@ def _position(label: str | int, columns: list[str], header: bool, expected: str)
     return position % width
 
 
-def _looks_like_names(cells: list[str], file: IO[bytes], label: str | int | None, ignored: Sequence[str | int]) -> bool:
+def _looks_like_names(
+    cells: list[str], file: IO[bytes], label: str | int | None, ignored: Sequence[str | int], text: bool | None
+) -> bool:
     """Return whether the first row of a file names the columns; the file stays where it is, behind that row."""
     width = len(cells)
     given = {operator.index(i) for i in (label, *ignored) if isinstance(i, SupportsIndex)}
@@ -222,7 +224,7 @@ def _looks_like_names(cells: list[str], file: IO[bytes], label: str | int | None
     if counts or not all(map(_is_number, filter(None, features))):
         return True
     place = operator.index(label) if isinstance(label, SupportsIndex) else width
-    if not -width <= place < width or not cells[place] or _is_number(cells[place]):
+    if text or not -width <= place < width or not cells[place] or _is_number(cells[place]):
         return False
     # Of these and the label only the latter, given by its position, is text: if the next is a number, this is its name.
     below = _next_row(file)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from cmlp._cli_files import (
     say,
     set_threads,
     stdout,
+    unlabelled,
 )
 from cmlp._cli_train import (
     DARKEST_WHITE,
@@ -242,10 +244,7 @@ def _count_or_share(text: str) -> float:
 
 def _column(text: str) -> str | int:
     """Return the position that the text is, or else the name."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
+    return int(text) if re.fullmatch("[+-]?[0-9]+", text) else text
 
 
 def _predict(given: argparse.Namespace) -> None:
@@ -257,11 +256,7 @@ def _predict(given: argparse.Namespace) -> None:
         network = model_of(given.model)
         if given.probabilities and not network._classifies:
             raise ValueError(f"--probabilities are of classes, and {given.model} predicts numbers")
-        known = network.feature_names
-        # A model that knows its columns leaves out all others; another one a column that is called so.
-        label = given.label if known is None or isinstance(given.label, int) else None
-        ignore = [*given.ignore, *(["label"] if label is None else [])]
-        X, _, _ = cmlp.load_csv(given.file, label, network.dtype, given.header, known, ignore)
+        X = unlabelled(given, network.dtype, network.feature_names)
         check_features(X, network, given)
         labels = class_names(network)[network.predict(X)] if network._classifies else network.predict(X)[0]
         table = pandas.DataFrame({"ImageId": np.arange(1, len(labels) + 1), "Label": labels})

@@ -38,9 +38,9 @@ def load_csv(
         seconds since 1970, say, want float64.
     header : bool, optional
         Whether the first row names the columns. By default it does if it holds all of `columns`, if any of its cells
-        is text, but that of a label or of a column left out that is given by its position, or if it counts four columns
-        or more: 0, 1, 2, 3, ... Other names that are numbers look like a row. Blanks around names, and around labels
-        that are text, do not count.
+        is text, but that of a label or of a column left out that is given by its position; if that of such a label is
+        text above a number, unless labels are text; or if it counts four columns or more: 0, 1, 2, 3, ... Other names
+        that are numbers look like a row. Blanks around names, and around labels that are text, do not count.
     columns : sequence of str, optional
         The features to read, by their names, in this order; what else there is but the label is left out, whatever
         it holds. A file without a header has to have as many features, which are taken as they stand.

@@ -8,6 +8,8 @@ from __future__ import annotations  # whose names are what `help` shows
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
+from operator import index
 from typing import Any, ClassVar
 
 import numpy as np
@@ -603,11 +605,18 @@ def one_hot(Y: ArrayLike, n_classes: int | None = None) -> Array:
     ------
     ValueError
         If there is none, or a label is no integer from 0 to n_classes - 1.
+    TypeError
+        If labels are no numbers, or masked.
     """
+    _unmasked(Y)
     Y = np.asarray(Y)
     if Y.ndim != 1 or Y.size == 0:
         raise ValueError(f"labels must have shape (m,), of one sample at least, got {Y.shape}")
-    n = int(np.max(Y)) + 1 if n_classes is None else n_classes
+    if _kind(Y) != "numbers":
+        raise TypeError(f"labels must be integers, got {Y.dtype}")
+    if n_classes is None and not 0 <= np.max(Y) < np.inf:
+        raise ValueError(f"labels must be integers of at least 0, got {np.unique(Y)}")
+    n = int(np.max(Y)) + 1 if n_classes is None else index(n_classes)
     hot = np.arange(n)[:, np.newaxis] == Y
     if not np.all(np.any(hot, axis=0)):
         raise ValueError(f"labels must be integers from 0 to {n - 1} for {n} classes, got {np.unique(Y)}")
@@ -650,12 +659,15 @@ def get_accuracy(predictions: ArrayLike, Y: ArrayLike) -> float:
     TypeError
         If some are numbers and the others text, of which none is ever right.
     """
+    for labels in (predictions, Y):
+        _unmasked(labels)
     predictions, Y = np.asarray(predictions), np.asarray(Y)
     if predictions.shape != Y.shape:
         raise ValueError(f"predictions and labels must have one shape, got {predictions.shape} and {Y.shape}")
     if Y.size == 0:
         raise ValueError("predictions and labels must be of one sample at least, got none")
-    if {_kind(predictions), _kind(Y)} == {"text", "numbers"}:
+    kinds = {_kind(predictions), _kind(Y)}
+    if len(kinds) > 1 and "others" not in kinds:
         raise TypeError(
             f"predictions and labels must both be numbers or both be text, got {predictions.dtype} and {Y.dtype}: "
             "class_names[predictions] makes names of numbers"
@@ -664,7 +676,16 @@ def get_accuracy(predictions: ArrayLike, Y: ArrayLike) -> float:
 
 
 def _kind(labels: NDArray[np.generic]) -> str:
-    """Return whether labels are numbers or text, as NumPy or as pandas keeps it."""
-    if labels.dtype.kind in "STU" or (labels.dtype.kind == "O" and any(isinstance(one, str) for one in labels.flat)):
-        return "text"
-    return "numbers" if labels.dtype.kind in "biuf" else "others"
+    """Return whether labels are numbers, text or bytes, as NumPy or as pandas keeps them."""
+    if labels.dtype.kind == "O":
+        for name, kind in (("text", str), ("bytes", bytes)):
+            if any(isinstance(one, kind) for one in labels.flat):
+                return name
+        return "numbers" if all(isinstance(one, Number) for one in labels.flat) else "others"
+    return {"S": "bytes", "T": "text", "U": "text"}.get(labels.dtype.kind, "numbers")
+
+
+def _unmasked(labels: ArrayLike) -> None:
+    """That nothing of labels is masked, which would be taken at its hidden value."""
+    if np.ma.isMaskedArray(labels):
+        raise TypeError("labels are masked: leave out those samples")

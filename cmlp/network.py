@@ -418,8 +418,7 @@ class NeuralNetwork:
             raise TypeError("adapt needs X as an array: sparse samples cannot be shifted; set input_scale for them")
         _validate_data.finite(rows, "X")
         mean, deviation = _arrays.moments(rows)
-        rounding = len(rows) * np.finfo(np.float64).eps * np.abs(mean)  # what a constant's sum may be off by
-        deviation[deviation <= rounding] = 1
+        deviation[deviation == 0] = 1
         _validate_data.deviations(deviation, self.dtype)
         self._scale(1 / deviation, mean)
 

@@ -471,6 +471,54 @@ def test_labels_that_float32_cannot_tell_apart_need_float64(instants, tmp_path, 
     assert float(capfd.readouterr().out.split()[5]) > 0.9
 
 
+@pytest.mark.parametrize("label", ["0.1", "0.5", "0.3333333333333333"])
+def test_of_labels_that_are_all_the_same_there_is_no_share_to_explain(label, tmp_path, capfd):
+    (tmp_path / "flat.csv").write_text("a,label\n" + "".join(f"{i},{label}\n" for i in range(60)))
+    model = tmp_path / "model"
+    arguments = ["--regression", "--quiet", "--dtype", "float64", "--epochs", 1, "--out", model]
+    assert run("train", tmp_path / "flat.csv", *arguments) == 0
+    assert capfd.readouterr().out.startswith("train R2 nan  test R2 nan  test RMSE ")
+    assert run("evaluate", model, tmp_path / "flat.csv") == 0
+    assert capfd.readouterr().out.startswith("60 samples  R2 nan  RMSE ")
+
+
+@pytest.mark.parametrize("size", [1e160, 1e-170])
+def test_labels_of_no_spread_that_can_be_computed_are_refused_before_the_training(size, tmp_path, capfd):
+    labels = size * np.random.default_rng(0).normal(size=60)
+    (tmp_path / "far.csv").write_text(
+        "a,label\n" + "".join(f"{i},{label!r}\n" for i, label in enumerate(labels.tolist()))
+    )
+    error = fails(
+        capfd, "train", tmp_path / "far.csv", "--regression", "--quiet", "--dtype", "float64", "--out", "model"
+    )
+    assert re.search(
+        r"labels must be numbers that float64 can tell apart, got a spread of (inf|0) in labels up to", error
+    )
+
+
+@pytest.mark.parametrize("cells", [["", "?"], ["1", "unknown"], ["01", "nan"]], ids=str)
+@pytest.mark.parametrize("label", ["label", "3", "-1"])
+def test_whatever_the_labels_are_predictions_are_made(cells, label, tmp_path, capfd):
+    features = pd.DataFrame(np.random.default_rng(0).random((40, 3)).round(3), columns=["a", "b", "c"])
+    features.assign(label=np.arange(40) % 2).to_csv(train := tmp_path / "train.csv", index=False)
+    model = tmp_path / "model"
+    assert run("train", train, "--quiet", "--epochs", 1, "--out", model) == 0
+    features.assign(label=[cells[i % 2] for i in range(40)]).to_csv(path := tmp_path / "table.csv", index=False)
+    capfd.readouterr()
+    assert run("predict", model, path, f"--label={label}") == 0
+    network = NeuralNetwork.load(model)
+    expected = network.class_names[network.predict(features.to_numpy().T)]
+    assert pd.read_csv(io.StringIO(capfd.readouterr().out))["Label"].tolist() == expected.tolist()
+
+
+def test_names_that_python_takes_for_numbers_are_names(tmp_path):
+    columns = ["1_0", "0_1", *(f"c{i}" for i in range(12)), "label"]
+    table = pd.DataFrame(np.random.default_rng(0).random((40, 15)), columns=columns)
+    table.assign(label=np.arange(40) % 2).to_csv(path := tmp_path / "table.csv", index=False)
+    assert run("train", path, "--ignore", "1_0", "--epochs", 1, "--quiet", "--out", tmp_path / "model") == 0
+    assert NeuralNetwork.load(tmp_path / "model").feature_names == columns[1:-1]
+
+
 # ---- predict ----
 
 

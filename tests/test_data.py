@@ -282,6 +282,14 @@ def test_the_names_that_are_asked_for_make_a_header(write):
     assert (X.tolist(), names) == ([[4], [3]], ["0", "1"])
 
 
+def test_a_first_label_of_text_above_one_that_looks_like_a_number(write):
+    path = write("K,0.1,0.2\n1,0.3,0.4\n2,0.5,0.6\n")
+    X, y, names = load_csv(path, 0, text_labels=True)
+    assert (X.shape, y.tolist(), names) == ((2, 3), ["K", "1", "2"], ["0", "1"])
+    X, y, names = load_csv(path, 0)  # it may as well be the name of labels 1 and 2
+    assert (X.shape, y.tolist(), names) == ((2, 2), [1, 2], ["0.1", "0.2"])
+
+
 def test_text_labels_without_labels(write):
     assert load_csv(write(WIDE), None, ignore=["id", "day"], text_labels=True)[1] is None
 

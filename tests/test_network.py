@@ -51,6 +51,19 @@ def same(nn, before):
     return all((w == w0).all() and (b == b0).all() for (w, b), (w0, b0) in pairs)
 
 
+@pytest.mark.parametrize("m", [1000, 100_000])
+def test_adapt_tells_small_deviations_from_none(m):
+    rng = np.random.default_rng(0)
+    X = np.stack([1e9 + 1e-2 * rng.normal(size=m), np.full(m, 0.1), 1e9 + rng.normal(size=m), np.full(m, -7)])
+    nn = NeuralNetwork(dtype="float64")
+    nn.add_layer(4, 1, "sigmoid")
+    nn.adapt(X)
+    centred = X - X[:, :1]  # whose numbers are small, so that rounding is
+    np.testing.assert_allclose(1 / nn.input_scale, [centred[0].std(), 1, centred[2].std(), 1], rtol=1e-4)
+    np.testing.assert_allclose(nn.input_shift - X[:, 0], centred.mean(axis=1), atol=2e-7)
+    assert (nn.input_shift[1], nn.input_shift[3]) == (0.1, -7)
+
+
 def test_names_and_functions_mean_the_same():
     by_function = NeuralNetwork(loss=cross_entropy)
     by_function.add_layer(4, 3, reLU)

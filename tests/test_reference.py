@@ -628,6 +628,23 @@ def test_the_tables_name_what_the_module_names():
     assert reference.reLU_deriv is reference.relu_deriv
 
 
+def test_labels_that_are_none_are_refused():
+    with pytest.raises(TypeError, match=r"both be text, got .S1 and <U1"):
+        reference.get_accuracy(np.array([b"a", b"b"]), ["a", "b"])
+    for hidden in (np.ma.array([0, 0], mask=[False, True]), np.ma.array([0, 1])):
+        with pytest.raises(TypeError, match="labels are masked"):
+            reference.get_accuracy([0, 1], hidden)
+        with pytest.raises(TypeError, match="labels are masked"):
+            reference.one_hot(hidden)
+    with pytest.raises(TypeError, match="labels must be integers, got <U1"):
+        reference.one_hot(["a"])
+    for labels in ([np.nan], [-1], [np.inf, 0]):
+        with pytest.raises(ValueError, match="labels must be integers of at least 0"):
+            reference.one_hot(labels)
+    with pytest.raises(TypeError, match="integer"):
+        reference.one_hot([0, 1], 2.5)
+
+
 @pytest.mark.parametrize("kind", [str, object, bytes, np.dtypes.StringDType()], ids=str)
 def test_names_of_classes_are_not_compared_with_their_numbers(kind):
     names = np.array(["cat", "dog", "cat"], kind)
@@ -635,5 +652,7 @@ def test_names_of_classes_are_not_compared_with_their_numbers(kind):
     for one, other in [(names, [0, 1, 0]), ([0, 1, 0], names)]:
         with pytest.raises(TypeError, match=r"both be numbers or both be text.*class_names"):
             reference.get_accuracy(one, other)
+        with pytest.raises(TypeError, match=r"both be numbers or both be text"):
+            reference.get_accuracy(np.asarray(one, object), other)
     assert reference.get_accuracy(np.array([0, 1, 0], object), [0, 1, 1]) == 2 / 3
     assert reference.get_accuracy(np.array(["a", None], object), ["a", "b"]) == 1 / 2
