@@ -169,7 +169,8 @@ def _units(given: argparse.Namespace, dtype: np.dtype[Any], y: Array) -> tuple[f
     if not np.spacing(largest.astype(dtype)) <= MOST_ROUNDING * spread < np.inf:
         raise ValueError(
             f"{given.file}: labels must be numbers that {dtype} can tell apart, got a spread of {spread:.6g} in labels "
-            f"up to {largest:.6g}; --dtype float64, or labels without what is common to all"
+            f"up to {largest:.6g}; {'--dtype float64, or ' if dtype == np.float32 else ''}labels in another unit, or "
+            "without what is common to all"
         )
     return float(y.mean()), float(spread)
 

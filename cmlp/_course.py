@@ -14,7 +14,7 @@ from sklearn.metrics import check_scoring
 
 from cmlp.callbacks import Callback
 from cmlp.optimizers import SGD, Lion, Optimizer, RMSprop
-from cmlp.training import Samples
+from cmlp.training import Memory, Samples
 
 Array = NDArray[Any]
 
@@ -51,9 +51,6 @@ class Course(Callback):
         vars(self.judged).pop("feature_names_in_", None)  # the rows have lost theirs
         if self.estimator.early_stopping:
             self.best = run.network._params.copy()
-        before = run.network._memory.optimizer
-        if before is not None:
-            self._keep_velocities(run, before)
 
     def on_epoch_end(self, run: Any) -> None:
         """Do all of it."""
@@ -124,17 +121,11 @@ class Course(Callback):
 
     def _set_rate(self, run: Any, rate: float) -> None:
         """Go on with this rate."""
-        estimator, before = self.estimator, run.optimizer
-        run.learning_rate *= rate / estimator._rate
+        estimator = self.estimator
+        rule = replace(run.optimizer, learning_rate=run.learning_rate * (rate / estimator._rate))
         estimator._rate = rate
-        self._keep_velocities(run, before)
-
-    def _keep_velocities(self, run: Any, before: Optimizer) -> None:
-        """Let momentum go on by steps as long as before: in scikit-learn velocities are steps, in cmlp gradients."""
-        memory, rate = run.network._memory, run.learning_rate
-        if isinstance(before, SGD) and isinstance(run.optimizer, SGD) and before.learning_rate != rate:
-            memory.moments *= before.learning_rate / rate
-            memory.follow(run.optimizer)
+        keep_velocities(run.network._memory, rule)
+        run.optimizer = rule
 
 
 def _takes_weights(scorer: Any) -> bool:
@@ -143,6 +134,16 @@ def _takes_weights(scorer: Any) -> bool:
         return bool(scorer._accept_sample_weight())
     parameters = inspect.signature(scorer).parameters
     return "sample_weight" in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def keep_velocities(memory: Memory, rule: Optimizer) -> None:
+    """Let momentum go on by steps as long as before: in scikit-learn velocities are steps, in cmlp gradients."""
+    before, moments = memory.optimizer, memory.moments
+    if moments is None or not isinstance(before, SGD) or not isinstance(rule, SGD):
+        return
+    if before.learning_rate != rule.learning_rate:
+        moments *= before.learning_rate / rule.learning_rate
+        memory.follow(rule)
 
 
 def of_sum(rule: Optimizer, outputs: int) -> Optimizer:

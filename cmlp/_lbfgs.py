@@ -150,7 +150,7 @@ def search(
         losses.append(float(intermediate_result.fun))
         watch(losses[-1])
 
-    with network._memory.alone():
+    with network._memory.owner:
         reached = params.copy()
         try:
             # What pads the parameters is among them: it is 0, as is its gradient, and stays so.

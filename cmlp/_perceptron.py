@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from cmlp import _lbfgs, _threads, _validate, _validate_data, fitting, setting_aside
-from cmlp._course import LEAST_EPSILON, Course, Held, of_sum, orders
+from cmlp._course import LEAST_EPSILON, Course, Held, keep_velocities, of_sum, orders
 from cmlp.activations import ACTIVATIONS
 from cmlp.network import NeuralNetwork
 from cmlp.optimizers import OPTIMIZERS, SGD, Adam, Optimizer
@@ -338,6 +338,7 @@ class Perceptron(BaseEstimator):
             max_time=np.inf if self.max_time is None else self.max_time,
         )
         self._renew(random)
+        keep_velocities(self.network_._memory, recipe.optimizer)
         epochs = 1 if incremental else self.max_iter
         rounds = islice(orders(samples, random if self.shuffle else None), epochs)
         origin = None if first else fitting.Origin(self.network_, alone=count <= batch)
@@ -348,7 +349,7 @@ class Perceptron(BaseEstimator):
         except FloatingPointError as error:
             if origin is not None and not self.n_iter_:  # the steps of an epoch before the one that failed
                 origin.restore(self.network_)
-            if course.best is None or not self.n_iter_:
+            if course.best is None or not self.n_iter_ or self.best_validation_score_ == -np.inf:
                 raise
             text = f"Training ended at numbers that are not finite, the best parameters before are kept: {error}"
             warnings.warn(text, ConvergenceWarning, stacklevel=USER)
@@ -454,12 +455,12 @@ class Perceptron(BaseEstimator):
 
     def _for_each_layer(self, value: list[ArrayLike], name: str, shapes: list[tuple[int, ...]]) -> list[Array]:
         """Arrays to be assigned, after a look at all of them."""
-        if len(value) != len(shapes):
-            raise ValueError(f"{name} must hold {len(shapes)} arrays, one for each layer, got {len(value)}")
-        return [
+        arrays = [np.array(array) for array in value]  # which may be views of the places they go to
+        if len(arrays) != len(shapes):
+            raise ValueError(f"{name} must hold {len(shapes)} arrays, one for each layer, got {len(arrays)}")
+        for number, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
             _validate_data.parameters(array, shape, f"{name}[{number}]", self.network_.dtype)
-            for number, (array, shape) in enumerate(zip(value, shapes, strict=True))
-        ]
+        return arrays
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -232,10 +232,10 @@ def metric(name: str, metrics: Iterable[str]) -> None:
         raise ValueError(f"monitor must be one of {_listed(metrics)} in this training, got {name!r}{hint}")
 
 
-def measure(value: object) -> float:
-    """What a monitor returned: a number, NaN and infinity too."""
+def measure(value: object, name: str) -> float:
+    """A number that has been measured: NaN and infinity too."""
     if not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"monitor must return a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
 
 

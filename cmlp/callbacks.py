@@ -112,7 +112,7 @@ class _Watcher(Callback):
         if isinstance(self.monitor, str):
             value = run.figures[self.monitor]
         else:
-            value = _validate.measure(self.monitor(run.network, run))
+            value = _validate.measure(self.monitor(run.network, run), "what monitor returns")
         gain = value - self.best if self.mode == "max" else self.best - value
         if not (gain > self.min_delta or (math.isnan(self.best) and not math.isnan(value))):
             return False
@@ -286,12 +286,12 @@ class ModelCheckpoint(_Watcher):
         As for `EarlyStopping`.
     initial_value_threshold : float, optional
         What the first file of a training with `save_best_only` has to be better than: the `best` of the one before,
-        where that is gone on with.
+        where that is gone on with. NaN, as of one that has saved nothing, is none.
 
     Attributes
     ----------
     best : float
-        The best number so far.
+        The best number so far, with `save_best_only`; else NaN.
 
     Raises
     ------
@@ -312,10 +312,8 @@ class ModelCheckpoint(_Watcher):
         super().__init__(monitor, 0.0, mode)
         self.path = os.fspath(path)
         self.save_best_only = bool(save_best_only)
-        self.initial_value_threshold = math.nan
-        if initial_value_threshold is not None:
-            name = "initial_value_threshold"
-            self.initial_value_threshold = _validate.number(initial_value_threshold, name, least=-math.inf)
+        given = initial_value_threshold
+        self.initial_value_threshold = None if given is None else _validate.measure(given, "initial_value_threshold")
 
     def on_train_begin(self, run: Run) -> None:
         """See that the path can be filled in, and that its directory is there, if that does not depend on numbers."""
@@ -323,7 +321,7 @@ class ModelCheckpoint(_Watcher):
 
         if self.save_best_only:
             super().on_train_begin(run)
-            self.best = self.initial_value_threshold
+            self.best = math.nan if self.initial_value_threshold is None else self.initial_value_threshold
         path = _validate.filled(self.path, {"epoch": 0, **dict.fromkeys(run.metrics, 0.0)})
         model_file.check_place(os.path.basename(path) if "{" in os.path.dirname(self.path) else path)
 

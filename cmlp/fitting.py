@@ -45,7 +45,7 @@ class Run:
     figures : dict of str to float
         Its numbers, by the keys of the history.
     error : BaseException or None
-        What ended the training, if an error did.
+        What ended the training, if an error did; until the callbacks have been told of it.
     """
 
     network: NeuralNetwork
@@ -232,7 +232,7 @@ def fit(
     """
     aside = _validate_data.part_of(fraction, samples.labels, len(samples.rows)) if fraction else 0
     run = Run(network, recipe.optimizer, epochs, _measured(samples, samples if aside else validation))
-    with network._memory.alone(), _watched(run, recipe.callbacks):
+    with network._memory.owner, _watched(run, recipe.callbacks):
         origin = Origin(network, epochs == 1 and not aside and _is_one_step(samples, recipe, validation))
         if aside:
             if network._aside is None:  # once: with the same share, none validates now and is trained on later
@@ -277,7 +277,7 @@ def fit_chunks(
     History
         A number a chunk.
     """
-    with network._memory.alone():
+    with network._memory.owner:
         first = next(chunks)
         run = Run(network, recipe.optimizer, epochs, _measured(first, validation))
         rounds = chain([first], chunks)
@@ -395,7 +395,8 @@ def _train(run: Run, recipe: Recipe, origin: Origin, rounds: Iterable[Samples], 
             raise
         except Exception as error:  # the passes find NaN and infinity on their way
             # What an earlier epoch has found sound is an argument no more: the error is a callback's, or a schedule's.
-            refused = isinstance(error, ValueError | TypeError) and (last is None or run.epochs is None)
+            sound = last is not None and run.epochs is not None
+            refused = isinstance(error, ValueError | TypeError) and not sound
             if refused or (last is None and not memory.stepping):
                 origin.restore(network)
             raise
@@ -433,6 +434,7 @@ def _watched(run: Run, callbacks: Iterable[Callback]) -> Iterator[None]:
         raise
     finally:
         with ExitStack() as ends:  # what one raises does not keep the others from it
+            ends.callback(setattr, run, "error", None)  # whose frames hold the run, and that the network
             for callback in reversed(begun):
                 ends.callback(callback.on_train_end, run)
 

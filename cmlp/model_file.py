@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Network = TypeVar("Network", bound="NeuralNetwork")
 Array = NDArray[Any]
 
+WITHOUT_STATE = "save it with training_state=False, or not at all"
 KEY = "cmlp"  # the only one in the metadata, whose order safetensors leaves to chance
 TYPES = {"float32": "F32", "float64": "F64"}  # as safetensors calls them
 MAX_LAYERS = 1000  # adding one copies those before it: a million tiny ones, in a hostile file, would take days
@@ -235,6 +236,10 @@ def dumps(network: "NeuralNetwork", training_state: bool = True) -> bytes:
     """
     safetensors = _safetensors()
     _validate.has_layers([layer.neurons for layer in network.layers])
+    if training_state and network._memory.owner.is_elsewhere():
+        raise RuntimeError(
+            f"another thread is training this network: save it from a callback there; or {WITHOUT_STATE}"
+        )
     tensors = {}
     for number, layer in enumerate(network.layers):
         tensors[f"layers.{number}.weights"] = np.ascontiguousarray(layer.weights)
@@ -328,15 +333,14 @@ def _safetensors() -> Any:
 def _training(network: "NeuralNetwork", tensors: dict[str, Array]) -> dict[str, Any]:
     """Return the state that training goes on from; add to the tensors what of it is one."""
     generator, memory, optimizer = network.rng.bit_generator, network._memory, None
-    without = "save it with training_state=False, or not at all"
-    if memory.is_elsewhere():
-        raise RuntimeError(f"another thread is training this network: save it from a callback there; or {without}")
     if type(generator).__name__ not in GENERATORS:
-        raise ValueError(f"the generator must be one of {', '.join(GENERATORS)}, got {generator!r}: {without}")
+        raise ValueError(f"the generator must be one of {', '.join(GENERATORS)}, got {generator!r}: {WITHOUT_STATE}")
     if memory.moments is not None:
         kind = _name_of(OPTIMIZERS, memory.kind)
         if kind is None:
-            raise ValueError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}, got {memory.kind!r}: {without}")
+            raise ValueError(
+                f"the optimizer must be one of {', '.join(OPTIMIZERS)}, got {memory.kind!r}: {WITHOUT_STATE}"
+            )
         optimizer = _described(OPTIMIZERS, memory.optimizer) or {"kind": kind, "settings": None}
         kept = memory.moments.shape[1] == network._params.size  # and not the row of one number for those that keep none
         optimizer |= {"schedule": _described(SCHEDULES, memory.schedule), "moments": len(memory.moments) if kept else 0}

@@ -50,15 +50,15 @@ class Body(NamedTuple):
     layers: tuple[DenseLayer, ...]
     loss: Loss
     scaling: Scaling
-    dropouts: list[float]
+    dropouts: tuple[float, ...]
     params: Array  # those of the layers, one after the other
     model: Any  # what the core knows of the rest; None as long as there are no layers
     shortcuts: dict[str, Any]  # to predictions of a few samples
 
 
-def _described(layers: tuple[DenseLayer, ...], loss: Loss, scaling: Scaling, params: Array) -> Body:
+def _body_of(layers: tuple[DenseLayer, ...], loss: Loss, scaling: Scaling, params: Array) -> Body:
     """The body that these make, as the core is told of it."""
-    dropouts = [layer.dropout for layer in layers]
+    dropouts = tuple(layer.dropout for layer in layers)
     if not layers:
         return Body(layers, loss, scaling, dropouts, params, None, {})
     n_inputs, n_outputs = layers[0].input_size, layers[-1].neurons
@@ -149,6 +149,7 @@ class NeuralNetwork:
 
     _body: Body
     _shortcuts: dict[str, Any]  # the body's, one step nearer
+    _judged: Body | None  # the last one that was found fit for training
     _classifies: bool
     _regime = "by_size"  # how steps go through the layers; the tests compare the ways
     _aside: int | None = None  # the seed by which `fit` sets samples aside
@@ -166,7 +167,6 @@ class NeuralNetwork:
         self._rng = _validate.rng(rng)
         self._feature_names: list[str] | None = None
         self._class_names: Array | None = None
-        self._judged: Body | None = None  # the last one that was found fit for training
         self._descent: SGD | None = None
         scaling = _validate.scale(input_scale, self.dtype), _validate.shift(input_shift)
         self._lay_out((), _validate.loss(loss), scaling)
@@ -180,18 +180,20 @@ class NeuralNetwork:
             places.append(layer._in(params[begin:end]))
             places[-1][...] = layer._rows
         moves = [(layer, "_rows", rows) for layer, rows in zip(layers, places, strict=True)]
-        self._become(_described(layers, loss, scaling, params), moves)
-        self._memory.forget()
+        body = _body_of(layers, loss, scaling, params)
+        self._memory.forget()  # what belongs to no other parameters
+        self._become(body, moves)
 
     def _become(self, body: Body, moves: Iterable[tuple[DenseLayer, str, Array]] = ()) -> None:
         """Have this body from now on, and its layers their parameters in it."""
         classifies = body.loss[0] in CLASSIFYING
-        _put((self, "_body", body), (self, "_shortcuts", body.shortcuts), (self, "_classifies", classifies), *moves)
+        near = [("_body", body), ("_shortcuts", body.shortcuts), ("_classifies", classifies), ("_judged", None)]
+        _put(*((self, name, value) for name, value in near), *moves)
 
     def _change(self, loss: Loss | None = None, scaling: Scaling | None = None) -> None:
         """Have another loss, or scale inputs in another way."""
-        with self._memory.alone():
-            self._become(_described(self._layers, loss or self._loss, scaling or self._scaling, self._params))
+        with self._memory.owner:
+            self._become(_body_of(self._layers, loss or self._loss, scaling or self._scaling, self._params))
 
     # What the network is, for those who need one thing of it; who needs two that belong together takes the body, once.
 
@@ -489,7 +491,7 @@ class NeuralNetwork:
         _validate.next_size(size, self._neurons())
         if not self._layers:
             _validate.one_for_each_feature(self._scaling, size)
-        with self._memory.alone():
+        with self._memory.owner:
             layer = DenseLayer._undrawn(
                 size, nr_neurons, activation, not self._layers, init, self.dtype, before, dropout
             )
@@ -504,9 +506,9 @@ class NeuralNetwork:
         regime, want = core.REGIMES[self._regime], core.WANTS[wanted]
         return int(core.work_size(body.model, samples, threads, want, regime, whole, sparse, body.params))
 
-    def _rows(self, X: ArrayLike, name: str = "X") -> Any:
+    def _rows(self, X: ArrayLike, name: str = "X", body: Body | None = None) -> Any:
         """X with samples as rows."""
-        body = self._body
+        body = body or self._body
         _validate.has_layers(body.layers)
         rows = _validate_data.inputs(X, body.layers[0].input_size, name)
         _validate_data.unshifted(rows, body.scaling[1], name)
@@ -524,12 +526,9 @@ class NeuralNetwork:
 
     def _judge(self) -> None:
         """That the loss has a gradient; and that the core knows of the dropout as it is."""
-        body = self._body
-        while [layer.dropout for layer in body.layers] != body.dropouts:
-            new = _described(body.layers, body.loss, body.scaling, body.params)
-            if self._body is body:  # no other thread has changed it meanwhile, nor can before the next line is done
-                self._body, self._shortcuts = new, new.shortcuts
-            body = self._body
+        before = body = self._body
+        if tuple(layer.dropout for layer in body.layers) != body.dropouts:
+            body = _body_of(body.layers, body.loss, body.scaling, body.params)
         if self._judged is not body:
             _validate.one_name_for_each(self._feature_names, "feature_names", body.layers[0].input_size)
             _validate.one_name_for_each(self._class_names, "class_names", max(2, body.layers[-1].neurons))
@@ -538,6 +537,12 @@ class NeuralNetwork:
             _validate.dropout_places(body.dropouts, activations)
             _validate.dropout_beside(body.loss[0], body.dropouts)
             self._judged = body
+        if body is not before:
+            change = starmap(object.__setattr__, [(self, "_body", body), (self, "_shortcuts", body.shortcuts)])
+            if self._body is before:  # no other thread has changed it meanwhile, nor does before the next line is done
+                deque(change, 0)
+            else:
+                self._judge()
 
     def _class_weight(self, value: Any, samples: Samples) -> Array | None:
         """What the samples of each class count."""
@@ -548,10 +553,10 @@ class NeuralNetwork:
         samples = self._data(X, y, sample_weight)
         return samples.times(self._class_weight(class_weight, samples))
 
-    def _pass(self, samples: Samples, what: str, **wanted: Array) -> tuple[float, float]:
+    def _pass(self, samples: Samples, what: str, body: Body | None = None, **wanted: Array) -> tuple[float, float]:
         """One pass forward; returns the sum of the losses, and what the samples whose classes are right weigh."""
         rows, labels, targets, weights, order, name = samples
-        body, count, sparse = self._body, samples.size(), isinstance(rows, SparseRows)
+        body, count, sparse = body or self._body, samples.size(), isinstance(rows, SparseRows)
         paying = core.paying_threads(body.model, count, 0, None, False, False, body.params)
         threads = _threads.threads_for(paying)
         work = _arrays.empty(self._work_for(body, count, threads, what, sparse=sparse), self.dtype)
@@ -624,9 +629,10 @@ class NeuralNetwork:
         few = self._few(X, "outputs", out)
         if few is not None:
             return few
-        rows = self._rows(X)
-        outputs = _validate_data.out(out, (self._layers[-1].neurons, len(rows)), self.dtype)
-        self._pass(Samples(rows, None, None), "outputs", outputs=outputs.T)
+        body = self._body
+        rows = self._rows(X, body=body)
+        outputs = _validate_data.out(out, (body.layers[-1].neurons, len(rows)), self.dtype)
+        self._pass(Samples(rows, None, None), "outputs", body, outputs=outputs.T)
         return outputs
 
     def predict(self, X: ArrayLike, out: Array | None = None) -> Array:
@@ -657,9 +663,10 @@ class NeuralNetwork:
         few = self._few(X, "classes", out)
         if few is not None:
             return few
-        rows = self._rows(X)
+        body = self._body
+        rows = self._rows(X, body=body)
         classes = _validate_data.out(out, (len(rows),), INDEX)
-        self._pass(Samples(rows, None, None), "classes", classes=classes)
+        self._pass(Samples(rows, None, None), "classes", body, classes=classes)
         return classes
 
     def evaluate(
@@ -745,7 +752,7 @@ class NeuralNetwork:
             from cmlp.optimizers import SGD  # those who only predict do without
 
             self._descent = SGD(learning_rate)
-        with self._memory.alone():
+        with self._memory.owner:
             none, generator = np.empty(_arrays.NOTHING, self.dtype), self.rng.bit_generator
             before = generator.state if self._draws() else None
             try:
@@ -776,7 +783,7 @@ class NeuralNetwork:
         RuntimeError
             If another thread is training this network.
         """
-        with self._memory.alone():
+        with self._memory.owner:
             self._memory.forget()
             self._aside = None
             for layer in self._layers:
@@ -1072,9 +1079,9 @@ class NeuralNetwork:
         return model_file.load(cls, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        made = ("_body", "_shortcuts", "_classifies", "_judged", "_descent")
+        made, body = ("_body", "_shortcuts", "_classifies", "_judged", "_descent"), self._body
         kept = {name: value for name, value in self.__dict__.items() if name not in made}
-        return kept | {"layers": self._layers, "loss": self._loss, "scaling": self._scaling}
+        return kept | {"_layers": body.layers, "_loss": body.loss, "_scaling": body.scaling}
 
     def __copy__(self) -> Self:
         # Two networks cannot share layers, whose parameters lie in the network's own array.
@@ -1082,9 +1089,9 @@ class NeuralNetwork:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         kept, memory = dict(state), state["_memory"]
-        body = (kept.pop(name) for name in ("layers", "loss", "scaling"))
-        self.__dict__.update(kept, _memory=training.Memory(), _judged=None, _descent=None)
-        self._lay_out(*body)
+        layers, loss, scaling = (kept.pop(name) for name in ("_layers", "_loss", "_scaling"))
+        self.__dict__.update(kept, _memory=training.Memory(), _descent=None)
+        self._lay_out(layers, loss, scaling)
         self._memory = memory
 
     def __repr__(self) -> str:

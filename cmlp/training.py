@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -85,7 +81,7 @@ class Memory:
     """What an optimizer remembers from step to step, and the room that steps work in and can be taken back from."""
 
     def __init__(self) -> None:
-        self.owner: tuple[int, int] | None = None  # the process and the thread that train
+        self.owner = core.Owner()  # keeps others, callbacks too, from training the network or changing what it is
         self.work: Array | None = None
         self.origin: Snapshot | None = None
         self.params_squared = 0.0  # the sum of the parameters' squares, as the last step left them
@@ -124,11 +120,10 @@ class Memory:
 
     def restore(self, moments: Array | None, **others: Any) -> None:
         """Go on from what was remembered once, here or in another process."""
-        self.__dict__.update(others)
-        self.moments = None
         if moments is not None:  # on a cache line once more
-            self.moments = _arrays.empty(moments.size, moments.dtype).reshape(moments.shape)
-            self.moments[...] = moments
+            given, moments = moments, _arrays.empty(moments.size, moments.dtype).reshape(moments.shape)
+            moments[...] = given
+        self.__dict__.update(others, moments=moments)
 
     def origin_of(self, network: NeuralNetwork) -> Snapshot:
         """The network as it is now, in arrays that are used again: new memory takes longer to get than to fill."""
@@ -138,36 +133,8 @@ class Memory:
             self.origin.take(network)
         return self.origin
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep others, callbacks too, from training this network or changing what it is."""
-        me = process, thread = os.getpid(), threading.get_ident()
-        try:
-            # Python lets neither signals nor other threads in where nothing is called, as it would beside the methods
-            # of a lock: whatever is raised, and wherever, nobody owns the network for ever.
-            owner = self.owner
-            if owner is None or owner[0] != process:  # forked, perhaps while a thread that is not here was training
-                self.owner = owner = me
-            if owner is not me and owner[1] == thread:
-                raise RuntimeError(
-                    "neither a callback nor a source of chunks can train or change the network being trained"
-                )
-            if owner is not me:
-                raise RuntimeError(
-                    "another thread is training this network: train one network from one thread at a time"
-                )
-            yield
-        finally:
-            if self.owner is me:
-                self.owner = None
-
-    def is_elsewhere(self) -> bool:
-        """Whether another thread is training the network: what is remembered does not belong to its parameters then."""
-        owner, process = self.owner, os.getpid()
-        return owner is not None and owner[0] == process and owner[1] != threading.get_ident()
-
     def __getstate__(self) -> dict[str, Any]:
-        if self.is_elsewhere():
+        if self.owner.is_elsewhere():  # what is remembered does not belong to its parameters then
             return Memory().__getstate__()
         kept = ("kind", "optimizer", "schedule", "plateau", "moments", "taken", "seen")
         return {name: self.__dict__[name] for name in kept}

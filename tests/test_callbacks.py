@@ -490,7 +490,11 @@ BAD = {
     "least": (lambda: ReduceLROnPlateau(min_lr=-1), ValueError, "min_lr must be"),
     "function": (lambda: LambdaCallback(on_epoch_end=3), TypeError, "on_epoch_end must be a function, got 3"),
     "folder": (lambda: CSVLogger("no/such/folder/log.csv"), FileNotFoundError, "no/such/folder"),
-    "measure": (lambda: EarlyStopping(lambda *_: "1", mode="min"), TypeError, "monitor must return a number, got '1'"),
+    "measure": (
+        lambda: EarlyStopping(lambda *_: "1", mode="min"),
+        TypeError,
+        "what monitor returns must be a number, got '1'",
+    ),
 }
 
 

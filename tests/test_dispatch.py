@@ -166,7 +166,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), cmlp.get_num_threads()
 def test_one_network_is_trained_by_one_thread_at_a_time(rng):
     nn = cmlp.NeuralNetwork()
     nn.add_layer(3, 2, "softmax")
-    with nn._memory.alone(), ThreadPoolExecutor(1) as other:
+    with nn._memory.owner, ThreadPoolExecutor(1) as other:
         training = other.submit(nn.train, rng.normal(size=(3, 4)), [0, 1, 0, 1], 0.1)
         with pytest.raises(RuntimeError, match="another thread is training this network"):
             training.result()

@@ -367,6 +367,22 @@ def test_momentum_goes_on_by_steps_as_long_as_before(learning_rate, nesterov, mo
     assert a.loss_curve_[-1] < 0.35
 
 
+@pytest.mark.parametrize("batch_size", [40, 20])
+def test_a_refused_chunk_leaves_the_velocities(batch_size):
+    X, y, *_ = samples("regression", 40)
+    model = MLPRegressor(
+        hidden_layer_sizes=(5,), solver="sgd", learning_rate_init=0.1, batch_size=batch_size, random_state=0
+    )
+    for _ in range(5):
+        model.partial_fit(X, y)
+    one, other = (copy.deepcopy(model).set_params(learning_rate_init=0.01) for _ in range(2))
+    with pytest.raises(ValueError, match="not finite"):
+        one.partial_fit(X, 1e200 * y)
+    for fitted in (one, other):
+        fitted.partial_fit(X, y)
+    np.testing.assert_allclose(one.coefs_[0], other.coefs_[0], rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_settings_that_change_between_fits_hold_at_once(kind):
     X, y, ours, other = samples(kind)
@@ -755,6 +771,10 @@ def test_parameters_are_assigned_all_or_none():
         with pytest.raises(ValueError, match=message):
             model.coefs_ = wrong
         np.testing.assert_array_equal(model.coefs_[0], before[0])
+    square = MLPClassifier((4,), max_iter=1).fit(IRIS, np.arange(150) % 4)
+    first, last = (weights.copy() for weights in square.coefs_)
+    square.coefs_ = reversed(square.coefs_)
+    np.testing.assert_array_equal(square.coefs_, [last, first])
     model.coefs_, model.intercepts_ = [2 * before[0], before[1]], [[1.0] * 4, [2.0] * 3]
     np.testing.assert_array_equal(model.coefs_[0], 2 * before[0])
     np.testing.assert_array_equal(model.intercepts_[1], [2.0] * 3)

@@ -675,7 +675,7 @@ def test_beside_a_training_only_what_belongs_together_is_copied(data, tmp_path):
     nn = make(dtype="float32")
     nn.fit(*data, 2)
     path, parameters = tmp_path / "nn.safetensors", bits(nn)
-    with nn._memory.alone(), ThreadPoolExecutor(1) as other:
+    with nn._memory.owner, ThreadPoolExecutor(1) as other:
         for twin in (other.submit(copy.deepcopy, nn).result(), pickle.loads(other.submit(pickle.dumps, nn).result())):
             assert bits(twin) == parameters
             assert twin.optimizer is None  # moments are of a time, parameters of another

@@ -77,7 +77,7 @@ PARTS = [
     "job",
     "layout",
 ]
-OF_PYTHON = ["view", "shortcut"]  # parts that know of it, as core.pyx does
+OF_PYTHON = ["view", "shortcut", "owner"]  # parts that know of it, as core.pyx does
 
 
 def imports(module):

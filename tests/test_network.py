@@ -2,8 +2,10 @@
 
 import contextlib
 import copy
+import gc
 import pickle
 import tracemalloc
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -49,6 +51,51 @@ def state(nn):
 def same(nn, before):
     pairs = zip(state(nn), before, strict=True)
     return all((w == w0).all() and (b == b0).all() for (w, b), (w0, b0) in pairs)
+
+
+def test_copies_keep_what_a_subclass_adds():
+    class Named(NeuralNetwork):
+        scaling = "mine"
+
+        def __init__(self):
+            super().__init__(rng=0)
+            self.loss_of_mine, self.layers_of_mine = 1, 2
+
+    nn = Named()
+    nn.add_layer(2, 2, "softmax")
+    twin = copy.deepcopy(nn)
+    assert (twin.scaling, twin.loss_of_mine, twin.layers_of_mine) == ("mine", 1, 2)
+    assert vars(twin).keys() == vars(nn).keys()
+
+
+def test_a_network_is_freed_with_its_last_name(data):
+    X, y = data
+
+    def fail(_):
+        raise ZeroDivisionError
+
+    uses = {
+        "fit": lambda nn: nn.fit(X, y, 2, validation_fraction=0.2),
+        "predict": lambda nn: nn.predict(X),
+        "NaN": lambda nn: nn.fit(np.where(np.arange(40) == 39, np.nan, X), y),
+        "callback": lambda nn: nn.fit(X, y, callbacks=[cmlp.callbacks.LambdaCallback(on_epoch_end=fail)]),
+        "chunks": lambda nn: nn.partial_fit([(X, y), (X, y + 7)]),
+    }
+    gc.collect()
+    gc.disable()
+    try:
+        for use in uses.values():
+            nn = make()
+            with contextlib.suppress(ValueError, ZeroDivisionError):
+                use(nn)
+            kept = weakref.ref(nn)
+            params = weakref.ref(nn._params)
+            nn.add_layer(3, 2, "softmax")
+            assert params() is None
+            del nn
+            assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("m", [1000, 100_000])

@@ -1,5 +1,5 @@
-# The compiled core of cmlp, for one instruction set: arrays in, pointers down. With view.pyx and shortcut.pyx the only part that
-# knows of Python.
+# The compiled core of cmlp, for one instruction set: arrays in, pointers down. With view.pyx, shortcut.pyx and owner.pyx the only
+# part that knows of Python.
 #
 # Parameters are one flat array. A layer of k inputs and n outputs takes (k + 1) rows, each padded to whole cache lines: k of
 # weights, one of biases. X has one sample a row. work: room for the kernels, which allocate nothing; see work_size.
@@ -32,6 +32,7 @@ include "job.pyx"
 include "layout.pyx"
 include "view.pyx"
 include "shortcut.pyx"
+include "owner.pyx"
 
 STATUSES = {"done": DONE, "bad_loss": BAD_LOSS, "bad_start": BAD_START, "bad_step": BAD_STEP}
 WANTS = {"outputs": OUTPUTS, "classes": CLASSES, "loss": LOSS, "gradient": GRADIENT}
@@ -60,6 +61,8 @@ def has_openmp():
 
 def forget_threads():
     """For a forked child, which has none of its parent's."""
+    global forks
+    forks += 1
     forget_workers()
 
 

@@ -23,7 +23,7 @@ cdef extern from "team.h" nogil:
         pass
     ctypedef struct pthread_cond_t:
         pass
-    int pthread_create(pthread_t* thread, const void* options, void* (*training)(void*) noexcept nogil, void* with_what)
+    int pthread_create(pthread_t* thread, const void* options, void* (*run)(void*) noexcept nogil, void* with_what)
     int pthread_detach(pthread_t thread)
     bint __atomic_compare_exchange_n(int* number, int* expected, int value, bint weak, int order, int otherwise)
     int pthread_mutex_init(pthread_mutex_t* lock, const void* options)

@@ -147,6 +147,15 @@ cdef class Model:
         return parameter_count(&self.net, <float*> NULL)
 
 
+cdef bint are_below(const Py_ssize_t* labels, Py_ssize_t m, Py_ssize_t end) noexcept nogil:
+    """Whether all of them are from 0 on and less than the end"""
+    cdef int good = 1
+    cdef Py_ssize_t i
+    for i in range(m):
+        good &= <size_t> labels[i] < <size_t> end
+    return good
+
+
 cdef class Given:
     """What a pass is over, kept in place, and its numbers."""
     cdef View x, targets
@@ -171,6 +180,9 @@ cdef class Given:
                 or labels is not None and self.labels.buffer.shape[0] < self.x.rows \
                 or weights is not None and self.weights.buffer.shape[0] < self.x.rows:
             raise ValueError("labels, targets and weights must have as many rows as x, and targets a column for each output")
+        if labels is not None and not are_below(<const Py_ssize_t*> start_of(self.labels), self.labels.buffer.shape[0],
+                                                max(outputs, 2)):
+            raise ValueError("labels must be numbers of outputs, or 0 and 1")
 
     cdef void fill(self, Job* job, Model model) noexcept:
         """For a job"""
