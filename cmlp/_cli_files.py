@@ -39,6 +39,8 @@ def set_threads(given: argparse.Namespace) -> None:
 
 def output(path: str, *inputs: str) -> AbstractContextManager[IO[bytes]]:
     """Open the file to write: first of all, so that no work is lost if it cannot be."""
+    if path in ("", "-"):
+        raise ValueError(f"--out must name a file, got {path!r}")
     for other in inputs:
         if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
             raise ValueError(f"--out {path} would overwrite {other}, which is read")

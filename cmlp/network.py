@@ -1091,7 +1091,7 @@ class NeuralNetwork:
         kept, memory = dict(state), state["_memory"]
         layers, loss, scaling = (kept.pop(name) for name in ("_layers", "_loss", "_scaling"))
         self.__dict__.update(kept, _memory=training.Memory(), _descent=None)
-        self._lay_out(layers, loss, scaling)
+        self._lay_out(tuple(layers), loss, scaling)
         self._memory = memory
 
     def __repr__(self) -> str:

@@ -877,6 +877,8 @@ ERRORS = {  # arguments, in which CSV and MODEL are good ones; what the line say
     "predict: no classes": ("predict REGRESSION CSV --probabilities", "REGRESSION predicts numbers"),
     "predict: missing file": ("predict MODEL NONE", "cmlp: error: NONE: No such file or directory\n"),
     "predict: too few": ("predict MODEL FEW", "FEW: expected 12 features, as MODEL was trained on, got 11"),
+    "train: out is none": ("train CSV --out -", "--out must name a file, got '-'"),
+    "predict: out is none": ("predict MODEL CSV --out=", "--out must name a file, got ''"),
     "predict: no such label": ("predict MODEL CSV --label digit", "no column 'digit'"),
     "predict: out in no directory": (
         "predict MODEL CSV --out none/p.csv",
