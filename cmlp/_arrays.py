@@ -57,6 +57,5 @@ def moments(rows: Array) -> tuple[Array, Array]:
         mean = mean + sum((block - mean).sum(axis=0) for block in blocks) / len(rows)  # what rounding took of it
         square = sum(((block - mean) ** 2).sum(axis=0) for block in blocks) / len(rows)
     constant = np.logical_and.reduce([(block == rows[0]).all(axis=0) for block in blocks])
-    return np.where(constant, rows[0], mean).astype(np.float64), np.where(
-        constant, 0.0, np.sqrt(square).astype(np.float64)
-    )
+    mean, deviation = np.where(constant, rows[0], mean), np.where(constant, 0, np.sqrt(square))
+    return mean.astype(np.float64, copy=False), deviation.astype(np.float64, copy=False)

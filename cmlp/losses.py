@@ -682,7 +682,8 @@ def _kind(labels: NDArray[np.generic]) -> str:
             if any(isinstance(one, kind) for one in labels.flat):
                 return name
         return "numbers" if all(isinstance(one, Number) for one in labels.flat) else "others"
-    return {"S": "bytes", "T": "text", "U": "text"}.get(labels.dtype.kind, "numbers")
+    kinds = {"numbers": "biuf", "text": "TU", "bytes": "S"}
+    return next((name for name, letters in kinds.items() if labels.dtype.kind in letters), "others")
 
 
 def _unmasked(labels: ArrayLike) -> None:

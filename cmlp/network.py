@@ -214,10 +214,6 @@ class NeuralNetwork:
         return self._body.params
 
     @property
-    def _model(self) -> Any:
-        return self._body.model
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """
         Type of the parameters and of all that is computed.

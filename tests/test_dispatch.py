@@ -135,7 +135,7 @@ def test_small_work_takes_one_thread(monkeypatch):
     nn.add_layer(20, 10, "softmax")  # of 21 x 16 numbers
 
     def threads_for(samples):
-        paying = _dispatch.core.paying_threads(nn._model, samples, 0, None, False, False, nn._params)
+        paying = _dispatch.core.paying_threads(nn._body.model, samples, 0, None, False, False, nn._params)
         return _threads.threads_for(paying)
 
     assert threads_for(1) == threads_for(100) == 1

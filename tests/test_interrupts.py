@@ -158,7 +158,7 @@ def test_a_prediction_beside_a_change_is_of_one_of_the_two(monkeypatch):
 def given(nn, **changed):
     """What `forward` of the core is given."""
     work = _arrays.empty(100_000, nn.dtype)
-    return {"model": nn._model, "work": work, "params": nn._params, "x": X.T, "threads": 1, **changed}
+    return {"model": nn._body.model, "work": work, "params": nn._params, "x": X.T, "threads": 1, **changed}
 
 
 WRONG = {
@@ -191,5 +191,5 @@ def test_a_shortcut_refuses_what_does_not_belong_together(use_core):
         room = _arrays.empty(work, nn.dtype)
         with pytest.raises(ValueError, match="must have"):
             use_core.Shortcut(
-                nn._model, room, params, 8, use_core.WANTS["classes"], np.ndarray, np.empty, index, 1, int
+                nn._body.model, room, params, 8, use_core.WANTS["classes"], np.ndarray, np.empty, index, 1, int
             )

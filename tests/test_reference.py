@@ -631,6 +631,10 @@ def test_the_tables_name_what_the_module_names():
 def test_labels_that_are_none_are_refused():
     with pytest.raises(TypeError, match=r"both be text, got .S1 and <U1"):
         reference.get_accuracy(np.array([b"a", b"b"]), ["a", "b"])
+    days = np.array(["2026-01-01", "2026-01-02"], "datetime64[D]")
+    assert reference.get_accuracy(days, days[::-1]) == 0
+    with pytest.raises(TypeError, match=r"labels must be integers, got datetime64"):
+        reference.one_hot(days)
     for hidden in (np.ma.array([0, 0], mask=[False, True]), np.ma.array([0, 1])):
         with pytest.raises(TypeError, match="labels are masked"):
             reference.get_accuracy([0, 1], hidden)
